@@ -1,0 +1,220 @@
+// Device primitives: all inline PTX of the project. The emulator (tests/emulator/twins.h) replaces the part
+// under __CUDACC__ by host functions of the same names and meanings. Needs no CUDA header.
+//
+// CuPy compiles with -ftz=true, so C operators on float flush subnormal values; the *_rn functions do not.
+#ifndef BACKSTRIDE_PRIMITIVES
+#define BACKSTRIDE_PRIMITIVES
+
+#define DEVICE __device__ __forceinline__
+
+// cp.async, the TF32 and bf16 conversions and every mma but mma_m16n8k8_f16 need sm_80.
+#define HAS_CP_ASYNC (__CUDA_ARCH__ >= 800)
+
+// Storage types as their bits: 16-bit values are loaded as float and rounded once when stored.
+struct float16 { unsigned short bits; };
+struct bfloat16 { unsigned short bits; };
+
+// N values moved by one load or store of sizeof(T) * N (at most 16) bytes; the address must be so aligned.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vec { T at[N]; };
+
+#ifdef __CUDACC__
+
+DEVICE unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+// --- asynchronous copies ---------------------------------------------------------------------------------
+// Copies Bytes (4, 8, 16; both addresses so aligned) from global to shared memory, or writes zeros where
+// `valid` is false; gmem must lie inside its tensor even then. The bytes are there for the copying thread
+// after the cp_async_wait that covers their group, for other threads after a barrier that follows it.
+// Before sm_80 the copy is immediate.
+template <int Bytes>
+DEVICE void cp_async(void* smem, const void* gmem, bool valid) {
+    static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async copies 4, 8 or 16 bytes");
+#if !HAS_CP_ASYNC
+    using Word = Vec<unsigned, Bytes / 4>;
+    *(Word*)smem = valid ? *(const Word*)gmem : Word{};
+#else
+    int size = valid ? Bytes : 0;
+    if constexpr (Bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     ::"r"(shared_address(smem)), "l"(gmem), "r"(size) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                     ::"r"(shared_address(smem)), "l"(gmem), "n"(Bytes), "r"(size) : "memory");
+#endif
+}
+
+// Closes the group of this thread's copies so far (it may be empty).
+DEVICE void cp_async_commit() {
+#if HAS_CP_ASYNC
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until at most N of this thread's newest groups are still under way.
+template <int N>
+DEVICE void cp_async_wait() {
+#if HAS_CP_ASYNC
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+// --- matrix fragments ------------------------------------------------------------------------------------
+// Warp-collective. Loads four 8x8 matrices of 16-bit elements: lanes 8i..8i+7 give the addresses of the rows
+// (16 bytes, 16-byte aligned) of matrix i. With g = lane / 4 and t = lane % 4, d[i] then holds elements
+// (g, 2t) and (g, 2t+1) of matrix i in its low and high half; _trans: of the transposed matrix.
+DEVICE void ldmatrix_x4(unsigned (&d)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(shared_address(row)) : "memory");
+}
+
+DEVICE void ldmatrix_x4_trans(unsigned (&d)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(shared_address(row)) : "memory");
+}
+
+// --- tensor cores: d += a b, warp-collective -------------------------------------------------------------
+// With g = lane / 4 and t = lane % 4 the m16n8 accumulator is d[0..3] = (g, 2t), (g, 2t+1), (g+8, 2t),
+// (g+8, 2t+1). Two 16-bit operands share a register, the smaller k in the low half.
+
+// a[0..3] = (m, k) at (g, t), (g+8, t), (g, t+4), (g+8, t+4); b[0..1] = (k, n) at (t, g), (t+4, g).
+DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if HAS_CP_ASYNC
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// a[0..3] = (m, k) at (g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..); b[0..1] = (2t.., g), (2t+8.., g).
+DEVICE void mma_m16n8k16_f16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if HAS_CP_ASYNC
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// Fragments as mma_m16n8k16_f16.
+DEVICE void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if HAS_CP_ASYNC
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// a[0..1] = (m, k) at (g, 2t..), (g+8, 2t..); b = (2t.., g).
+DEVICE void mma_m16n8k8_f16(float (&d)[4], const unsigned (&a)[2], unsigned b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+// a = (g, t), b = (t, g), d[0..1] = (g, 2t), (g, 2t+1).
+DEVICE void mma_m8n8k4_f64(double (&d)[2], double a, double b) {
+#if HAS_CP_ASYNC
+    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+d"(d[0]), "+d"(d[1]) : "d"(a), "d"(b));
+#endif
+}
+
+// --- conversions -----------------------------------------------------------------------------------------
+// The TF32 value (10 stored mantissa bits) nearest to x, ties away from zero, as the bits of a float.
+DEVICE unsigned to_tf32(float x) {
+    unsigned y = 0;
+#if HAS_CP_ASYNC
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+#endif
+    return y;
+}
+
+DEVICE float f16_to_float(unsigned short bits) {
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));
+    return y;
+}
+
+DEVICE unsigned short float_to_f16(float x) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+// --- float32 arithmetic that keeps subnormal values --------------------------------------------------------
+DEVICE float fma_rn(float a, float b, float c) {
+    float y;
+    asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(y) : "f"(a), "f"(b), "f"(c));
+    return y;
+}
+
+DEVICE float add_rn(float a, float b) {
+    float y;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+
+DEVICE float mul_rn(float a, float b) {
+    float y;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+
+DEVICE float div_rn(float a, float b) {
+    float y;
+    asm("div.rn.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+
+DEVICE bool greater(float a, float b) {
+    unsigned y;
+    asm("{.reg .pred p; setp.gt.f32 p, %1, %2; selp.u32 %0, 1, 0, p;}" : "=r"(y) : "f"(a), "f"(b));
+    return y;
+}
+
+#endif  // __CUDACC__
+
+DEVICE double fma_rn(double a, double b, double c) { return fma(a, b, c); }
+DEVICE double add_rn(double a, double b) { return a + b; }
+DEVICE double mul_rn(double a, double b) { return a * b; }
+DEVICE double div_rn(double a, double b) { return a / b; }
+DEVICE bool greater(double a, double b) { return a > b; }
+
+// bfloat16 is the upper half of a float; rounds to nearest even, NaN stays NaN.
+DEVICE unsigned short float_to_bf16(float x) {
+    unsigned bits = __float_as_uint(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+    return (unsigned short)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+// How a stored type is computed with: in Storage<T>::acc, converted by load and, with one rounding, by store.
+template <class T> struct Storage;
+
+template <> struct Storage<float> {
+    using acc = float;
+    static DEVICE float load(float x) { return x; }
+    static DEVICE float store(float x) { return x; }
+};
+
+template <> struct Storage<double> {
+    using acc = double;
+    static DEVICE double load(double x) { return x; }
+    static DEVICE double store(double x) { return x; }
+};
+
+template <> struct Storage<float16> {
+    using acc = float;
+    static DEVICE float load(float16 x) { return f16_to_float(x.bits); }
+    static DEVICE float16 store(float x) { return {float_to_f16(x)}; }
+};
+
+template <> struct Storage<bfloat16> {
+    using acc = float;
+    static DEVICE float load(bfloat16 x) { return __uint_as_float((unsigned)x.bits << 16); }
+    static DEVICE bfloat16 store(float x) { return {float_to_bf16(x)}; }
+};
+
+// Values of other lanes of a full warp; all 32 lanes must call.
+template <class T> DEVICE T shuffle_down(T x, int lanes) { return __shfl_down_sync(0xffffffffu, x, lanes); }
+template <class T> DEVICE T shuffle_xor(T x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+
+#endif  // BACKSTRIDE_PRIMITIVES

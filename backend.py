@@ -1,0 +1,166 @@
+"""The backend switch: which array library new arrays live in, and moving arrays between the two.
+
+Kernel functions look at the arrays they are given and never at this switch; it decides only where *new*
+arrays (parameters, loaded data) are made. This is the one module that imports CuPy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+NAMES = ("auto", "numpy", "cupy", "compare")
+VARIABLE = "BACKSTRIDE_BACKEND"
+
+_process_backend: str | None = None
+_context_backend: ContextVar[str | None] = ContextVar("backstride_backend", default=None)
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend was asked for by name and cannot work here; the message names the failed probe and the mend."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the three CuPy probes (import, device, kernel) found; `failed` is None where all three passed."""
+
+    failed: str | None
+    reason: str
+    mend: str
+
+
+_TRIVIAL_KERNEL = 'extern "C" __global__ void backstride_probe(int* out) { *out = 42; }'
+
+
+@cache
+def probe_cupy() -> Probe:
+    """Try CuPy once per process: it imports, a device answers, a trivial kernel compiles and runs."""
+    try:
+        cupy = import_cupy()
+    except Exception as error:
+        return Probe("import", _one_line(error), "pip install 'backstride[cuda12]' (or [cuda13])")
+    try:
+        cupy.cuda.runtime.getDevice()
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        return Probe("device", _one_line(error), "check that nvidia-smi lists a GPU and the driver is loaded")
+    try:
+        out = cupy.zeros(1, dtype=np.int32)
+        cupy.RawKernel(_TRIVIAL_KERNEL, "backstride_probe")((1,), (1,), (out,))
+        if int(out.get()[0]) != 42:
+            raise RuntimeError("the trivial kernel ran and wrote a wrong value")
+    except Exception as error:
+        return Probe("kernel", _one_line(error), "install the CUDA headers and NVRTC: pip install 'cupy-cuda12x[ctk]'")
+    return Probe(None, f"CuPy {cupy.__version__} runs kernels on {count} device(s)", "")
+
+
+def import_cupy() -> ModuleType:
+    """The cupy module; ImportError where it is not installed."""
+    import cupy
+
+    return cupy
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"
+
+
+def _check_name(name: str, source: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(NAMES)}")
+    return name
+
+
+def _resolve(name: str) -> str:
+    """'auto' becomes 'cupy' where all probes pass, else 'numpy'; an explicit CuPy backend must work."""
+    if name == "numpy":
+        return name
+    probe = probe_cupy()
+    if probe.failed is None:
+        return "cupy" if name == "auto" else name
+    if name == "auto":
+        return "numpy"
+    raise BackendUnavailableError(
+        f"backend {name!r} is unavailable: the {probe.failed} probe failed ({probe.reason}); "
+        f"{probe.mend}, or use backend 'numpy'"
+    )
+
+
+def set_backend(name: str) -> None:
+    """Select the backend of the whole process: 'auto', 'numpy', 'cupy' or 'compare'.
+
+    Raises ValueError for another name and BackendUnavailableError where CuPy is asked for and cannot work;
+    the backend in force then stays.
+    """
+    global _process_backend
+    _process_backend = _resolve(_check_name(name, "backend"))
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Select the backend inside a with block, for this thread or async task only. Raises as set_backend."""
+    token = _context_backend.set(_resolve(_check_name(name, "backend")))
+    try:
+        yield
+    finally:
+        _context_backend.reset(token)
+
+
+def get_backend() -> str:
+    """The backend in force: 'numpy', 'cupy' or 'compare'. BACKSTRIDE_BACKEND is read at the first call."""
+    global _process_backend
+    scoped = _context_backend.get()
+    if scoped is not None:
+        return scoped
+    if _process_backend is None:
+        _process_backend = _resolve(_check_name(os.environ.get(VARIABLE, "auto"), VARIABLE))
+    return _process_backend
+
+
+def is_cupy(array: object) -> bool:
+    """True for a CuPy array; never imports CuPy."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def get_array_module(*arrays: object) -> ModuleType:
+    """The library (numpy or cupy) that all the arrays belong to; TypeError where they are mixed or not arrays."""
+    kinds = ["cupy" if is_cupy(a) else "numpy" if isinstance(a, np.ndarray) else None for a in arrays]
+    for array, kind in zip(arrays, kinds, strict=True):
+        if kind is None:
+            raise TypeError(f"got a {type(array).__qualname__}; expected a numpy.ndarray or cupy.ndarray")
+    if len(set(kinds)) != 1:
+        got = ", ".join(map(str, kinds)) or "no arrays"
+        raise TypeError(f"got {got}; expected arrays of one library (move them with backstride.asarray)")
+    return np if kinds[0] == "numpy" else import_cupy()
+
+
+def asarray(a: Any, dtype: Any = None) -> Any:
+    """`a` as an array of the backend in force, copied only where it must be.
+
+    a: anything numpy.asarray takes, or an array of either library. dtype: of the result; None keeps it.
+    """
+    if get_backend() == "numpy":
+        return np.asarray(a.get() if is_cupy(a) else a, dtype=dtype)
+    return import_cupy().asarray(a, dtype=dtype)
+
+
+def to_numpy(a: Any) -> np.ndarray:
+    """`a` as a NumPy array; a CuPy array is copied from its device (which waits for its stream)."""
+    return a.get() if is_cupy(a) else np.asarray(a)
+
+
+def synchronize() -> None:
+    """Wait until the work queued on the current CuPy stream is done; on NumPy nothing is ever pending."""
+    if get_backend() != "numpy":
+        import_cupy().cuda.get_current_stream().synchronize()

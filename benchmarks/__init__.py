@@ -1,0 +1,1 @@
+"""Benchmark suites, peers and reports."""

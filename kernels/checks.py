@@ -1,0 +1,141 @@
+"""Argument checks shared by every operation and both paths: option values, array kinds, dtypes, shapes.
+
+Every message reads `operation: argument is ...; expected ...`. ValueError for shapes, sizes and options,
+TypeError for dtypes and array kinds.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import is_cupy
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+DTYPE_NAMES = ("float16", "bfloat16", "float32", "float64")
+
+
+def value_error(operation: str, argument: str, got: object, expected: str) -> ValueError:
+    return ValueError(f"{operation}: {argument} is {got}; expected {expected}")
+
+
+def type_error(operation: str, argument: str, got: object, expected: str) -> TypeError:
+    return TypeError(f"{operation}: {argument} is {got}; expected {expected}")
+
+
+def integer(operation: str, argument: str, value: Any, minimum: int) -> int:
+    """`value` as an int of at least `minimum`; ValueError otherwise."""
+    expected = f"an int >= {minimum}"
+    if isinstance(value, (bool, np.bool_)):
+        raise value_error(operation, argument, repr(value), expected)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise value_error(operation, argument, repr(value), expected) from None
+    if number < minimum:
+        raise value_error(operation, argument, number, expected)
+    return number
+
+
+def is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def pair(operation: str, argument: str, value: Any, minimum: int) -> Pair:
+    """An int, or an (h, w) pair of ints, as a pair; ValueError otherwise."""
+    if not is_sequence(value):
+        number = integer(operation, argument, value, minimum)
+        return number, number
+    if len(value) != 2:
+        raise value_error(operation, argument, repr(value), "an int or an (h, w) pair")
+    return (
+        integer(operation, f"{argument}[0]", value[0], minimum),
+        integer(operation, f"{argument}[1]", value[1], minimum),
+    )
+
+
+def explicit_padding(operation: str, value: Any) -> Padding:
+    """Padding given as int, (h, w) or ((top, bottom), (left, right)), as the last of these forms."""
+    if is_sequence(value) and len(value) == 2 and all(is_sequence(side) for side in value):
+        return pair(operation, "padding[0]", value[0], 0), pair(operation, "padding[1]", value[1], 0)
+    if isinstance(value, str) or (is_sequence(value) and (len(value) != 2 or any(map(is_sequence, value)))):
+        forms = "an int, an (h, w) pair or ((top, bottom), (left, right))"
+        raise value_error(operation, "padding", repr(value), forms)
+    height, width = pair(operation, "padding", value, 0)
+    return (height, height), (width, width)
+
+
+def shape4(operation: str, argument: str, shape: Any, axes: str) -> tuple[int, int, int, int]:
+    """A shape of exactly four axes, each >= 0; `axes` names them in the message."""
+    if not is_sequence(shape) or len(shape) != 4:
+        raise value_error(operation, argument, repr(shape), f"four axes {axes}")
+    n, c, h, w = (integer(operation, f"{argument}[{i}]", extent, 0) for i, extent in enumerate(shape))
+    return n, c, h, w
+
+
+def shape2(operation: str, argument: str, shape: Any, axes: str) -> Pair:
+    """A shape of exactly two axes; `axes` names them in the message."""
+    if len(shape) != 2:
+        raise value_error(operation, argument, tuple(shape), f"two axes {axes}")
+    return shape[0], shape[1]
+
+
+def has_shape(operation: str, argument: str, array: Any, expected: tuple[int, ...], axes: str) -> None:
+    if array.shape != expected:
+        raise value_error(operation, f"{argument}.shape", array.shape, f"{expected}, that is {axes}")
+
+
+def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None:
+    """The bias is None, or has shape (channels,) or `column`, the form the layers keep."""
+    if b is not None and b.shape not in ((channels,), column):
+        raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether kernels take this dtype: float16, bfloat16 (ml_dtypes), float32 or float64, in native byte order."""
+    return dtype.name in DTYPE_NAMES and dtype.isnative
+
+
+def accumulation_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype in which sums over elements of `dtype` are kept: 16-bit accumulates in float32."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
+
+
+def arrays(operation: str, **named: Any) -> None:
+    """All are arrays of one library, on one device, of one float dtype. Arguments that are None are left out."""
+    given = {name: array for name, array in named.items() if array is not None}
+    one_library(operation, **given)
+    (first, reference), *rest = given.items()
+    for name, array in given.items():
+        if not is_float(array.dtype):
+            raise type_error(operation, f"{name}.dtype", array.dtype, " or ".join(DTYPE_NAMES))
+    for name, array in rest:
+        if array.dtype != reference.dtype:
+            expected = f"{reference.dtype} as {first}: the arrays of a call share one dtype"
+            raise type_error(operation, f"{name}.dtype", array.dtype, expected)
+
+
+def one_library(operation: str, **named: Any) -> None:
+    """All are NumPy arrays, or all are CuPy arrays on one device."""
+    kinds = {name: _kind(operation, name, array) for name, array in named.items()}
+    (first, reference), *rest = named.items()
+    for name, array in rest:
+        if kinds[name] != kinds[first]:
+            expected = f"a {kinds[first]} array as {first}: move one of them with backstride.asarray"
+            raise type_error(operation, name, f"a {kinds[name]} array", expected)
+        if kinds[first] == "cupy" and array.device != reference.device:
+            expected = f"on device {reference.device.id} as {first} {reference.shape}: copy one of them there"
+            raise value_error(operation, f"{name} {array.shape}", f"on device {array.device.id}", expected)
+
+
+def _kind(operation: str, name: str, array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    if is_cupy(array):
+        return "cupy"
+    raise type_error(operation, name, f"a {type(array).__qualname__}", "a numpy.ndarray or cupy.ndarray")

@@ -1,0 +1,101 @@
+"""2-D convolution (cross-correlation, as in the deep learning literature), its gradients, and its transpose.
+
+x is (N, C, H, W), w is (K, C/groups, R, S), y is (N, K, P, Q), P = (H + top + bottom - dilation*(R-1) - 1) // stride + 1.
+`stride` and `dilation` are an int or an (h, w) pair; `padding` is an int, (h, w), ((top, bottom), (left, right)),
+'valid' or 'same' (P = ceil(H / stride), the odd element at the bottom and right). All arrays of a call share one
+dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once. Inputs may have any
+strides and are never modified; outputs are C-contiguous. Every function raises ValueError for shapes and options
+and TypeError for dtypes and array kinds, before any work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import checks
+from .dispatch import path_of
+from .geometry import Conv2dGeometry
+
+
+def conv2d(
+    x: Any, w: Any, b: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """y[n,k,p,q] = b[k] + sum over c,r,s of x[n, c, p*stride + r*dilation - top, q*stride + s*dilation - left] * w[k,c,r,s].
+
+    b: (K,) or (K, 1, 1), or None. Returns y (N, K, P, Q).
+    """
+    checks.arrays("conv2d", x=x, w=w, b=b)
+    geometry = Conv2dGeometry.of(
+        "conv2d", x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    checks.bias("conv2d", b, geometry.K, (geometry.K, 1, 1))
+    return path_of(x).conv2d(x, w, b, geometry)
+
+
+def conv2d_input_grad(
+    dy: Any, w: Any, x_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """dx[n,c,h,w] = sum of dy[n,k,p,q] * w[k,c,r,s] over every k and every (p, q, r, s) that reads x[n,c,h,w].
+
+    dy: (N, K, P, Q); x_shape: (N, C, H, W) of the forward input. Returns dx (N, C, H, W); elements that no window
+    reaches get 0.
+    """
+    operation = "conv2d_input_grad"
+    checks.arrays(operation, dy=dy, w=w)
+    geometry = Conv2dGeometry.of(
+        operation, x_shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        names=("x_shape", "w.shape"),
+    )  # fmt: skip
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
+    return path_of(dy).conv2d_input_grad(dy, w, geometry)
+
+
+def conv2d_weight_grad(
+    dy: Any, x: Any, w_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """dw[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*stride + r*dilation - top, q*stride + s*dilation - left].
+
+    dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape.
+    """
+    operation = "conv2d_weight_grad"
+    checks.arrays(operation, dy=dy, x=x)
+    geometry = Conv2dGeometry.of(
+        operation, x.shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        names=("x.shape", "w_shape"),
+    )  # fmt: skip
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
+    return path_of(dy).conv2d_weight_grad(dy, x, geometry)
+
+
+def conv2d_bias_grad(dy: Any) -> Any:
+    """db[k] = sum over n,p,q of dy[n,k,p,q].  dy: (N, K, P, Q). Returns db (K, 1, 1)."""
+    checks.arrays("conv2d_bias_grad", dy=dy)
+    checks.shape4("conv2d_bias_grad", "dy.shape", dy.shape, "(N, K, P, Q)")
+    return path_of(dy).conv2d_bias_grad(dy)
+
+
+def conv_transpose2d(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """The input gradient of conv2d, used as a forward operation (PyTorch's ConvTranspose2d).
+
+    x: (N, C, H, W); w: (C, K/groups, R, S); b: (K,) or (K, 1, 1), or None. Returns y (N, K, H', W') with
+    H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1; output_padding must be less than stride or
+    dilation. Its own gradients are dx = conv2d(dy, w) and dw = conv2d_weight_grad(x, dy, w.shape).
+    """
+    operation = "conv_transpose2d"
+    checks.arrays(operation, x=x, w=w, b=b)
+    geometry = Conv2dGeometry.of_transposed(
+        operation, x.shape, w.shape, stride=stride, padding=padding, output_padding=output_padding,
+        dilation=dilation, groups=groups,
+    )  # fmt: skip
+    checks.bias(operation, b, geometry.C, (geometry.C, 1, 1))
+    return path_of(x).conv_transpose2d(x, w, b, geometry)

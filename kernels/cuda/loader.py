@@ -1,0 +1,105 @@
+"""From a .cu file to a kernel: headers and #defines go into the text, one module per (device, variant)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...backend import import_cupy
+
+SOURCES = Path(__file__).parent / "src"
+OPTIONS = ("-std=c++17",)
+
+_INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
+
+C_TYPES = {"float16": "half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
+
+_FIELD_DTYPES: Mapping[str, Any] = {
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "long long": np.int64,
+    "float": np.float32,
+    "double": np.float64,
+    "FastDiv": np.dtype([("divisor", np.uint32), ("multiplier", np.uint32), ("shift", np.uint32)], align=True),
+}
+
+
+@dataclass(frozen=True)
+class Params:
+    """A kernel's one argument, a struct passed by value: declared once, here, for Python and for CUDA.
+
+    `fields` are (name, C type); a C type that ends in * is a device pointer. CuPy passes a structured array of
+    size 1 by value.
+    """
+
+    fields: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        types = [(name, np.uint64 if kind.endswith("*") else _FIELD_DTYPES[kind]) for name, kind in self.fields]
+        return np.dtype(types, align=True)
+
+    @cached_property
+    def declaration(self) -> str:
+        members = "".join(f"    {kind} {name};\n" for name, kind in self.fields)
+        return f"struct Params {{\n{members}}};\n"
+
+    def pack(self, **values: Any) -> np.ndarray:
+        """The struct with these values, one for every field; an array stands for its address, None for null."""
+        row = tuple(_field_value(values.pop(name)) for name, _ in self.fields)
+        if values:
+            raise KeyError(f"the kernel has no parameter {', '.join(values)}")
+        return np.array([row], dtype=self.dtype)
+
+
+def _field_value(value: Any) -> Any:
+    if value is None:
+        return 0
+    return value.data.ptr if hasattr(value, "data") and hasattr(value.data, "ptr") else value
+
+
+def fast_div(divisor: int) -> tuple[int, int, int]:
+    """Constants that replace n / divisor by a multiply-high and a shift, for 0 <= n < 2**31.
+
+    Granlund and Montgomery, "Division by invariant integers using multiplication" (1994), section 4.
+    """
+    shift = (divisor - 1).bit_length()
+    multiplier = ((1 << 32) * ((1 << shift) - divisor)) // divisor + 1
+    return divisor, multiplier, shift
+
+
+@cache
+def _text(name: str) -> str:
+    """A file of src/ with its own headers pasted in: CuPy's disk cache keys on the text, not on -I headers."""
+    return _INCLUDE.sub(lambda match: _text(match[1]), (SOURCES / name).read_text(encoding="utf-8"))
+
+
+def source(name: str, defines: Mapping[str, object], params: Params) -> str:
+    """The complete CUDA text of one variant: #defines, then src/`name` with `struct Params` declared for it.
+
+    The file says `#include "params.cuh"` where it wants the declaration; no such file exists on disk.
+    """
+    head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
+    return head + _text(name).replace("struct Params;\n", params.declaration, 1)
+
+
+@cache
+def _module(device: int, text: str) -> Any:
+    return import_cupy().RawModule(code=text, options=OPTIONS)
+
+
+@cache
+def _kernel(device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params) -> Any:
+    return _module(device, source(name, dict(defines), params)).get_function(entry)
+
+
+def kernel(name: str, entry: str, defines: Mapping[str, object], params: Params) -> Any:
+    """The entry point `entry` of src/`name` for these #defines, compiled once per device and cached on disk."""
+    device = import_cupy().cuda.runtime.getDevice()
+    return _kernel(device, name, entry, tuple(defines.items()), params)

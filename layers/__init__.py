@@ -1,0 +1,1 @@
+"""Layers: they hold parameters and call the operations of kernels/."""

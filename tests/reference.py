@@ -1,0 +1,246 @@
+"""What every operation means, in float64, written from the definition: plain loops, nothing shared with the package.
+
+A convolution or a pooling is a set of meetings: output position (p, q) meets input position (h, w) through tap (r, s)
+where h = p*stride - top + r*dilation, and likewise for w. Every function below is one loop over the meetings, and the
+gradients are the same loop with the assignment read from the other side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def _pair(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def _sides(padding, extents, window, stride, dilation):
+    """padding as ((top, bottom), (left, right))."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        sides = []
+        for extent, taps, step, spread in zip(extents, window, stride, dilation, strict=True):
+            total = 0  # the least padding for which window number ceil(extent/step) - 1 still fits
+            while (math.ceil(extent / step) - 1) * step + (taps - 1) * spread >= extent + total:
+                total += 1
+            sides.append((total // 2, total - total // 2))
+        return tuple(sides)
+    return tuple(_pair(side) for side in _pair(padding))
+
+
+def _count(extent, taps, step, spread, before, after, ceil_mode=False):
+    """How many windows there are, found by placing them one after the other.
+
+    A window belongs when its last tap lies on the padded input; with ceil_mode it may hang over the end by less than
+    one step, provided that it starts on the input or on the padding before it.
+    """
+    number = 0
+    while True:
+        first = number * step - before
+        last = first + (taps - 1) * spread
+        overhang = last - (extent + after - 1)
+        if overhang > (step - 1 if ceil_mode else 0) or (ceil_mode and first >= extent):
+            return number
+        number += 1
+
+
+def _windows(extents, window, stride, padding, dilation, ceil_mode=False):
+    """(P, Q), and for each axis the table position -> [(tap, coordinate)] of the taps that fall on the input."""
+    stride, dilation = _pair(stride), _pair(dilation)
+    sides = _sides(padding, extents, window, stride, dilation)
+    tables = []
+    for extent, taps, step, spread, (before, after) in zip(extents, window, stride, dilation, sides, strict=True):
+        table = []
+        for position in range(_count(extent, taps, step, spread, before, after, ceil_mode)):
+            reached = [(tap, position * step - before + tap * spread) for tap in range(taps)]
+            table.append([(tap, at) for tap, at in reached if 0 <= at < extent])
+        tables.append(table)
+    return (len(tables[0]), len(tables[1])), tables
+
+
+def _meetings(extents, window, stride, padding, dilation):
+    """Every (p, q, r, s, h, w) where output (p, q) meets input (h, w) through tap (r, s)."""
+    _, (rows, columns) = _windows(extents, window, stride, padding, dilation)
+    for p, taps_h in enumerate(rows):
+        for q, taps_w in enumerate(columns):
+            for r, h in taps_h:
+                for s, w in taps_w:
+                    yield p, q, r, s, h, w
+
+
+def _groups(channels_in, channels_out, groups):
+    """The slices (input channels, output channels) of each group."""
+    a, b = channels_in // groups, channels_out // groups
+    return [(slice(g * a, (g + 1) * a), slice(g * b, (g + 1) * b)) for g in range(groups)]
+
+
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    extents, window = x.shape[2:], w.shape[2:]
+    size, _ = _windows(extents, window, stride, padding, dilation)
+    y = np.zeros((x.shape[0], w.shape[0], *size))
+    for c, k in _groups(x.shape[1], w.shape[0], groups):
+        for p, q, r, s, i, j in _meetings(extents, window, stride, padding, dilation):
+            y[:, k, p, q] += x[:, c, i, j] @ w[k, :, r, s].T
+    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
+
+
+def conv2d_input_grad(dy, w, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
+    dy, w = np.asarray(dy, np.float64), np.asarray(w, np.float64)
+    dx = np.zeros(x_shape)
+    for c, k in _groups(x_shape[1], w.shape[0], groups):
+        for p, q, r, s, i, j in _meetings(x_shape[2:], w.shape[2:], stride, padding, dilation):
+            dx[:, c, i, j] += dy[:, k, p, q] @ w[k, :, r, s]
+    return dx
+
+
+def conv2d_weight_grad(dy, x, w_shape, *, stride=1, padding=0, dilation=1, groups=1):
+    dy, x = np.asarray(dy, np.float64), np.asarray(x, np.float64)
+    dw = np.zeros(w_shape)
+    for c, k in _groups(x.shape[1], w_shape[0], groups):
+        for p, q, r, s, i, j in _meetings(x.shape[2:], w_shape[2:], stride, padding, dilation):
+            dw[k, :, r, s] += dy[:, k, p, q].T @ x[:, c, i, j]
+    return dw
+
+
+def conv2d_bias_grad(dy):
+    dy = np.asarray(dy, np.float64)
+    db = np.zeros((dy.shape[1], 1, 1))
+    for k in range(dy.shape[1]):
+        db[k] = math.fsum(dy[:, k].ravel())
+    return db
+
+
+def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """Each input element lays a copy of the kernel, scaled, on a canvas; padding cuts the canvas, output_padding grows it."""
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    stride, dilation, grow = _pair(stride), _pair(dilation), _pair(output_padding)
+    (top, bottom), (left, right) = _sides(padding, x.shape[2:], w.shape[2:], stride, dilation)
+    canvas_h = (x.shape[2] - 1) * stride[0] + (w.shape[2] - 1) * dilation[0] + 1 + grow[0]
+    canvas_w = (x.shape[3] - 1) * stride[1] + (w.shape[3] - 1) * dilation[1] + 1 + grow[1]
+    canvas = np.zeros((x.shape[0], w.shape[1] * groups, canvas_h, canvas_w))
+    for c, k in _groups(x.shape[1], canvas.shape[1], groups):
+        for i in range(x.shape[2]):
+            for j in range(x.shape[3]):
+                for r in range(w.shape[2]):
+                    for s in range(w.shape[3]):
+                        at_h, at_w = i * stride[0] + r * dilation[0], j * stride[1] + s * dilation[1]
+                        canvas[:, k, at_h, at_w] += x[:, c, i, j] @ w[c, :, r, s]
+    y = canvas[:, :, top : canvas_h - bottom, left : canvas_w - right]
+    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
+
+
+def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """(y, taps): the first greatest tap of each window, or its last NaN; -inf and tap -1 where it is all padding."""
+    x, window = np.asarray(x, np.float64), _pair(kernel_size)
+    size, (rows, columns) = _windows(
+        x.shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode
+    )
+    y = np.full((*x.shape[:2], *size), -np.inf)
+    taps = np.full(y.shape, -1)
+    for n, c, p, q in np.ndindex(y.shape):
+        for r, h in rows[p]:
+            for s, w in columns[q]:
+                value = x[n, c, h, w]
+                if taps[n, c, p, q] == -1 or math.isnan(value) or value > y[n, c, p, q]:
+                    y[n, c, p, q], taps[n, c, p, q] = value, r * window[1] + s
+    return y, taps
+
+
+def max_pool2d_indices(taps, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """The flat position h*W + w that each tap points at, -1 for no tap."""
+    window = _pair(kernel_size)
+    _, (rows, columns) = _windows(
+        x_shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode
+    )
+    indices = np.full(taps.shape, -1, np.int64)
+    for n, c, p, q in np.ndindex(taps.shape):
+        if taps[n, c, p, q] >= 0:
+            r, s = divmod(int(taps[n, c, p, q]), window[1])
+            indices[n, c, p, q] = dict(rows[p])[r] * x_shape[3] + dict(columns[q])[s]
+    return indices
+
+
+def max_pool2d_grad(dy, taps, x_shape, kernel_size, **options):
+    dy, dx = np.asarray(dy, np.float64), np.zeros(x_shape)
+    indices = max_pool2d_indices(taps, x_shape, kernel_size, **options)
+    for n, c, p, q in np.ndindex(dy.shape):
+        if indices[n, c, p, q] >= 0:
+            h, w = divmod(int(indices[n, c, p, q]), x_shape[3])
+            dx[n, c, h, w] += dy[n, c, p, q]
+    return dx
+
+
+def _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+    """Every (p, q, positions, divisor) of an average pooling; positions are the window's elements on the input."""
+    window, step = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
+    (top, bottom), (left, right) = _sides(padding, x_shape[2:], window, step, (1, 1))
+    size, (rows, columns) = _windows(x_shape[2:], window, step, padding, 1, ceil_mode)
+    for p, q in np.ndindex(size):
+        positions = [(h, w) for _, h in rows[p] for _, w in columns[q]]
+        on_padded = sum(
+            p * step[0] + r < top + x_shape[2] + bottom and q * step[1] + s < left + x_shape[3] + right
+            for r in range(window[0])
+            for s in range(window[1])
+        )
+        divisor = divisor_override or (on_padded if count_include_pad else len(positions))
+        yield p, q, positions, divisor
+
+
+def avg_pool2d(
+    x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+):
+    x = np.asarray(x, np.float64)
+    step = kernel_size if stride is None else stride
+    size, _ = _windows(x.shape[2:], _pair(kernel_size), step, padding, 1, ceil_mode)
+    y = np.zeros((*x.shape[:2], *size))
+    shares = _shares(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    for p, q, positions, divisor in shares:
+        for h, w in positions:
+            y[:, :, p, q] += x[:, :, h, w] / divisor
+    return y
+
+
+def avg_pool2d_grad(
+    dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+):
+    dy, dx = np.asarray(dy, np.float64), np.zeros(x_shape)
+    shares = _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    for p, q, positions, divisor in shares:
+        for h, w in positions:
+            dx[:, :, h, w] += dy[:, :, p, q] / divisor
+    return dx
+
+
+def linear(x, w, b=None, *, batch_axis=0):
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    samples = x if batch_axis == 0 else x.T
+    bias = np.zeros(len(w)) if b is None else np.asarray(b, np.float64).ravel()
+    y = np.array([[row @ sample + offset for row, offset in zip(w, bias, strict=True)] for sample in samples])
+    y = y.reshape(len(samples), len(w))
+    return y if batch_axis == 0 else y.T
+
+
+def linear_input_grad(dy, w, *, batch_axis=0):
+    dy, w = np.asarray(dy, np.float64), np.asarray(w, np.float64)
+    return linear(dy, w.T, batch_axis=batch_axis)
+
+
+def linear_weight_grad(dy, x, *, batch_axis=0):
+    dy, x = np.asarray(dy, np.float64), np.asarray(x, np.float64)
+    if batch_axis == 1:
+        dy, x = dy.T, x.T
+    dw = np.zeros((dy.shape[1], x.shape[1]))
+    for one_dy, one_x in zip(dy, x, strict=True):
+        dw += np.outer(one_dy, one_x)
+    return dw
+
+
+def linear_bias_grad(dy, *, batch_axis=0):
+    dy = np.asarray(dy, np.float64)
+    if batch_axis == 1:
+        return np.array([[math.fsum(row)] for row in dy]).reshape(len(dy), 1)
+    return np.array([math.fsum(column) for column in dy.T])

@@ -71,39 +71,40 @@ def _meetings(extents, window, stride, padding, dilation):
                     yield p, q, r, s, h, w
 
 
-def _groups(channels_in, channels_out, groups):
-    """The slices (input channels, output channels) of each group."""
-    a, b = channels_in // groups, channels_out // groups
-    return [(slice(g * a, (g + 1) * a), slice(g * b, (g + 1) * b)) for g in range(groups)]
+def _by_group(array, axis, groups):
+    """The array with its axis of channels split into (group, channel in the group)."""
+    shape = array.shape
+    return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
 
 
 def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     extents, window = x.shape[2:], w.shape[2:]
     size, _ = _windows(extents, window, stride, padding, dilation)
-    y = np.zeros((x.shape[0], w.shape[0], *size))
-    for c, k in _groups(x.shape[1], w.shape[0], groups):
-        for p, q, r, s, i, j in _meetings(extents, window, stride, padding, dilation):
-            y[:, k, p, q] += x[:, c, i, j] @ w[k, :, r, s].T
+    x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
+    y = np.zeros((len(x), groups, w.shape[1], *size))
+    for p, q, r, s, i, j in _meetings(extents, window, stride, padding, dilation):
+        y[..., p, q] += np.einsum("ngc,gkc->ngk", x[..., i, j], w[..., r, s])
+    y = y.reshape(len(x), groups * w.shape[1], *size)
     return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
 
 
 def conv2d_input_grad(dy, w, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    dy, w = np.asarray(dy, np.float64), np.asarray(w, np.float64)
-    dx = np.zeros(x_shape)
-    for c, k in _groups(x_shape[1], w.shape[0], groups):
-        for p, q, r, s, i, j in _meetings(x_shape[2:], w.shape[2:], stride, padding, dilation):
-            dx[:, c, i, j] += dy[:, k, p, q] @ w[k, :, r, s]
-    return dx
+    window = w.shape[2:]
+    dy, w = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(w, np.float64), 0, groups)
+    dx = _by_group(np.zeros(x_shape), 1, groups)
+    for p, q, r, s, i, j in _meetings(x_shape[2:], window, stride, padding, dilation):
+        dx[..., i, j] += np.einsum("ngk,gkc->ngc", dy[..., p, q], w[..., r, s])
+    return dx.reshape(x_shape)
 
 
 def conv2d_weight_grad(dy, x, w_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    dy, x = np.asarray(dy, np.float64), np.asarray(x, np.float64)
-    dw = np.zeros(w_shape)
-    for c, k in _groups(x.shape[1], w_shape[0], groups):
-        for p, q, r, s, i, j in _meetings(x.shape[2:], w_shape[2:], stride, padding, dilation):
-            dw[k, :, r, s] += dy[:, k, p, q].T @ x[:, c, i, j]
-    return dw
+    extents = x.shape[2:]
+    dy, x = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(x, np.float64), 1, groups)
+    dw = _by_group(np.zeros(w_shape), 0, groups)
+    for p, q, r, s, i, j in _meetings(extents, w_shape[2:], stride, padding, dilation):
+        dw[..., r, s] += np.einsum("ngk,ngc->gkc", dy[..., p, q], x[..., i, j])
+    return dw.reshape(w_shape)
 
 
 def conv2d_bias_grad(dy):
@@ -115,21 +116,21 @@ def conv2d_bias_grad(dy):
 
 
 def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
-    """Each input element lays a copy of the kernel, scaled, on a canvas; padding cuts the canvas, output_padding grows it."""
+    """Every input element lays a scaled copy of the kernel on a canvas; padding crops it, output_padding grows it."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     stride, dilation, grow = _pair(stride), _pair(dilation), _pair(output_padding)
-    (top, bottom), (left, right) = _sides(padding, x.shape[2:], w.shape[2:], stride, dilation)
-    canvas_h = (x.shape[2] - 1) * stride[0] + (w.shape[2] - 1) * dilation[0] + 1 + grow[0]
-    canvas_w = (x.shape[3] - 1) * stride[1] + (w.shape[3] - 1) * dilation[1] + 1 + grow[1]
-    canvas = np.zeros((x.shape[0], w.shape[1] * groups, canvas_h, canvas_w))
-    for c, k in _groups(x.shape[1], canvas.shape[1], groups):
-        for i in range(x.shape[2]):
-            for j in range(x.shape[3]):
-                for r in range(w.shape[2]):
-                    for s in range(w.shape[3]):
-                        at_h, at_w = i * stride[0] + r * dilation[0], j * stride[1] + s * dilation[1]
-                        canvas[:, k, at_h, at_w] += x[:, c, i, j] @ w[c, :, r, s]
-    y = canvas[:, :, top : canvas_h - bottom, left : canvas_w - right]
+    top_bottom, left_right = _sides(padding, x.shape[2:], w.shape[2:], stride, dilation)
+    height, width = (
+        (x.shape[2 + a] - 1) * stride[a] + (w.shape[2 + a] - 1) * dilation[a] + 1 + grow[a] for a in (0, 1)
+    )
+    x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
+    canvas = np.zeros((len(x), groups, w.shape[2], height, width))
+    for i, j in np.ndindex(x.shape[3:]):
+        for r, s in np.ndindex(w.shape[3:]):
+            at_h, at_w = i * stride[0] + r * dilation[0], j * stride[1] + s * dilation[1]
+            canvas[..., at_h, at_w] += np.einsum("ngc,gck->ngk", x[..., i, j], w[..., r, s])
+    canvas = canvas.reshape(len(x), groups * w.shape[2], height, width)
+    y = canvas[:, :, top_bottom[0] : height - top_bottom[1], left_right[0] : width - left_right[1]]
     return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
 
 

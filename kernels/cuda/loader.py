@@ -81,10 +81,8 @@ def _text(name: str) -> str:
 
 
 def source(name: str, defines: Mapping[str, object], params: Params) -> str:
-    """The complete CUDA text of one variant: #defines, then src/`name` with `struct Params` declared for it.
-
-    The file says `#include "params.cuh"` where it wants the declaration; no such file exists on disk.
-    """
+    """The complete CUDA text of one variant: #defines, then src/`name`, whose line `struct Params;` becomes the
+    declaration of `params`."""
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
     return head + _text(name).replace("struct Params;\n", params.declaration, 1)
 

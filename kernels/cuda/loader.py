@@ -18,7 +18,7 @@ OPTIONS = ("-std=c++17",)
 
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
-C_TYPES = {"float16": "half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
+C_TYPES = {"float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double"}
 
 _FIELD_DTYPES: Mapping[str, Any] = {
     "int": np.int32,

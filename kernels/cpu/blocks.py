@@ -78,7 +78,7 @@ def padded_input(x: np.ndarray, g: Conv2dGeometry, block: Block, dtype: np.dtype
 
 
 def windows(padded: np.ndarray, g: Conv2dGeometry, block: Block) -> np.ndarray:
-    """A view (n, C, R, S, rows, columns) of a padded region: element [..., r, s, p, q] is tap (r, s) of window (p, q)."""
+    """A view (n, C, R, S, rows, columns) of a padded region: [..., r, s, p, q] is tap (r, s) of window (p, q)."""
     n, c, h, w = padded.strides
     _, rows, columns = block.extents
     shape = (padded.shape[0], g.C, g.R, g.S, rows, columns)

@@ -14,8 +14,9 @@ def _covered(start: int, stride: int, windows: int, extent: int) -> tuple[slice,
     """The windows whose tap at `start` + window*stride lies inside the input, and those input positions."""
     first = max(0, -(start // stride))
     last = min(windows, (extent - 1 - start) // stride + 1)
-    last = max(first, last)
-    return slice(first, last), slice(start + first * stride, start + (last - 1) * stride + 1 if last > first else 0, stride)
+    if last <= first:
+        return slice(0, 0), slice(0, 0)
+    return slice(first, last), slice(start + first * stride, start + (last - 1) * stride + 1, stride)
 
 
 def _taps(g: Pool2dGeometry) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:

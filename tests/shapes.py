@@ -32,6 +32,7 @@ CONV = [
     _conv("backprop-text", (10, 3, 29, 28), (2, 3, 3, 2), stride=2),
     _conv("one-pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
     _conv("one-pixel-in-padding", (2, 3, 1, 1), (4, 3, 3, 3), padding=1),
+    _conv("no-input-channels", (2, 0, 5, 4), (3, 0, 3, 3), padding=1),
     _conv("1x1", (3, 7, 5, 6), (9, 7, 1, 1)),
     _conv("1x1-strided", (2, 7, 9, 8), (5, 7, 1, 1), stride=2),
     _conv("1x1-padded", (2, 3, 4, 5), (4, 3, 1, 1), padding=2),
@@ -90,7 +91,7 @@ CONV_LARGE = [
     _conv("1x1-128-channels", (4, 128, 14, 15), (130, 128, 1, 1)),
     _conv("1x1-strided-channels", (4, 96, 15, 14), (70, 96, 1, 1), stride=2),
     _conv("5x5-channels", (3, 32, 28, 27), (40, 32, 5, 5), padding=2),
-    _conv("7x7-stem", (3, 3, 97, 90), (64, 3, 7, 7), stride=2, padding=3),
+    _conv("7x7-stem", (3, 3, 61, 58), (64, 3, 7, 7), stride=2, padding=3),
     _conv("depthwise-96", (3, 96, 41, 40), (96, 1, 3, 3), padding=1, groups=96),
     _conv("many-images", (70, 16, 15, 13), (20, 16, 3, 3), padding=1),
 ]
@@ -150,6 +151,8 @@ _POOL = [
     _pool("ceil-drops-last", (1, 3, 2, 2), 3, stride=3, padding=1, ceil_mode=True),
     _pool("ceil-1x1-drops-last", (1, 1, 2, 2), 1, stride=2, ceil_mode=True),
     _pool("ceil-stride-over-kernel", (2, 2, 9, 8), 2, stride=5, ceil_mode=True),
+    _pool("same-even", (2, 3, 7, 6), (2, 4), stride=1, padding="same"),
+    _pool("valid", (2, 3, 7, 6), 3, padding="valid"),
     _pool("planes-cross-tile", (3, 43, 5, 4), 2, stride=2),
     _pool("image-crosses-tile", (1, 1, 9, 131), 3, stride=2, padding=1),
 ]

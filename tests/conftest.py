@@ -1,0 +1,66 @@
+"""The fixtures that all tests share; above all `path`, the array library a kernel test runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+# The machine's speed is no property of the code: no deadline. Derandomised: a failure can be met again.
+hypothesis.settings.register_profile("backstride", deadline=None, derandomize=True, max_examples=100)
+hypothesis.settings.load_profile("backstride")
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to run a kernel: `asarray` makes its arrays from NumPy's (a fresh copy), `to_numpy` brings them back."""
+
+    name: str
+    asarray: Callable[[np.ndarray], Any]
+    to_numpy: Callable[[Any], np.ndarray]
+
+    def run(self, operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call `operation` on this path: NumPy arrays go in and come out.
+
+        Every call made here also shows that the inputs are as they were and the results are C-contiguous.
+        """
+        moved = [self.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        result = operation(*moved, **options)
+        for before, after in zip(arguments, moved, strict=True):
+            if isinstance(before, np.ndarray):
+                assert self.to_numpy(after).tobytes() == before.tobytes(), "an input was modified"
+        for output in result if isinstance(result, tuple) else (result,):
+            assert output.flags.c_contiguous, "an output is not C-contiguous"
+        return tuple(map(self.to_numpy, result)) if isinstance(result, tuple) else self.to_numpy(result)
+
+
+@contextlib.contextmanager
+def numpy_path() -> Iterator[Path]:
+    def read_only(a: np.ndarray) -> np.ndarray:
+        copy = np.array(a)
+        copy.flags.writeable = False
+        return copy
+
+    yield Path("numpy", read_only, np.asarray)
+
+
+PATHS: dict[str, Callable[[], contextlib.AbstractContextManager[Path]]] = {"numpy": numpy_path}
+"""Name -> context manager that yields the Path; one that cannot work here calls pytest.skip with the reason."""
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    with PATHS[request.param]() as found:
+        yield found
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers seeded by the test's own name, so that each test meets the same ones wherever it runs."""
+    return np.random.default_rng(zlib.crc32(request.node.name.encode()))

@@ -1,0 +1,97 @@
+"""The fully connected layer and its gradients against the reference, in both layouts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+from accuracy import DTYPES, assert_accurate, assert_exact, dtype_of, integers, normal
+from gradcheck import assert_gradient
+from shapes import LINEAR, Case
+
+from backstride import kernels
+
+pytestmark = pytest.mark.parametrize("batch_axis", [0, 1])
+
+
+def data(case: Case, batch_axis: int, make) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(x, w, b, dy) in the layout of batch_axis."""
+    samples, outputs = case.x[0], case.w[0]
+    x, w, b, dy = make(case.x), make(case.w), make((outputs,)), make((samples, outputs))
+    return (x, w, b, dy) if batch_axis == 0 else (x.T.copy(), w, b.reshape(-1, 1), dy.T.copy())
+
+
+def answers(x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
+    return {
+        "y": reference.linear(x, w, b, batch_axis=batch_axis),
+        "dx": reference.linear_input_grad(dy, w, batch_axis=batch_axis),
+        "dw": reference.linear_weight_grad(dy, x, batch_axis=batch_axis),
+        "db": reference.linear_bias_grad(dy, batch_axis=batch_axis),
+    }
+
+
+def compute(path, dtype: np.dtype, x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
+    x, w, b, dy = (a.astype(dtype) for a in (x, w, b, dy))
+    return {
+        "y": path.run(kernels.linear, x, w, b, batch_axis=batch_axis),
+        "dx": path.run(kernels.linear_input_grad, dy, w, batch_axis=batch_axis),
+        "dw": path.run(kernels.linear_weight_grad, dy, x, batch_axis=batch_axis),
+        "db": path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", LINEAR, ids=str)
+def test_accuracy(path, case, dtype, batch_axis, rng):
+    arrays = data(case, batch_axis, lambda shape: normal(rng, shape, dtype))
+    exact, magnitudes = answers(*arrays, batch_axis), answers(*map(np.abs, arrays), batch_axis)
+    terms = {"y": case.x[1], "dx": case.w[0], "dw": case.x[0], "db": case.x[0]}
+    for name, got in compute(path, dtype_of(dtype), *arrays, batch_axis).items():
+        assert got.dtype == dtype_of(dtype)
+        assert_accurate(got, exact[name], magnitudes[name], terms[name])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", LINEAR, ids=str)
+def test_integers_are_exact(path, case, dtype, batch_axis, rng):
+    arrays = data(case, batch_axis, lambda shape: integers(rng, shape))
+    exact = answers(*arrays, batch_axis)
+    for name, got in compute(path, dtype_of(dtype), *arrays, batch_axis).items():
+        assert_exact(got, exact[name])
+
+
+@pytest.mark.parametrize("case", [c for c in LINEAR if 0 not in c.x], ids=str)
+def test_gradients_predict_differences(path, case, batch_axis, rng):
+    x, w, b, dy = data(case, batch_axis, rng.standard_normal)
+    results = compute(path, np.dtype(np.float64), x, w, b, dy, batch_axis)
+
+    def forward(x=x, w=w, b=b):
+        return path.run(kernels.linear, x, w, b, batch_axis=batch_axis)
+
+    assert_gradient(lambda x: forward(x=x), x, dy, results["dx"], rng)
+    assert_gradient(lambda w: forward(w=w), w, dy, results["dw"], rng)
+    assert_gradient(lambda b: forward(b=b), b, dy, results["db"], rng)
+
+
+def test_no_bias(path, batch_axis, rng):
+    x, w, _, _ = data(LINEAR[0], batch_axis, lambda shape: integers(rng, shape))
+    assert_exact(
+        path.run(kernels.linear, x, w, batch_axis=batch_axis), reference.linear(x, w, batch_axis=batch_axis)
+    )
+
+
+def test_bias_shape_of_the_gradient(path, batch_axis):
+    dy = np.ones((4, 3) if batch_axis == 0 else (3, 4))
+    db = path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis)
+    np.testing.assert_array_equal(db, np.full((3,) if batch_axis == 0 else (3, 1), 4.0), strict=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_sample_stays_in_its_sample(path, batch_axis, value, rng):
+    x, w, b, _ = data(LINEAR[0], batch_axis, lambda shape: np.abs(rng.standard_normal(shape)) + 1)
+    sample = (3, slice(None)) if batch_axis == 0 else (slice(None), 3)
+    x[sample] = value
+    y = path.run(kernels.linear, x, w, b, batch_axis=batch_axis)
+    np.testing.assert_array_equal(y[sample], np.full(len(w), value))
+    y[sample] = 0
+    assert np.isfinite(y).all()

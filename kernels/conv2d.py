@@ -1,6 +1,7 @@
 """2-D convolution (cross-correlation, as in the deep learning literature), its gradients, and its transpose.
 
-x is (N, C, H, W), w is (K, C/groups, R, S), y is (N, K, P, Q), P = (H + top + bottom - dilation*(R-1) - 1) // stride + 1.
+x is (N, C, H, W), w is (K, C/groups, R, S), y is (N, K, P, Q) with
+P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
 `stride` and `dilation` are an int or an (h, w) pair; `padding` is an int, (h, w), ((top, bottom), (left, right)),
 'valid' or 'same' (P = ceil(H / stride), the odd element at the bottom and right). All arrays of a call share one
 dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once. Inputs may have any
@@ -20,7 +21,8 @@ from .geometry import Conv2dGeometry
 def conv2d(
     x: Any, w: Any, b: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """y[n,k,p,q] = b[k] + sum over c,r,s of x[n, c, p*stride + r*dilation - top, q*stride + s*dilation - left] * w[k,c,r,s].
+    """y[n,k,p,q] = b[k] + sum over c,r,s of x[n,c,h,w] * w[k,c,r,s],
+    with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
     b: (K,) or (K, 1, 1), or None. Returns y (N, K, P, Q).
     """
@@ -53,7 +55,8 @@ def conv2d_input_grad(
 def conv2d_weight_grad(
     dy: Any, x: Any, w_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """dw[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*stride + r*dilation - top, q*stride + s*dilation - left].
+    """dw[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n,c,h,w],
+    with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
     dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape.
     """

@@ -10,6 +10,7 @@ from .backend import (
     to_numpy,
     use_backend,
 )
+from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .version import __version__
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "asarray",
     "get_array_module",
     "get_backend",
+    "get_float32_precision",
     "set_backend",
+    "set_float32_precision",
     "synchronize",
     "to_numpy",
     "use_backend",
+    "use_float32_precision",
 ]

@@ -1,0 +1,59 @@
+"""How float32 products may be computed: exactly rounded, or by faster algorithms and tensor cores.
+
+"auto"    each path's fastest way whose error stays at float32's level: Winograd minimal filtering on NumPy,
+          three TF32 products per float32 product on tensor cores where that is faster than float32 units.
+"ieee"    only float32 multiplications and additions of the convolution's own products.
+"tf32x3"  on CUDA three TF32 tensor-core products per float32 product; NumPy as "auto".
+"tf32"    on CUDA one TF32 tensor-core product (10-bit mantissas); NumPy as "auto".
+
+float16, bfloat16 and float64 are never affected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+NAMES = ("auto", "ieee", "tf32x3", "tf32")
+VARIABLE = "BACKSTRIDE_FLOAT32_PRECISION"
+
+_process_precision: str | None = None
+_context_precision: ContextVar[str | None] = ContextVar("backstride_float32_precision", default=None)
+
+
+def _check_name(name: str, source: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(NAMES)}")
+    return name
+
+
+def set_float32_precision(name: str) -> None:
+    """Select the float32 precision of the whole process: 'auto', 'ieee', 'tf32x3' or 'tf32'.
+
+    Raises ValueError for another name; the precision in force then stays.
+    """
+    global _process_precision
+    _process_precision = _check_name(name, "float32 precision")
+
+
+@contextmanager
+def use_float32_precision(name: str) -> Iterator[None]:
+    """Select the float32 precision inside a with block, for this thread or async task only."""
+    token = _context_precision.set(_check_name(name, "float32 precision"))
+    try:
+        yield
+    finally:
+        _context_precision.reset(token)
+
+
+def get_float32_precision() -> str:
+    """The precision in force; BACKSTRIDE_FLOAT32_PRECISION is read at the first call, "auto" where it is unset."""
+    global _process_precision
+    scoped = _context_precision.get()
+    if scoped is not None:
+        return scoped
+    if _process_precision is None:
+        _process_precision = _check_name(os.environ.get(VARIABLE, "auto"), VARIABLE)
+    return _process_precision

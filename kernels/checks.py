@@ -106,9 +106,9 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
 
 
-def arrays(operation: str, **named: Any) -> None:
-    """All are arrays of one library, on one device, of one float dtype. Arguments that are None are left out."""
-    given = {name: array for name, array in named.items() if array is not None}
+def arrays(operation: str, b: Any = None, **named: Any) -> None:
+    """All are arrays of one library, on one device, of one float dtype. The bias alone may be None."""
+    given = named if b is None else {**named, "b": b}
     one_library(operation, **given)
     (first, reference), *rest = given.items()
     for name, array in given.items():

@@ -213,10 +213,6 @@ template <> struct Storage<bfloat16> {
     static DEVICE bfloat16 store(float x) { return {float_to_bf16(x)}; }
 };
 
-// Division of n < 2^31 by a divisor known on the host, where fast_div (loader.py) computes the constants.
-struct FastDiv { unsigned divisor, multiplier, shift; };
-DEVICE unsigned quotient(unsigned n, FastDiv d) { return (__umulhi(n, d.multiplier) + n) >> d.shift; }
-
 // Values of other lanes of a full warp; all 32 lanes must call.
 template <class T> DEVICE T shuffle_down(T x, int lanes) { return __shfl_down_sync(0xffffffffu, x, lanes); }
 template <class T> DEVICE T shuffle_xor(T x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }

@@ -129,7 +129,7 @@ class Conv2dGeometry:
         """
         n, c, h, w = checks.shape4(operation, names[0], x_shape, "(N, C, H, W)")
         k, group_channels, r, s = checks.shape4(operation, names[1], w_shape, "(K, C/groups, R, S)")
-        groups = _check_groups(operation, groups, c, k)
+        groups = check_groups(operation, groups, c, k)
         _check_kernel(operation, names[1], k, r, s)
         if group_channels != c // groups:
             got = f"{tuple(w_shape)} (axis 1 is {group_channels})"
@@ -165,7 +165,7 @@ class Conv2dGeometry:
             raise value_error(operation, "w.shape", tuple(w_shape), f"axis 0 to be C = {k}, from x.shape")
         groups = checks.integer(operation, "groups", groups, 1)
         c = group_channels * groups
-        _check_groups(operation, groups, k, c)
+        check_groups(operation, groups, k, c)
         _check_kernel(operation, "w.shape", min(k, c), r, s)
         _check_extents(operation, "x.shape", (p, q))
         stride = checks.pair(operation, "stride", stride, 1)
@@ -203,7 +203,7 @@ class Conv2dGeometry:
         return 2 * self.N * self.K * self.P * self.Q * (self.C // self.groups) * self.R * self.S
 
 
-def _check_groups(operation: str, groups: Any, c: int, k: int) -> int:
+def check_groups(operation: str, groups: Any, c: int, k: int) -> int:
     groups = checks.integer(operation, "groups", groups, 1)
     if c % groups or k % groups:
         raise value_error(operation, "groups", groups, f"a divisor of C = {c} and K = {k}")

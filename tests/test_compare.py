@@ -1,0 +1,201 @@
+"""The comparing path, over stand-ins for the CUDA path: right ones pass, and each kind of wrong one is reported."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from accuracy import DTYPES, dtype_of, normal
+
+from backstride import use_float32_precision
+from backstride.kernels import bound, cpu, dispatch
+from backstride.kernels.compare import Comparing, DivergenceError
+from backstride.kernels.geometry import AvgDivisor, Conv2dGeometry, LinearGeometry, Pool2dGeometry
+
+CONV = Conv2dGeometry.of("conv2d", (2, 4, 7, 6), (6, 2, 3, 2), stride=2, padding=1, dilation=1, groups=2)
+POOL = Pool2dGeometry.of("max_pool2d", (2, 3, 7, 8), 3, stride=2, padding=1)
+LINEAR = LinearGeometry(5, 7, 4, 0)
+
+
+def calls(make) -> dict[str, tuple]:
+    """Every operation of a path with arguments that suit it."""
+    x, w, b, dy = (make(shape) for shape in (CONV.x_shape, CONV.w_shape, (CONV.K,), CONV.y_shape))
+    pooled, dpool = make(POOL.x_shape), make(POOL.y_shape)
+    taps = cpu.max_pool2d(pooled, POOL)[1]
+    samples, weights, dsamples = make(LINEAR.x_shape), make(LINEAR.w_shape), make(LINEAR.y_shape)
+    divisor = AvgDivisor(count_include_pad=False, override=-2)
+    return {
+        "conv2d": (x, w, b, CONV),
+        "conv2d_input_grad": (dy, w, CONV),
+        "conv2d_weight_grad": (dy, x, CONV),
+        "conv2d_bias_grad": (dy,),
+        "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
+        "max_pool2d": (pooled, POOL),
+        "max_pool2d_grad": (dpool, taps, POOL),
+        "max_pool2d_indices": (taps, POOL),
+        "avg_pool2d": (pooled, POOL, divisor),
+        "avg_pool2d_grad": (dpool, POOL, divisor),
+        "linear": (samples, weights, make((LINEAR.O,)), LINEAR),
+        "linear_input_grad": (dsamples, weights, LINEAR),
+        "linear_weight_grad": (dsamples, samples, LINEAR),
+        "linear_bias_grad": (dsamples, 0),
+    }
+
+
+OPERATIONS = tuple(calls(np.zeros))
+
+
+def spoiled(operation: str, spoil) -> Comparing:
+    """A comparing path over the NumPy path whose first output is changed by `spoil`."""
+
+    def compute(*arguments):
+        result = getattr(cpu, operation)(*arguments)
+        first, *rest = result if isinstance(result, tuple) else (result,)
+        changed = spoil(first.copy())
+        return (changed, *rest) if rest else changed
+
+    return Comparing(SimpleNamespace(**{operation: compute}))
+
+
+def test_every_operation_of_the_path_is_covered():
+    assert set(OPERATIONS) == set(cpu.__all__)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_right_path_passes(operation, dtype, rng):
+    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+    result = getattr(Comparing(cpu), operation)(*arguments)
+    np.testing.assert_array_equal(result, getattr(cpu, operation)(*arguments))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_one_wrong_element_is_found(operation, dtype, rng):
+    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+
+    def spoil(result):
+        result.flat[-1] += 1
+        return result
+
+    index = getattr(cpu, operation)(*arguments)
+    index = tuple(n - 1 for n in (index[0] if isinstance(index, tuple) else index).shape)
+    with pytest.raises(DivergenceError) as caught:
+        getattr(spoiled(operation, spoil), operation)(*arguments)
+    assert str(caught.value).startswith(f"{operation}(")
+    assert f"output 0 at {index} is" in str(caught.value)
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_weight_grad", "linear", "avg_pool2d"])
+def test_an_error_a_few_bounds_large_is_found(operation, rng):
+    """Four times what is allowed where sum|a||b| is largest: far below what any comparison by eye would see."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))[operation]
+    exact = getattr(cpu, operation)(*(bound._as_float64(a) for a in arguments))
+    magnitude = getattr(cpu, operation)(*(bound._magnitude(a) for a in arguments))
+    at = np.unravel_index(np.argmax(magnitude), magnitude.shape)
+    step = 4 * (bound.terms(operation, arguments) + 2) * np.finfo(np.float32).eps * magnitude[at]
+
+    def spoil(result):
+        result[at] = exact[at] + step
+        return result
+
+    with use_float32_precision("ieee"), pytest.raises(DivergenceError, match=r"\([34]\.?\d* times the rounding bound"):
+        getattr(spoiled(operation, spoil), operation)(*arguments)
+
+
+def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
+    """Operands cut to TF32's 11 bits are wrong by far more than float32's rounding."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear"]
+
+    def cut(a):
+        return (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32)
+
+    def tf32(x, w, b, geometry):
+        return cpu.linear(cut(x), cut(w), b, geometry)
+
+    path = Comparing(SimpleNamespace(linear=tf32))
+    with use_float32_precision("tf32"):
+        path.linear(*arguments)
+    for precision in ("ieee", "auto", "tf32x3"):
+        with use_float32_precision(precision), pytest.raises(DivergenceError):
+            path.linear(*arguments)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "max_pool2d_indices"])
+@np.errstate(invalid="ignore")
+def test_non_finite_values_agree_by_position(operation, value, rng):
+    def make(shape):
+        numbers = rng.standard_normal(shape).astype(np.float32)
+        numbers.flat[:: max(1, numbers.size // 2)] = value
+        return numbers
+
+    arguments = calls(make)[operation]
+    if (operation, value) == ("max_pool2d", -np.inf):
+        arguments = np.full_like(arguments[0], -np.inf), POOL
+    getattr(Comparing(cpu), operation)(*arguments)
+
+    def finite(result):
+        assert not np.isfinite(result).all()
+        return np.where(np.isfinite(result), result, np.finfo(np.float32).max)
+
+    with pytest.raises(DivergenceError):
+        getattr(spoiled(operation, finite), operation)(*arguments)
+
+
+@pytest.mark.parametrize("wrong", [-np.inf, np.nan, 0.0, 65504.0 / 2])
+@np.errstate(over="ignore")
+def test_overflow_of_a_16_bit_result_is_expected(wrong):
+    """300 * 300 = 90000 is infinity in float16, and nothing else."""
+    g = LinearGeometry(1, 1, 1, 0)
+    x = np.full((1, 1), 300, np.float16)
+    assert Comparing(cpu).linear(x, x, None, g).item() == np.inf
+    with pytest.raises(DivergenceError):
+        spoiled("linear", lambda y: np.full_like(y, wrong)).linear(x, x, None, g)
+
+
+def test_an_unwritten_element_outside_every_window_is_found():
+    """Stride 3 with a 1x1 kernel: most of dx is 0 without any rounding, so the bound there is 0."""
+    g = Conv2dGeometry.of("conv2d", (1, 1, 5, 5), (1, 1, 1, 1), stride=3, padding=0, dilation=1, groups=1)
+    arguments = np.ones(g.y_shape), np.ones(g.w_shape), g
+
+    def spoil(dx):
+        dx[0, 0, 1, 1] = 1e-300
+        return dx
+
+    with pytest.raises(DivergenceError, match=r"at \(0, 0, 1, 1\) is 1e-300, expected 0.0"):
+        spoiled("conv2d_input_grad", spoil).conv2d_input_grad(*arguments)
+
+
+def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    x, w = (normal(rng, shape, "bfloat16").astype(dtype_of("bfloat16")) for shape in (CONV.x_shape, CONV.w_shape))
+    with pytest.raises(DivergenceError) as caught:
+        spoiled("conv2d", np.zeros_like).conv2d(x, w, None, CONV)
+    message = str(caught.value)
+    assert message.startswith("conv2d(x=bfloat16[2, 4, 7, 6], w=bfloat16[6, 2, 3, 2], b=None, geometry=Conv2dGeometry(")
+    (file,) = tmp_path.iterdir()
+    assert message.endswith(f"inputs saved in {file}")
+    with np.load(file) as saved:
+        np.testing.assert_array_equal(saved["x"], x.astype(np.float32))
+        np.testing.assert_array_equal(saved["w"], w.astype(np.float32))
+        assert (saved["operation"], saved["b"], saved["geometry"]) == ("conv2d", "None", repr(CONV))
+
+
+def test_inputs_are_copied_before_the_kernel_runs(rng):
+    """A kernel that spoils its input and then computes rightly from it must not be believed."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear_bias_grad"]
+
+    def spoiling(dy, batch_axis):
+        dy[0] = 0
+        return cpu.linear_bias_grad(dy, batch_axis)
+
+    with pytest.raises(DivergenceError):
+        Comparing(SimpleNamespace(linear_bias_grad=spoiling)).linear_bias_grad(*arguments)
+
+
+def test_the_backend_switch_puts_it_above_the_cuda_path(monkeypatch):
+    monkeypatch.setattr(dispatch, "is_cupy", lambda array: True)
+    monkeypatch.setattr(dispatch, "get_backend", lambda: "compare")
+    assert isinstance(dispatch.path_of(object()), Comparing)

@@ -1,0 +1,89 @@
+"""A stand-in for CuPy that runs CUDA kernels on the CPU, under the sanitizers: `with emulator.installed(): ...`.
+
+RawModule compiles the same .cu text with the host's g++ (12 or newer). EMULATOR_SM chooses the compute capability,
+EMULATOR_SEED the order of threads and blocks, EMULATOR_TIMEOUT the seconds a launch may take and EMULATOR_CACHE the
+folder of compiled kernels.
+
+module.py compiles and launches; server.cpp runs the launches in a process of its own, with runtime.h as its CUDA
+dialect and twins.h in place of inline PTX; array.py, memory.py and device.py are CuPy's arrays, memory and devices.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from . import array, device, memory, module
+from .module import EmulatorFault, Launch, record_launches
+
+__all__ = ["EmulatorFault", "Launch", "installed", "record_launches", "synchronisations"]
+
+
+def synchronisations() -> int:
+    """How often the host has waited for a device so far."""
+    return device.synchronisations
+
+
+def _module(name: str, contents: dict[str, Any]) -> ModuleType:
+    made = ModuleType(name)
+    made.__dict__.update(contents)
+    return made
+
+
+def _modules() -> dict[str, ModuleType]:
+    """The modules of the stand-in, by name."""
+    pool = SimpleNamespace(
+        used_bytes=lambda: memory.used_bytes(device.current_device()),
+        free_all_blocks=lambda: None,
+    )
+    names = "Device Stream ExternalStream Event get_current_stream get_elapsed_time".split()
+    parts = {
+        "compiler": {"CompileException": module.CompileException},
+        "device": {"Device": device.Device},
+        "driver": {"CUDADriverError": module.CUDADriverError},
+        "memory": {"OutOfMemoryError": memory.OutOfMemoryError},
+        "runtime": vars(device.runtime),
+        "stream": {"Stream": device.Stream, "get_current_stream": device.get_current_stream},
+    }
+    submodules = {name: _module(f"cupy.cuda.{name}", contents) for name, contents in parts.items()}
+    cuda = _module(
+        "cupy.cuda",
+        {name: getattr(device, name) for name in names} | submodules | {"is_available": lambda: True},
+    )
+    root = _module(
+        "cupy",
+        array.namespace()
+        | {
+            "__version__": "14.2.0",
+            "RawModule": module.RawModule,
+            "RawKernel": module.RawKernel,
+            "cuda": cuda,
+            "get_default_memory_pool": lambda: pool,
+        },
+    )
+    made = {"cupy": root, "cupy.cuda": cuda}
+    made |= {f"cupy.cuda.{name}": submodule for name, submodule in submodules.items()}
+    for name, each in made.items():
+        each.__path__ = []
+        assert each.__name__ == name
+    return made
+
+
+@contextmanager
+def installed() -> Iterator[ModuleType]:
+    """Puts the stand-in in CuPy's place in sys.modules for the with block; yields it."""
+
+    def take_away() -> dict[str, ModuleType]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "cupy"}
+
+    real = take_away()
+    made = _modules()
+    sys.modules.update(made)
+    try:
+        yield made["cupy"]
+    finally:
+        take_away()
+        sys.modules.update(real)

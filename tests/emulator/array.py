@@ -1,0 +1,252 @@
+"""cupy.ndarray and the array functions of the emulator: NumPy's, on arrays that live in emulated device memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from . import device, memory
+
+# What cupy has under the same name and meaning; the functions take and return device arrays.
+FUNCTIONS = """
+abs absolute add all allclose amax amin any argmax argmin argsort array_equal broadcast_to ceil clip concatenate copysign
+cos count_nonzero cumsum divide dot einsum equal exp expand_dims expm1 flip floor floor_divide fmax fmin greater
+greater_equal isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or matmul max maximum mean
+min minimum moveaxis multiply nan_to_num negative nonzero not_equal outer pad power prod ravel remainder reshape roll
+rollaxis sign sin sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tanh tensordot transpose
+true_divide var vstack where
+""".split()
+CONSTANTS = """
+bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 dtype finfo iinfo inf nan newaxis pi
+result_type can_cast promote_types issubdtype floating integer isscalar
+""".split()
+_METHODS = """
+all any argmax argmin argsort astype clip copy cumsum dot flatten max mean min nonzero prod ravel repeat reshape round
+squeeze std sum swapaxes take transpose var view
+""".split()
+_ATTRIBUTES = "shape strides dtype ndim size nbytes itemsize flags".split()
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+_COMPARISONS = "lt le eq ne gt ge".split()
+_UNARY = "neg pos abs invert".split()
+
+
+def _to_device(a: np.ndarray) -> np.ndarray:
+    """A copy of a host array in the current device's memory, its axes in the same order in memory."""
+    if a.size == 0:
+        return a.copy()
+    axes = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
+    dense = memory.allocate(device.current_device(), a.nbytes).view(a.dtype).reshape([a.shape[axis] for axis in axes])
+    copy = dense.transpose(np.argsort(axes)) if axes else dense
+    copy[...] = a
+    return copy
+
+
+def wrap(value: Any) -> Any:
+    """NumPy's result as CuPy's: arrays and scalars become device arrays, views of device memory stay views."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(wrap, value))
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        return value
+    return ndarray._of(value if memory.device_of(value.ctypes.data) is not None else _to_device(value))
+
+
+def unwrap(value: Any) -> Any:
+    """CuPy's argument as NumPy's; a host array is refused, and one of a device that is not the current one."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(unwrap, value))
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError(f"Unsupported type {type(value)}")
+    if not isinstance(value, ndarray):
+        return value
+    if value.size and value.device.id != device.current_device():
+        raise ValueError(
+            "Array device must be same as the current device: "
+            f"array device = {value.device.id} while current = {device.current_device()}"
+        )
+    return value._array
+
+
+def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy function as one of device arrays."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return wrap(function(*map(unwrap, args), **{key: unwrap(value) for key, value in kwargs.items()}))
+
+    call.__name__ = getattr(function, "__name__", "function")
+    return call
+
+
+class ndarray:  # noqa: N801
+    """Stands for cupy.ndarray: a NumPy array over emulated device memory that refuses to be taken for one."""
+
+    __module__ = "cupy"
+    __hash__ = None  # type: ignore[assignment]
+    _array: np.ndarray
+
+    def __init__(self, shape: Any, dtype: Any = float):
+        self._array = empty(shape, dtype)._array
+
+    @classmethod
+    def _of(cls, array: np.ndarray) -> ndarray:
+        self = cls.__new__(cls)
+        self._array = array
+        return self
+
+    @property
+    def data(self) -> SimpleNamespace:
+        ptr = self._array.ctypes.data if self.size else 0
+        return SimpleNamespace(ptr=ptr, device_id=self.device.id, device=self.device)
+
+    @property
+    def device(self) -> device.Device:
+        return device.Device(memory.device_of(self._array.ctypes.data))
+
+    @property
+    def base(self) -> ndarray | None:
+        return ndarray._of(self._array.base) if isinstance(self._array.base, np.ndarray) else None
+
+    @property
+    def T(self) -> ndarray:  # noqa: N802
+        return wrap(self._array.T)
+
+    def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
+        device.count_synchronisation()
+        if out is None:
+            return self._array.copy(order)
+        out[...] = self._array
+        return out
+
+    def set(self, a: np.ndarray, stream: Any = None) -> None:
+        if a.dtype != self.dtype or a.shape != self.shape:
+            raise ValueError(f"cannot set {a.dtype} {a.shape} into {self.dtype} {self.shape}")
+        self._array[...] = a
+
+    def fill(self, value: Any) -> None:
+        self._array.fill(unwrap(value))
+
+    def item(self, *args: Any) -> Any:
+        return self.get().item(*args)
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
+
+    def __getitem__(self, key: Any) -> ndarray:
+        return wrap(self._array[unwrap(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._array[unwrap(key)] = unwrap(value)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __index__(self) -> int:
+        return self.get().__index__()
+
+    def __repr__(self) -> str:
+        return repr(self.get())
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return on_device(getattr(ufunc, method))(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return on_device(function)(*args, **kwargs) if function.__name__ in FUNCTIONS else NotImplemented
+
+
+def _delegate() -> None:
+    """Gives ndarray the attributes, methods and operators that are NumPy's."""
+
+    def attribute(name: str) -> property:
+        return property(lambda self: getattr(self._array, name))
+
+    for name in _ATTRIBUTES:
+        setattr(ndarray, name, attribute(name))
+    operators = [f"__{name}__" for name in (*_BINARY, *_COMPARISONS, *_UNARY)] + [f"__r{name}__" for name in _BINARY]
+    for name in (*_METHODS, *operators):
+        setattr(ndarray, name, on_device(getattr(np.ndarray, name)))
+    for name in _BINARY:
+        setattr(ndarray, f"__i{name}__", _in_place(f"__i{name}__"))
+
+
+def _in_place(name: str) -> Callable[[ndarray, Any], ndarray]:
+    def operate(self: ndarray, other: Any) -> ndarray:
+        getattr(unwrap(self), name)(unwrap(other))
+        return self
+
+    return operate
+
+
+_delegate()
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    """Uninitialised, which here is 0xff in every byte."""
+    found = np.empty(shape, dtype, order)
+    if not found.size:
+        return wrap(found)
+    return ndarray._of(memory.allocate(device.current_device(), found.nbytes).view(dtype).reshape(found.shape, order=order))
+
+
+def array(obj: Any, dtype: Any = None, copy: bool = True, order: str = "K") -> ndarray:
+    """A new device array from a host array, a sequence or a device array (which may be on another device)."""
+    host = np.array(obj._array if isinstance(obj, ndarray) else obj, dtype=dtype, order=order)
+    return ndarray._of(_to_device(host))
+
+
+def asarray(a: Any, dtype: Any = None, order: str = "K") -> ndarray:
+    """`a` itself where it is on the current device with that dtype and order, else a copy."""
+    if isinstance(a, ndarray) and (not a.size or a.device.id == device.current_device()):
+        found = np.asarray(a._array, dtype=dtype, order=order)
+        return a if found is a._array else wrap(found)
+    return array(a, dtype, order=order)
+
+
+def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
+    return asarray(a, dtype, "C")
+
+
+def asnumpy(a: Any, stream: Any = None, order: str = "C", out: np.ndarray | None = None) -> np.ndarray:
+    return a.get(order=order, out=out) if isinstance(a, ndarray) else np.asarray(a, order=order)
+
+
+def get_array_module(*args: Any) -> Any:
+    import cupy
+
+    return cupy if any(isinstance(arg, ndarray) for arg in args) else np
+
+
+def copyto(destination: ndarray, source: Any) -> None:
+    destination[...] = source
+
+
+def namespace() -> dict[str, Any]:
+    """The names of the module cupy that concern arrays."""
+    forwarded = {name: on_device(getattr(np, name)) for name in FUNCTIONS}
+    creation = ("zeros ones full arange linspace eye zeros_like ones_like full_like").split()
+    forwarded |= {name: on_device(getattr(np, name)) for name in creation}
+    own = (ndarray, empty, array, asarray, ascontiguousarray, asnumpy, get_array_module, copyto)
+    return {
+        **forwarded,
+        **{name: getattr(np, name) for name in CONSTANTS},
+        **{item.__name__: item for item in own},
+        "empty_like": lambda a, dtype=None: empty(a.shape, dtype or a.dtype),
+    }

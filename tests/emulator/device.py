@@ -1,0 +1,208 @@
+"""cupy.cuda of the emulator: devices, streams, events and the runtime, on which everything is synchronous."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from . import memory
+
+_MULTIPROCESSORS = 4
+
+# Shared memory that a block may opt in to, by compute capability (CUDA C++ Programming Guide, table of limits).
+_SHARED_BYTES_OPTIN = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10, 120: 99 << 10}
+
+_local = threading.local()
+
+synchronisations = 0
+"""How often the host has waited for a device, for tests of "no hidden synchronisation"."""
+
+
+def count_synchronisation() -> None:
+    global synchronisations
+    synchronisations += 1
+
+
+def capability() -> int:
+    """Compute capability of the emulated devices, from EMULATOR_SM (90)."""
+    return int(os.environ.get("EMULATOR_SM", "90"))
+
+
+def shared_bytes_optin() -> int:
+    return _SHARED_BYTES_OPTIN[capability()]
+
+
+class CUDARuntimeError(RuntimeError):
+    """Stands for cupy.cuda.runtime.CUDARuntimeError."""
+
+    __module__ = "cupy_backends.cuda.api.runtime"
+
+
+def current_device() -> int:
+    return getattr(_local, "device", 0)
+
+
+def set_device(device: int) -> None:
+    if not 0 <= device < memory.DEVICES:
+        raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+    _local.device = device
+
+
+class Device:
+    """A device; as a context manager, the current one."""
+
+    __module__ = "cupy.cuda"
+
+    def __init__(self, device: int | Device | None = None):
+        self.id = current_device() if device is None else int(device)
+        self._outer: list[int] = []
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+    def use(self) -> None:
+        set_device(self.id)
+
+    def __enter__(self) -> Device:
+        self._outer.append(current_device())
+        self.use()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        set_device(self._outer.pop())
+
+    def synchronize(self) -> None:
+        count_synchronisation()
+
+    @property
+    def compute_capability(self) -> str:
+        return str(capability())
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        return memory.DEVICE_BYTES - memory.used_bytes(self.id), memory.DEVICE_BYTES
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        return {
+            "ComputeCapabilityMajor": capability() // 10,
+            "ComputeCapabilityMinor": capability() % 10,
+            "MultiProcessorCount": _MULTIPROCESSORS,
+            "MaxSharedMemoryPerBlock": 48 << 10,
+            "MaxSharedMemoryPerBlockOptin": shared_bytes_optin(),
+            "MaxThreadsPerBlock": 1024,
+            "WarpSize": 32,
+        }
+
+
+class Stream:
+    """A stream; as a context manager, its device's current one."""
+
+    __module__ = "cupy.cuda"
+    null: Stream
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: Any = None):
+        self.ptr = 0 if null else id(self)
+        self.device_id = -1 if null else current_device()
+        self._outer: list[Stream] = []
+
+    def use(self) -> Stream:
+        _streams()[current_device()] = self
+        return self
+
+    def __enter__(self) -> Stream:
+        self._outer.append(get_current_stream())
+        return self.use()
+
+    def __exit__(self, *error: object) -> None:
+        self._outer.pop().use()
+
+    def synchronize(self) -> None:
+        count_synchronisation()
+
+    def record(self, event: Event | None = None) -> Event:
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        pass
+
+
+Stream.null = Stream(null=True)
+
+
+class ExternalStream(Stream):
+    """A stream that another library made."""
+
+    def __init__(self, ptr: int, device_id: int = -1):
+        super().__init__()
+        self.ptr, self.device_id = ptr, device_id
+
+
+def _streams() -> dict[int, Stream]:
+    return _local.__dict__.setdefault("streams", {})
+
+
+def get_current_stream(device_id: int | None = None) -> Stream:
+    return _streams().get(current_device() if device_id is None else device_id, Stream.null)
+
+
+class Event:
+    """A point in time."""
+
+    __module__ = "cupy.cuda"
+
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False):
+        self.time = 0.0
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        count_synchronisation()
+
+
+def get_elapsed_time(start: Event, end: Event) -> float:
+    """Milliseconds between two events."""
+    return 1e3 * (end.time - start.time)
+
+
+def _properties(device: int) -> dict[str, Any]:
+    return {
+        "name": b"emulated device",
+        "major": capability() // 10,
+        "minor": capability() % 10,
+        "multiProcessorCount": _MULTIPROCESSORS,
+        "sharedMemPerBlock": 48 << 10,
+        "sharedMemPerBlockOptin": shared_bytes_optin(),
+        "totalGlobalMem": memory.DEVICE_BYTES,
+        "warpSize": 32,
+    }
+
+
+runtime = SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError,
+    getDevice=current_device,
+    setDevice=set_device,
+    getDeviceCount=lambda: memory.DEVICES,
+    getDeviceProperties=_properties,
+    memGetInfo=lambda: Device().mem_info,
+    deviceSynchronize=count_synchronisation,
+    streamSynchronize=lambda stream: count_synchronisation(),
+    runtimeGetVersion=lambda: 12090,
+    driverGetVersion=lambda: 12090,
+    is_hip=False,
+)

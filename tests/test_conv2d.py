@@ -10,9 +10,9 @@ import pytest
 import reference
 from accuracy import DTYPES, assert_accurate, assert_exact, dtype_of, integers, normal
 from gradcheck import assert_gradient
-from shapes import CONV, CONV_LARGE, CONV_TRANSPOSE, Case
 
 from backstride import kernels
+from backstride.shapes import CONV, CONV_LARGE, CONV_TRANSPOSE, Case
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 import reference
 from accuracy import DTYPES, assert_accurate, assert_exact, dtype_of, integers, normal
 from gradcheck import assert_gradient
-from shapes import LINEAR, Case
 
 from backstride import kernels
+from backstride.shapes import LINEAR, Case
 
 pytestmark = pytest.mark.parametrize("batch_axis", [0, 1])
 

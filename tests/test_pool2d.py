@@ -7,9 +7,9 @@ import pytest
 import reference
 from accuracy import DTYPES, assert_accurate, assert_exact, dtype_of, integers, normal
 from gradcheck import assert_gradient
-from shapes import AVG_POOL, MAX_POOL, Case
 
 from backstride import kernels
+from backstride.shapes import AVG_POOL, MAX_POOL, Case
 
 
 def marked(taps: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The named configurations that every parity test runs, one list per operation.
+"""The named configurations that the parity tests and `backstride check` run, one list per operation.
 
 Small enough for a slow emulator, and awkward on purpose: a shape earns its place by a mistake that only it would show.
 """

@@ -1,5 +1,6 @@
 """Convolution, pooling and fully connected layers with their gradients, on CuPy (CUDA kernels) and NumPy."""
 
+from . import kernels, layers, optim
 from .backend import (
     BackendUnavailableError,
     asarray,
@@ -12,6 +13,7 @@ from .backend import (
 )
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .version import __version__
+from .weights import load_weights, save_weights
 
 __all__ = [
     "BackendUnavailableError",
@@ -20,6 +22,11 @@ __all__ = [
     "get_array_module",
     "get_backend",
     "get_float32_precision",
+    "kernels",
+    "layers",
+    "load_weights",
+    "optim",
+    "save_weights",
     "set_backend",
     "set_float32_precision",
     "synchronize",

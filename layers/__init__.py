@@ -1,1 +1,22 @@
-"""Layers: they hold parameters and call the operations of kernels/."""
+"""Layers that hold parameters, call the kernels, and add gradients up."""
+
+from .activation import Flatten, ReLU
+from .base import Layer, Parameter
+from .conv2d import Conv2d
+from .linear import Linear
+from .loss import CrossEntropyLoss
+from .pool2d import AvgPool2d, MaxPool2d
+from .sequential import Sequential
+
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+]

@@ -1,0 +1,20 @@
+"""Optional packages: what to say where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class MissingExtraError(ImportError):
+    """A feature was used whose optional package is not installed; the message has the pip command."""
+
+
+@contextmanager
+def needed_for(feature: str, extra: str = "cli") -> Iterator[None]:
+    """Around the import of an optional package: a missing one raises MissingExtraError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{feature} needs the package {error.name!r}: pip install 'backstride[{extra}]'"
+        raise MissingExtraError(message, name=error.name) from error

@@ -1,0 +1,53 @@
+"""Layers without parameters between the others: ReLU and Flatten."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import get_array_module
+from ..kernels import checks
+from .base import Layer
+
+
+class ReLU(Layer):
+    """y = max(x, 0), and NaN stays NaN. The gradient at x = 0 is 0, and at NaN it is dy, as in PyTorch."""
+
+    def forward(self, x: Any) -> Any:
+        checks.arrays("ReLU", x=x)
+        y = get_array_module(x).maximum(x, 0)
+        self._keep(y)
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        y = self._kept()
+        checks.arrays("ReLU.backward", dy=dy, y=y)
+        checks.has_shape("ReLU.backward", "dy", dy, y.shape, "the shape of forward's output")
+        if not needs_input_grad:
+            return None
+        # y is 0 exactly where x <= 0, and y == 0 raises no warning about NaN; CuPy's where widens bfloat16
+        return get_array_module(dy).where(y == 0, 0, dy).astype(dy.dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return "ReLU()"
+
+
+class Flatten(Layer):
+    """x (N, ...) -> y (N, F), F the product of the other extents."""
+
+    def forward(self, x: Any) -> Any:
+        checks.arrays("Flatten", x=x)
+        if x.ndim < 1:
+            raise checks.value_error("Flatten", "x.shape", x.shape, "at least the axis N")
+        self._keep(x.shape)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        x_shape = self._kept()
+        checks.arrays("Flatten.backward", dy=dy)
+        matrix = (x_shape[0], math.prod(x_shape[1:]))
+        checks.has_shape("Flatten.backward", "dy", dy, matrix, "(N, F) of forward's output")
+        return dy.reshape(x_shape) if needs_input_grad else None
+
+    def __repr__(self) -> str:
+        return "Flatten()"

@@ -1,0 +1,69 @@
+"""The convolution layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..kernels import checks, conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
+from ..kernels.geometry import Window, check_groups
+from .base import Layer, Parameter, float_dtype, uniform
+
+
+class Conv2d(Layer):
+    """2-D convolution: x (N, C, H, W) -> y (N, K, P, Q), C = in_channels, K = out_channels.
+
+    kernel_size, stride, dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left, right)),
+    'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a
+    fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        in_channels = checks.integer("Conv2d", "in_channels", in_channels, 1)
+        out_channels = checks.integer("Conv2d", "out_channels", out_channels, 1)
+        kernel = checks.pair("Conv2d", "kernel_size", kernel_size, 1)
+        groups = check_groups("Conv2d", groups, in_channels, out_channels)
+        Window.parse("Conv2d", kernel, kernel, stride, padding, dilation)
+        dtype = float_dtype("Conv2d", dtype)
+        rng = np.random.default_rng(rng)
+
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
+        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        shape = (out_channels, in_channels // groups, *kernel)
+        fan_in = shape[1] * shape[2] * shape[3]
+        self.weight = Parameter(uniform(rng, shape, fan_in, dtype))
+        self.bias = (
+            Parameter(uniform(rng, (out_channels, 1, 1), fan_in, dtype), (out_channels,)) if bias else None
+        )
+
+    def forward(self, x: Any) -> Any:
+        y = conv2d(x, self.weight.data, None if self.bias is None else self.bias.data, **self.options)
+        self._keep(x)
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        x = self._kept()
+        self.weight.grad += conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options)
+        if self.bias is not None:
+            self.bias.grad += conv2d_bias_grad(dy)
+        return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
+
+    def __repr__(self) -> str:
+        defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        options = "".join(f", {k}={v!r}" for k, v in self.options.items() if v != defaults[k])
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"Conv2d({self.in_channels}, {self.out_channels}, {self.kernel_size}{options}{bias})"

@@ -1,0 +1,72 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..kernels import checks, linear, linear_bias_grad, linear_input_grad, linear_weight_grad
+from ..kernels.geometry import check_batch_axis
+from .base import Layer, Parameter, float_dtype, uniform
+
+
+class Linear(Layer):
+    """Fully connected: F = in_features -> O = out_features.
+
+    batch_axis=0: x (N, F) -> y (N, O), bias (O,). batch_axis=1 (samples are columns): x (F, N) -> y (O, N), bias
+    (O, 1). In both, an x of more than two axes is (N, ...), is flattened to its N samples of F, and dx has its shape;
+    a Flatten before batch_axis=1 would be wrong, since two axes mean (F, N) there. weight is (O, F). dtype and rng as
+    for Conv2d.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        batch_axis: int = 0,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        in_features = checks.integer("Linear", "in_features", in_features, 1)
+        out_features = checks.integer("Linear", "out_features", out_features, 1)
+        check_batch_axis("Linear", batch_axis)
+        dtype = float_dtype("Linear", dtype)
+        rng = np.random.default_rng(rng)
+
+        self.in_features, self.out_features, self.batch_axis = in_features, out_features, batch_axis
+        self.weight = Parameter(uniform(rng, (out_features, in_features), in_features, dtype))
+        shape = (out_features,) if batch_axis == 0 else (out_features, 1)
+        self.bias = Parameter(uniform(rng, shape, in_features, dtype), (out_features,)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        samples = self._as_matrix(x)
+        bias = None if self.bias is None else self.bias.data
+        y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis)
+        self._keep((samples, x.shape))
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        samples, x_shape = self._kept()
+        self.weight.grad += linear_weight_grad(dy, samples, batch_axis=self.batch_axis)
+        if self.bias is not None:
+            self.bias.grad += linear_bias_grad(dy, batch_axis=self.batch_axis)
+        if not needs_input_grad:
+            return None
+        dx = linear_input_grad(dy, self.weight.data, batch_axis=self.batch_axis)
+        return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
+
+    def _as_matrix(self, x: Any) -> Any:
+        """x as the kernels take it: (N, F), or (F, N) with batch_axis=1."""
+        if x.ndim <= 2:
+            return x
+        rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        return rows if self.batch_axis == 0 else rows.T
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias is not None else ", bias=False"
+        axis = "" if self.batch_axis == 0 else ", batch_axis=1"
+        return f"Linear({self.in_features}, {self.out_features}{bias}{axis})"

@@ -1,0 +1,81 @@
+"""The pooling layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
+from ..kernels.geometry import AvgDivisor, Pool2dGeometry, Window
+from .base import Layer
+
+
+class MaxPool2d(Layer):
+    """The largest element of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are max_pool2d's."""
+
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    ) -> None:
+        self.kernel_size = _checked("MaxPool2d", kernel_size, stride, padding, dilation)
+        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+
+    def forward(self, x: Any) -> Any:
+        y, taps = max_pool2d(x, self.kernel_size, **self.options)
+        self._keep((taps, x.shape))
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        taps, x_shape = self._kept()
+        return max_pool2d_grad(dy, taps, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
+
+    def __repr__(self) -> str:
+        return _describe("MaxPool2d", self.kernel_size, self.options)
+
+
+class AvgPool2d(Layer):
+    """The average of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are avg_pool2d's."""
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        self.kernel_size = _checked("AvgPool2d", kernel_size, stride, padding, 1)
+        AvgDivisor.of("AvgPool2d", count_include_pad, divisor_override)
+        self.options = {
+            "stride": stride,
+            "padding": padding,
+            "ceil_mode": ceil_mode,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+        }
+
+    def forward(self, x: Any) -> Any:
+        y = avg_pool2d(x, self.kernel_size, **self.options)
+        self._keep(x.shape)
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        x_shape = self._kept()
+        return avg_pool2d_grad(dy, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
+
+    def __repr__(self) -> str:
+        return _describe("AvgPool2d", self.kernel_size, self.options)
+
+
+def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> checks.Pair:
+    """kernel_size as a pair; every option is checked, on the smallest input the window fits."""
+    kernel = checks.pair(layer, "kernel_size", kernel_size, 1)
+    window = Window.parse(layer, kernel, kernel, 1 if stride is None else stride, padding, dilation)
+    smallest = (0, 0, window.reach(0) + 1, window.reach(1) + 1)
+    Pool2dGeometry.of(layer, smallest, kernel, stride=stride, padding=padding, dilation=dilation)
+    return kernel
+
+
+def _describe(layer: str, kernel: checks.Pair, options: dict[str, Any]) -> str:
+    defaults = {"padding": 0, "dilation": 1, "ceil_mode": False, "count_include_pad": True}
+    given = "".join(f", {k}={v!r}" for k, v in options.items() if v != defaults.get(k))
+    return f"{layer}({kernel}{given})"

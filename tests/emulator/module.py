@@ -22,7 +22,14 @@ from . import device, memory
 from .array import ndarray
 
 _HERE = Path(__file__).parent
-_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=undefined")
+# Every access calls server.cpp, which also watches for races.
+_ACCESSES_AS_CALLS = ("--param", "asan-instrumentation-with-call-threshold=0")
+_SANITIZERS = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize=vptr",
+    "-fno-sanitize-recover=undefined",
+    *_ACCESSES_AS_CALLS,
+)
 # -march=native: fma and half conversions as instructions; no contraction: only what the text calls fma is one.
 _FLAGS = ("-std=c++17", "-g1", "-march=native", "-ffp-contract=off")
 _STATIC_SHARED_BYTES = 48 << 10
@@ -74,7 +81,7 @@ def _cache_folder() -> Path:
 def _build(text: str, suffix: str, options: Iterable[str]) -> Path:
     """g++'s output for a C++ text, kept in the cache folder by a hash of all that goes into it."""
     command = ["g++", *_FLAGS, *options, f"-I{_HERE}"]
-    headers = "".join((_HERE / name).read_text() for name in ("runtime.h", "twins.h"))
+    headers = "".join(path.read_text() for path in sorted(_HERE.glob("*.h")))
     key = hashlib.sha256("\0".join([*command, headers, text]).encode()).hexdigest()[:24]
     output = _cache_folder() / f"{key}{suffix}"
     if output.exists():
@@ -142,21 +149,16 @@ _server = _Server()
 atexit.register(_server.stop)
 
 
-def _explain(report: str) -> str:
-    """The lines of a report that say what happened where, without the sanitizers' register and shadow dumps."""
+def _explain(report: str, source: Path) -> str:
+    """What happened where: a server's or sanitizer's report without register and shadow dumps."""
     place = re.search(r"FAULT in (.*)", report)
     reason = re.search(r"REASON (.*)", report) or re.search(r"runtime error: (.*)", report)
-    asan = re.search(r"ERROR: AddressSanitizer: (\S+)", report)
-    lines = re.findall(r"#\d+ \S+ in (.+?) (\S+?):(\d+)", report)
-    where = []
-    for function, path, number in lines:
-        if path.endswith(".cpp") and _cache_folder() in Path(path).parents and Path(path).exists():
-            text = Path(path).read_text().splitlines()[int(number) - 1].strip()
-            where.append(f"  {function.split('(')[0]}, line {number}: {text}")
     if not reason:
         return report
-    head = f"{place[1] if place else ''}: {reason[1]}" + (f" [{asan[1]}]" if asan else "")
-    return "\n".join([head.removeprefix(": "), *where[:6]])
+    text = source.read_text().splitlines()
+    frames = re.findall(rf"#\d+ \S+ in (\w+).*? {re.escape(str(source))}:(\d+)", report)
+    lines = [f"  {name}, line {n}: {text[int(n) - 1].strip()}" for name, n in frames if name != "emulator_entry"]
+    return "\n".join([f"{place[1]}: {reason[1]}" if place else reason[1], *lines])
 
 
 def _argument_bytes(argument: Any) -> bytes:
@@ -210,7 +212,7 @@ class Kernel:
         ]
         report = _server.run(b"".join(request))
         if report is not None:
-            raise EmulatorFault(_explain(report))
+            raise EmulatorFault(_explain(report, self._library.with_suffix(".cpp")))
 
     def _check(self, grid: tuple[int, ...], block: tuple[int, ...], shared_mem: int) -> None:
         """Refuses what the driver refuses with CUDA_ERROR_INVALID_VALUE."""
@@ -264,6 +266,6 @@ class RawModule:
         return Kernel(self.code, name, self.options)
 
 
-def RawKernel(code: str, name: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> Kernel:  # noqa: N802
+def RawKernel(code: str, name: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> Kernel:
     """Stands for cupy.RawKernel."""
     return RawModule(code=code, options=options).get_function(name)

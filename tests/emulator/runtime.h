@@ -53,6 +53,8 @@ int emulator_barrier(int line, int predicate);
 void emulator_collective(const char* name, unsigned mask, void* lane, void (*perform)(void** lanes));
 // Faults unless all bytes lie in this block's shared memory at an address of that alignment.
 void emulator_require_shared(const void* p, size_t bytes, const char* what);
+// Faults unless the bytes may be accessed; atomics do not race.
+void emulator_atomic(const void* p, size_t bytes);
 void emulator_copy(void* smem, const void* gmem, int bytes, bool valid);
 void emulator_commit();
 void emulator_wait(int newest);
@@ -144,13 +146,16 @@ template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned delta, int 
 }
 
 // --- atomics and fences: threads switch only at barriers and collectives -----------------------------------
-template <class T> T atomicAdd(T* p, decltype(T()) v) { T old = *p; *p = old + v; return old; }
-template <class T> T atomicSub(T* p, decltype(T()) v) { T old = *p; *p = old - v; return old; }
-template <class T> T atomicExch(T* p, decltype(T()) v) { T old = *p; *p = v; return old; }
-template <class T> T atomicMax(T* p, decltype(T()) v) { T old = *p; if (v > old) *p = v; return old; }
-template <class T> T atomicMin(T* p, decltype(T()) v) { T old = *p; if (v < old) *p = v; return old; }
-template <class T> T atomicOr(T* p, decltype(T()) v) { T old = *p; *p = old | v; return old; }
-template <class T> T atomicCAS(T* p, decltype(T()) expected, decltype(T()) v) {
+#define EMULATOR_ATOMIC template <class T> __attribute__((no_sanitize_address)) T
+EMULATOR_ATOMIC atomicAdd(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = old + v; return old; }
+EMULATOR_ATOMIC atomicSub(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = old - v; return old; }
+EMULATOR_ATOMIC atomicExch(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = v; return old; }
+EMULATOR_ATOMIC atomicMax(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = v > old ? v : old; return old; }
+EMULATOR_ATOMIC atomicMin(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = v < old ? v : old; return old; }
+EMULATOR_ATOMIC atomicOr(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = old | v; return old; }
+EMULATOR_ATOMIC atomicAnd(T* p, decltype(T()) v) { emulator_atomic(p, sizeof(T)); T old = *p; *p = old & v; return old; }
+EMULATOR_ATOMIC atomicCAS(T* p, decltype(T()) expected, decltype(T()) v) {
+    emulator_atomic(p, sizeof(T));
     T old = *p;
     if (old == expected) *p = v;
     return old;

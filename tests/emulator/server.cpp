@@ -19,6 +19,7 @@
 
 #include <sanitizer/asan_interface.h>
 
+#include "races.h"
 #include "runtime.h"
 
 constexpr size_t kStack = 256 << 10, kDynamicShared = 256 << 10;
@@ -59,13 +60,17 @@ Entry entry;
 std::vector<void*> arguments;
 std::vector<Fiber> fibers;  // of the running block, by linear thread index; grows, never shrinks
 int threads;
-Fiber* current;
+Fiber* current;  // null between blocks
 ucontext_t scheduler;
 const void* scheduler_stack;
 size_t scheduler_stack_size;
 std::vector<Fiber*> ready;
 int votes;
 unsigned char *static_begin, *static_end;
+AccessHistory dynamic_history, static_history;
+uint64_t epoch;  // barriers opened and blocks begun since the process started
+std::vector<uint32_t> warp_epochs;
+size_t shadow_scale, shadow_offset;  // ASan's: a byte tells of 2^scale bytes, 0 that all are accessible
 std::mt19937 random_bits;
 
 void print_place() {
@@ -142,6 +147,7 @@ void open_barrier() {
         if (fiber->state != kAtBarrier || fiber->line != waiting->line)
             emulator_fault("divergent barrier: %s while %s", place(*fiber).c_str(), place(*waiting).c_str());
     votes = 0;
+    ++epoch;
     for (int i = 0; i < threads; ++i) {
         Fiber& fiber = fibers[i];
         votes += fiber.predicate;
@@ -153,6 +159,7 @@ void open_barrier() {
 void run_block() {
     memset(emulator_dynamic_shared, 0xff, launch.shared);
     memset(static_begin, 0xff, static_end - static_begin);
+    ++epoch;
     int i = 0;
     for (uint3 index{}; index.z < blockDim.z; ++index.z)
         for (index.y = 0; index.y < blockDim.y; ++index.y)
@@ -166,6 +173,7 @@ void run_block() {
         resume(next);
         finished += next.state == kFinished;
     }
+    current = nullptr;
 }
 
 void run_grid() {
@@ -174,6 +182,7 @@ void run_grid() {
         fibers.emplace_back();
         fibers.back().stack = new_stack();
     }
+    warp_epochs.assign(threads / 32 + 1, 0);
     std::vector<uint64_t> order((uint64_t)gridDim.x * gridDim.y * gridDim.z);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random_bits);
@@ -215,6 +224,7 @@ void open_library() {
     entry = (Entry)dlsym(handle, "emulator_entry");
     auto static_shared = (void (*)(unsigned char**, unsigned char**))dlsym(handle, "emulator_static_shared");
     static_shared(&static_begin, &static_end);
+    static_history.resize(static_end - static_begin);
 }
 
 void take_arguments() {
@@ -259,6 +269,41 @@ void describe_access(const char* what, uint64_t address, size_t bytes) {
                 (unsigned long long)distance(nearest), before ? "before" : "after the end of", kind,
                 (unsigned long long)nearest.size);
     else fprintf(stderr, "REASON invalid %s of %zu bytes at address %#llx\n", what, bytes, (unsigned long long)address);
+}
+
+// --- accesses ----------------------------------------------------------------------------------------------
+bool in_dynamic(uintptr_t p, size_t bytes) {
+    uintptr_t begin = (uintptr_t)emulator_dynamic_shared;
+    return p >= begin && p + bytes <= begin + launch.shared;
+}
+
+bool in_static(uintptr_t p, size_t bytes) {
+    return p >= (uintptr_t)static_begin && p + bytes <= (uintptr_t)static_end;
+}
+
+void record_shared(uintptr_t p, size_t bytes, bool write) {
+    if (!current) return;
+    int thread = int(current - &fibers[0]);
+    Access now{epoch, warp_epochs[thread / 32], thread};
+    AccessHistory::Race race{};
+    if (in_dynamic(p, bytes))
+        race = dynamic_history.record(p - (uintptr_t)emulator_dynamic_shared, bytes, write, now);
+    else if (in_static(p, bytes)) race = static_history.record(p - (uintptr_t)static_begin, bytes, write, now);
+    if (race.found)
+        emulator_fault("race on shared memory: %s of what thread %d %s with no barrier between", write ? "write" : "read",
+                       race.thread, race.earlier_was_write ? "wrote" : "read");
+}
+
+bool accessible(uintptr_t p, size_t bytes) {
+    auto shadow = [](uintptr_t q) { return *(const unsigned char*)((q >> shadow_scale) + shadow_offset); };
+    if (!shadow(p) && !shadow(p + bytes - 1) && bytes <= 16) return true;
+    return !__asan_region_is_poisoned((void*)p, bytes);
+}
+
+void access(uintptr_t p, size_t bytes, bool write) {
+    if (!accessible(p, bytes))
+        __asan_report_error(__builtin_return_address(0), __builtin_frame_address(0), nullptr, (void*)p, write, bytes);
+    record_shared(p, bytes, write);
 }
 
 }  // namespace
@@ -307,6 +352,7 @@ void emulator_collective(const char* name, unsigned mask, void* lane, void (*per
     }
     if (complete) {
         perform(lanes);
+        if (!strcmp(name, "__syncwarp")) ++warp_epochs[first / 32];
         for (int i = 0; i < 32; ++i)
             if (lanes[i]) {
                 fibers[first + i].state = kReady;
@@ -317,9 +363,7 @@ void emulator_collective(const char* name, unsigned mask, void* lane, void (*per
 }
 
 void emulator_require_shared(const void* p, size_t bytes, const char* what) {
-    auto* begin = (const unsigned char*)p;
-    bool dynamic = begin >= emulator_dynamic_shared && begin + bytes <= emulator_dynamic_shared + launch.shared;
-    if (!dynamic && !(begin >= static_begin && begin + bytes <= static_end))
+    if (!in_dynamic((uintptr_t)p, bytes) && !in_static((uintptr_t)p, bytes))
         emulator_fault("%s: %zu bytes at %p are not all in shared memory", what, bytes, p);
     if ((uintptr_t)p % bytes) emulator_fault("%s: the shared address %p is not a multiple of %zu", what, p, bytes);
 }
@@ -327,12 +371,8 @@ void emulator_require_shared(const void* p, size_t bytes, const char* what) {
 void emulator_copy(void* smem, const void* gmem, int bytes, bool valid) {
     emulator_require_shared(smem, bytes, "cp.async");
     if ((uintptr_t)gmem % bytes) emulator_fault("cp.async: the global address %p is not a multiple of %d", gmem, bytes);
-    if (valid && __asan_region_is_poisoned((void*)gmem, bytes)) {
-        print_place();
-        describe_access("cp.async read", (uint64_t)gmem, bytes);
-        __sanitizer_print_stack_trace();
-        end_process();
-    }
+    if (valid) access((uintptr_t)gmem, bytes, false);
+    access((uintptr_t)smem, bytes, true);
     memset(smem, 0xff, bytes);
     current->groups.back().push_back({smem, gmem, bytes, valid});
 }
@@ -342,10 +382,28 @@ void emulator_commit() { current->groups.emplace_back(); }
 void emulator_wait(int newest) {
     auto& groups = current->groups;
     for (; (int)groups.size() - 1 > newest; groups.pop_front())
-        for (const Copy& copy : groups.front())
+        for (const Copy& copy : groups.front()) {
+            record_shared((uintptr_t)copy.to, copy.bytes, true);
             if (copy.valid) memcpy(copy.to, copy.from, copy.bytes);
             else memset(copy.to, 0, copy.bytes);
+        }
 }
+
+void emulator_atomic(const void* p, size_t bytes) {
+    if (!accessible((uintptr_t)p, bytes)) access((uintptr_t)p, bytes, true);
+}
+
+// What the compiler's ASan instrumentation calls before each access; these take the place of the run time's.
+#define EMULATOR_ACCESSES(n)                                            \
+    void __asan_load##n(uintptr_t p) { access(p, n, false); }           \
+    void __asan_store##n(uintptr_t p) { access(p, n, true); }
+EMULATOR_ACCESSES(1)
+EMULATOR_ACCESSES(2)
+EMULATOR_ACCESSES(4)
+EMULATOR_ACCESSES(8)
+EMULATOR_ACCESSES(16)
+void __asan_loadN(uintptr_t p, size_t bytes) { access(p, bytes, false); }
+void __asan_storeN(uintptr_t p, size_t bytes) { access(p, bytes, true); }
 
 // ASan's hook, before its report.
 void __asan_on_error() {
@@ -366,6 +424,8 @@ int main(int, char** argv) {
     if (memory != base) return perror("device memory"), 1;
     __asan_poison_memory_region(base, size);
     __asan_poison_memory_region(emulator_dynamic_shared, kDynamicShared);
+    __asan_get_shadow_mapping(&shadow_scale, &shadow_offset);
+    dynamic_history.resize(kDynamicShared);
     for (;;) {
         read_launch();
         perform_launch();

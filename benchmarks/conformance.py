@@ -1,0 +1,105 @@
+"""Is a result right? Every contestant is checked against double precision before it is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import backend, kernels
+from .cases import Case, Operation, cases
+from .peers import reference_peer
+from .suites import CONFORMANCE
+
+TOLERANCE = {"float64": 1e-13, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
+"""Error allowed, as a share of the exact result's largest magnitude.
+
+16-bit: two roundings of the result (2 * 2**-11, 2 * 2**-8) and some. float32 and float64: what minimal filtering
+costs; PyTorch's Winograd and ours err by up to 5e-6 of the largest output, plain sums by 1e-6, TF32 by 5e-4.
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`error`: the largest difference from the exact result, over that result's largest magnitude.
+
+    `fault` says what is wrong, None where nothing is; `declined` why a candidate does not take the shape.
+    """
+
+    error: float
+    fault: str | None = None
+    declined: str | None = None
+
+
+def exact(case: Case) -> tuple[np.ndarray, ...]:
+    """The case's results in double precision on the CPU: PyTorch's where it is installed, else the textbook's.
+
+    NotImplementedError where the textbook has to do it and cannot.
+    """
+    peer = reference_peer()
+    with backend.use_backend("numpy"):
+        result = peer.prepare(case.in_float64())()
+    return _positions(case, tuple(map(peer.to_numpy, _tuple(result))))
+
+
+def judge(
+    case: Case,
+    result: Any,
+    expected: Sequence[np.ndarray],
+    to_numpy: Callable[[Any], np.ndarray] = backend.to_numpy,
+    tolerance: float | None = None,
+) -> Verdict:
+    """Compare what a contestant returned with exact(case); `tolerance` None is the dtype's."""
+    results = _positions(case, tuple(map(to_numpy, _tuple(result))))
+    if len(results) != len(expected):
+        return Verdict(np.inf, f"returned {len(results)} arrays; expected {len(expected)}")
+    tolerance = TOLERANCE[case.dtype] if tolerance is None else tolerance
+    worst = 0.0
+    for got, want in zip(results, expected, strict=True):
+        if got.shape != want.shape:
+            return Verdict(np.inf, f"returned shape {got.shape}; expected {want.shape}")
+        if want.dtype.kind == "i":
+            if not np.array_equal(got, want):
+                return Verdict(np.inf, f"{np.count_nonzero(got != want)} of {want.size} taps differ")
+        elif want.size:
+            error = float(np.abs(got.astype(np.float64) - want).max() / (np.abs(want).max() or 1.0))
+            worst = max(worst, np.inf if np.isnan(error) else error)
+    fault = None if worst <= tolerance else f"error {worst:.1e} of the largest magnitude; allowed {tolerance:.1e}"
+    return Verdict(worst, fault)
+
+
+def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Case, Verdict]]:
+    """Run a user's own function on the shapes that catch the usual mistakes.
+
+    It may decline a shape with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
+    """
+    for case in cases(CONFORMANCE, [operation], dtype, batch=1):
+        expected = exact(case)
+        try:
+            result = replace(case, arguments=case.convert(_read_only)).prepare(function)()
+            verdict = judge(case, result, expected)
+        except NotImplementedError as declined:
+            verdict = Verdict(0.0, declined=str(declined) or "NotImplementedError")
+        except Exception as error:  # a user's function may fail in any way, and each is an answer
+            verdict = Verdict(np.inf, f"{type(error).__name__}: {error}")
+        yield case, verdict
+
+
+def _read_only(a: np.ndarray) -> np.ndarray:
+    copy = a.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _tuple(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _positions(case: Case, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Max pooling's taps as positions in the plane, which is what PyTorch returns; other results as they are."""
+    if case.operation.name != "max_pool2d" or len(results) != 2 or results[1].dtype == np.int64:
+        return results
+    x, kernel = case.arguments
+    return results[0], kernels.max_pool2d_indices(results[1], x.shape, kernel, **case.options)

@@ -1,0 +1,171 @@
+"""The other implementations that are measured in the same run. Each is optional, and says when it is missing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from . import textbook
+from .cases import Call, Case
+from .environment import threads
+
+TF32_TOLERANCE = 4e-3
+"""Of the largest magnitude: TF32 keeps 10 bits of each factor, so its products err by up to 2**-10."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One other implementation.
+
+    prepare(case) returns the call that is timed, or raises NotImplementedError where the peer has no such operation.
+    to_numpy turns one result into a NumPy array. `scope` is entered around the calls (precision switches).
+    `tolerance` replaces the dtype's own where the peer computes in a lower precision.
+    """
+
+    name: str
+    description: str
+    prepare: Callable[[Case], Call]
+    to_numpy: Callable[[Any], np.ndarray] = np.asarray
+    scope: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+    tolerance: float | None = None
+
+
+@dataclass
+class Peers:
+    """Those that work here, the most telling first, and why the others do not."""
+
+    present: list[Peer]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def choose(self, names: list[str]) -> list[Peer]:
+        """The peers of these names; none named: the first; 'all': all. ValueError for an unknown name."""
+        if not names:
+            return self.present[:1]
+        if "all" in names:
+            return self.present
+        known = {peer.name: peer for peer in self.present}
+        for name in names:
+            if name not in known:
+                why = self.missing.get(name, f"expected 'all' or one of {', '.join([*known, *self.missing])}")
+                raise ValueError(f"peer {name!r} is not available: {why}")
+        return [known[name] for name in dict.fromkeys(names)]
+
+
+def find_peers() -> Peers:
+    """The peers of the backend in force: on NumPy those that run on the CPU, on CuPy those on the same GPU."""
+    return _cuda_peers() if backend.get_backend() == "cupy" else _cpu_peers()
+
+
+def reference_peer() -> Peer:
+    """What results are checked against, in double precision on the CPU: PyTorch, or the textbook without it."""
+    torch = _import_torch()
+    return TEXTBOOK if torch is None else _torch_peer(torch, "torch", "cpu")
+
+
+def _cpu_peers() -> Peers:
+    return _with_torch(("torch", "torch-channels-last"), "cpu", TEXTBOOK)
+
+
+def _cuda_peers() -> Peers:
+    names = ("torch", "torch-tf32", "torch-channels-last", "torch-channels-last-tf32")
+    return _with_torch(names, "cuda", Peer("cublas", "cuBLAS through CuPy", _prepare_cublas, backend.to_numpy))
+
+
+def _with_torch(names: tuple[str, ...], device: str, other: Peer) -> Peers:
+    torch = _import_torch()
+    if torch is None:
+        return Peers([other], dict.fromkeys(names, "PyTorch is not installed (pip install torch)"))
+    if device == "cuda" and not torch.cuda.is_available():
+        return Peers([other], dict.fromkeys(names, f"PyTorch {torch.__version__} finds no CUDA device"))
+    return Peers([*(_torch_peer(torch, name, device) for name in names), other])
+
+
+def _import_torch() -> ModuleType | None:
+    """torch with our number of threads, or None where it is not installed."""
+    try:
+        torch = import_module("torch")
+    except ImportError:
+        return None
+    torch.set_num_threads(threads())
+    return torch
+
+
+def _describe_torch(torch: Any, device: str, nhwc: bool, tf32: bool) -> str:
+    layout = "channels_last" if nhwc else "NCHW"
+    if device == "cpu":
+        return f"PyTorch {torch.__version__} CPU, {layout}, {torch.get_num_threads()} threads"
+    cudnn = f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
+    return f"{cudnn}, {layout}, TF32 {'on' if tf32 else 'off'}"
+
+
+def _torch_peer(torch: Any, name: str, device: str) -> Peer:
+    nhwc, tf32 = "channels-last" in name, "tf32" in name
+    operations = import_module(f"{__package__}.torch_operations")
+    memory_format = torch.channels_last if nhwc else torch.contiguous_format
+
+    def tensor(a: np.ndarray) -> Any:
+        if a.dtype.kind == "u":  # taps: the operation makes PyTorch's indices of them
+            return a
+        if a.dtype.name == "bfloat16":
+            t = torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
+        else:
+            t = torch.from_numpy(a)
+        return t.to(device, memory_format=memory_format if a.ndim == 4 else torch.preserve_format)
+
+    def prepare(case: Case) -> Call:
+        if nhwc and case.operation.family in ("linear", "training"):
+            raise NotImplementedError("channels_last is a layout of images")
+        if tf32 and case.dtype != "float32":
+            raise NotImplementedError("TF32 is a precision of float32")
+        call: Call = getattr(operations, case.operation.name)(*case.convert(tensor), **case.options)
+        return call
+
+    def to_numpy(result: Any) -> np.ndarray:
+        wide = result.double() if result.is_floating_point() else result
+        return wide.contiguous().cpu().numpy()
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+    enter = scope if device == "cuda" else contextlib.nullcontext
+    description = _describe_torch(torch, device, nhwc, tf32)
+    return Peer(name, description, prepare, to_numpy, enter, TF32_TOLERANCE if tf32 else None)
+
+
+def _prepare_textbook(case: Case) -> Call:
+    function = getattr(textbook, case.operation.name, None)
+    if function is None:
+        raise NotImplementedError("the textbook has no optimiser")
+    return case.prepare(function)
+
+
+TEXTBOOK = Peer("textbook", "NumPy, im2col of the whole batch", _prepare_textbook)
+
+
+def _prepare_cublas(case: Case) -> Call:
+    """A plain matrix product does a linear layer, and a convolution by a 1x1 kernel image by image."""
+    if case.operation.name in ("linear", "linear_input_grad", "linear_weight_grad"):
+        return case.prepare(getattr(textbook, case.operation.name))
+    if case.operation.name == "conv2d" and case.arguments[1].shape[2:] == (1, 1) and case.options == _PLAIN:
+        x, w, b = case.convert(backend.asarray)
+        n, c, height, width = x.shape
+        weights, pixels, bias = w.reshape(len(w), c), x.reshape(n, c, height * width), b.reshape(-1, 1)
+        return lambda: (weights @ pixels + bias).reshape(n, len(w), height, width)
+    raise NotImplementedError("not a plain matrix product")
+
+
+_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": 1, "groups": 1}

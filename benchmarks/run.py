@@ -1,0 +1,109 @@
+"""A benchmark run: every case checked, then timed beside its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import backend
+from . import environment
+from .cases import OPERATIONS, Case, Operation, cases
+from .conformance import exact, judge
+from .measure import Contestant, Timer, interleave, make_timer, measure_ceilings
+from .peers import Peer, Peers
+from .results import Ratio, Results, Row
+from .suites import Shape
+
+NOISE = "itself"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. `batch` is for shapes that fix none; `seconds` is the time spent on each case."""
+
+    shapes: Sequence[Shape]
+    operations: Sequence[Operation]
+    dtype: str
+    batch: int
+    seconds: float
+    peers: Sequence[Peer]
+
+    def cases(self) -> Iterator[Case]:
+        return cases(self.shapes, self.operations, self.dtype, self.batch)
+
+    @property
+    def count(self) -> int:
+        return sum(o.family == s.family for s in self.shapes for o in self.operations)
+
+
+def default_batch() -> int:
+    """Images per step where a shape says none: what a core or a GPU is usually given."""
+    return 128 if backend.get_backend() == "cupy" else 8
+
+
+def operations_named(names: Sequence[str]) -> list[Operation]:
+    """The operations of these names, all where none is given. ValueError for an unknown one."""
+    for name in names:
+        if name not in OPERATIONS:
+            raise ValueError(f"operation is {name!r}; expected one of {', '.join(OPERATIONS)}")
+    return [OPERATIONS[name] for name in names] or list(OPERATIONS.values())
+
+
+def start(plan: Plan, found: Peers, settings: dict[str, Any], timer: Timer) -> Results:
+    """Results without rows: the environment, and the ceilings measured now."""
+    return Results(
+        environment=environment.describe(),
+        settings=settings,
+        peers={peer.name: peer.description for peer in plan.peers},
+        missing=found.missing,
+        ceilings={plan.dtype: measure_ceilings(plan.dtype, timer)},
+    )
+
+
+def run(plan: Plan, results: Results, timer: Timer | None = None, done: Callable[[Row], None] = lambda row: None) -> None:
+    """Measure the plan's cases into results.rows, calling `done` after each.
+
+    Whatever ends it early (KeyboardInterrupt above all) leaves the finished rows in `results`.
+    """
+    timer = timer or make_timer()
+    for case in plan.cases():
+        row = measure_case(case, plan, results, timer)
+        results.rows.append(row)
+        done(row)
+    results.complete = True
+
+
+def measure_case(case: Case, plan: Plan, results: Results, timer: Timer) -> Row:
+    row = Row(
+        case.shape.suite, case.label, case.shape.source, case.operation.name, case.group, case.dtype,
+        case.flops, case.bytes,
+    )  # fmt: skip
+    expected = exact(case)
+    ours = case.prepare()
+    verdict = judge(case, ours(), expected)
+    row.error, row.fault = verdict.error, verdict.fault
+    if row.fault is not None:
+        return row
+    contestants = [Contestant("ours", ours)]
+    for peer in plan.peers:
+        try:
+            call = peer.prepare(case)
+            with peer.scope():
+                fault = judge(case, call(), expected, peer.to_numpy, peer.tolerance).fault
+        except (NotImplementedError, RuntimeError, MemoryError) as error:  # how libraries refuse a shape or a dtype
+            fault = str(error)
+        if fault is None:
+            contestants.append(Contestant(peer.name, call, peer.scope))
+        else:
+            row.notes[peer.name] = fault
+    measure_noise = len(contestants) > 1 and case.group not in results.noise
+    if measure_noise:
+        first = contestants[1]
+        contestants.append(Contestant(NOISE, first.call, first.scope))
+    timings = interleave(contestants, timer, plan.seconds)
+    if measure_noise:
+        results.noise[case.group] = Ratio.of(timings[contestants[1].name].decisive, timings.pop(NOISE).decisive)
+    row.ours = timings.pop("ours")
+    row.peers = timings
+    return row

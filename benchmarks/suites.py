@@ -1,0 +1,319 @@
+"""The shapes that are benchmarked, as data: one layer a line, in one notation, each with its source.
+
+    conv    C,H[xW]->K RxS/stride [pPADDING] [dDILATION] [gGROUPS] [@N,...]
+    pool    C,H[xW] RxS/stride [pPADDING] [@N,...]
+    linear  F->O [@N,...]
+
+`*` after a row puts it into the quick subset; `# ...` says where the layer comes from, where the suite's own source
+does not say it all. A row without @N takes the batch of the run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Pair = tuple[int, int]
+
+_LAYER = re.compile(
+    r"(?P<c>\d+)(,(?P<hw>\d+(x\d+)?))?(->(?P<k>\d+))?"
+    r"( (?P<rs>\d+x\d+)/(?P<stride>\d+(x\d+)?))?( p(?P<padding>\d+(x\d+)?))?( d(?P<dilation>\d+))?( g(?P<groups>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One layer of a suite: `text` is its notation without the batch, `batch` is None where the run decides."""
+
+    suite: str
+    family: str
+    text: str
+    batch: int | None
+    quick: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a shape's notation says. Pairs are (h, w); kernel, stride and padding are those of a window."""
+
+    C: int
+    extents: Pair
+    K: int
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: int
+    groups: int
+
+    @classmethod
+    def parse(cls, text: str) -> Layer:
+        """ValueError where `text` is not in the notation."""
+        match = _LAYER.fullmatch(text)
+        if match is None:
+            raise ValueError(f"shape is {text!r}; expected the notation 'C,HxW->K RxS/stride pP dD gG'")
+        field = match.groupdict()
+        return cls(
+            C=int(field["c"]),
+            extents=_pair(field["hw"] or "1"),
+            K=int(field["k"] or 0),
+            kernel=_pair(field["rs"] or "1"),
+            stride=_pair(field["stride"] or "1"),
+            padding=_pair(field["padding"] or "0"),
+            dilation=int(field["dilation"] or 1),
+            groups=int(field["groups"] or 1),
+        )
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups == self.C > 1
+
+    @property
+    def conv_options(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+    @property
+    def pool_options(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding}
+
+
+def _pair(text: str) -> Pair:
+    first, *rest = map(int, text.split("x"))
+    return first, rest[0] if rest else first
+
+
+def _rows(suite: str, family: str, source: str, rows: str) -> Iterator[Shape]:
+    for line in filter(None, map(str.strip, rows.splitlines())):
+        layer, _, remark = (part.strip() for part in line.partition("#"))
+        text, _, batches = layer.removesuffix("*").strip().partition(" @")
+        where = f"{source}, {remark}" if source and remark else source or remark
+        for batch in batches.split(",") if batches else [None]:
+            yield Shape(suite, family, text, batch and int(batch), layer.endswith("*"), where)
+
+
+BACKPROP = "the network of backprop.md"
+
+SHAPES: tuple[Shape, ...] = (
+    *_rows("backprop", "conv", BACKPROP, "3,29x28->2 3x2/2 @10 *  # layer 2"),
+    *_rows("backprop", "pool", BACKPROP, "2,14 2x2/3 @10 *  # layer 3"),
+    *_rows("backprop", "linear", BACKPROP, "50->32 @10 *  # layer 4"),
+    *_rows("lenet", "conv", "", """
+        1,28->6 5x5/1 p2 @64 *       # LeNet-5 C1 (LeCun et al. 1998)
+        6,14->16 5x5/1 @64 *         # LeNet-5 C3
+        3,32->32 3x3/1 p1 @64 *      # CIFAR-10, first layer of a small CNN
+        32,16->64 3x3/1 p1 @64 *     # CIFAR-10, second layer of a small CNN
+        16,32->16 3x3/1 p1 @128      # CIFAR-10, ResNet-20 (He et al. 2016, section 4.2)
+        32,16->32 3x3/1 p1 @128      # CIFAR-10, ResNet-20
+        64,8->64 3x3/1 p1 @128       # CIFAR-10, ResNet-20
+    """),
+    *_rows("resnet50", "conv", "ResNet-50 v1.5 (He et al. 2016; strides as torchvision)", """
+        3,224->64 7x7/2 p3 *
+        64,56->64 1x1/1
+        64,56->64 3x3/1 p1 *
+        64,56->256 1x1/1 *
+        256,56->64 1x1/1
+        256,56->128 1x1/1
+        128,56->128 3x3/2 p1 *
+        128,28->512 1x1/1
+        256,56->512 1x1/2 *
+        512,28->128 1x1/1
+        128,28->128 3x3/1 p1 *
+        512,28->256 1x1/1
+        256,28->256 3x3/2 p1
+        256,14->1024 1x1/1 *
+        512,28->1024 1x1/2
+        1024,14->256 1x1/1
+        256,14->256 3x3/1 p1 *
+        1024,14->512 1x1/1
+        512,14->512 3x3/2 p1
+        512,7->2048 1x1/1
+        1024,14->2048 1x1/2
+        2048,7->512 1x1/1
+        512,7->512 3x3/1 p1 *
+    """),
+    *_rows("vgg16", "conv", "VGG-16 (Simonyan and Zisserman 2015)", """
+        3,224->64 3x3/1 p1
+        64,224->64 3x3/1 p1
+        64,112->128 3x3/1 p1
+        128,112->128 3x3/1 p1
+        128,56->256 3x3/1 p1
+        256,56->256 3x3/1 p1
+        256,28->512 3x3/1 p1 *
+        512,28->512 3x3/1 p1
+        512,14->512 3x3/1 p1
+    """),
+    *_rows("alexnet", "conv", "AlexNet (Krizhevsky 2014, as torchvision)", """
+        3,224->64 11x11/4 p2 *
+        64,27->192 5x5/1 p2 *
+        192,13->384 3x3/1 p1
+        384,13->256 3x3/1 p1
+        256,13->256 3x3/1 p1
+    """),
+    *_rows("mobilenetv2", "conv", "MobileNetV2 (Sandler et al. 2018)", """
+        3,224->32 3x3/2 p1
+        32,112->32 3x3/1 p1 g32 *
+        32,112->16 1x1/1
+        16,112->96 1x1/1
+        96,112->96 3x3/2 p1 g96
+        96,56->24 1x1/1
+        24,56->144 1x1/1 *
+        144,56->144 3x3/1 p1 g144
+        144,56->24 1x1/1
+        144,56->144 3x3/2 p1 g144 *
+        144,28->32 1x1/1
+        32,28->192 1x1/1
+        192,28->192 3x3/1 p1 g192
+        192,28->32 1x1/1
+        192,28->192 3x3/2 p1 g192
+        192,14->64 1x1/1
+        64,14->384 1x1/1
+        384,14->384 3x3/1 p1 g384 *
+        384,14->64 1x1/1
+        384,14->96 1x1/1
+        96,14->576 1x1/1
+        576,14->576 3x3/1 p1 g576
+        576,14->96 1x1/1
+        576,14->576 3x3/2 p1 g576
+        576,7->160 1x1/1
+        160,7->960 1x1/1
+        960,7->960 3x3/1 p1 g960
+        960,7->160 1x1/1
+        960,7->320 1x1/1
+        320,7->1280 1x1/1
+    """),
+    *_rows("dilated", "conv", "DeepLabv3 on ResNet-50, output stride 8 (Chen et al. 2017)", """
+        256,28->256 3x3/1 p2 d2 *
+        512,28->512 3x3/1 p4 d4
+    """),
+    *_rows("deepbench", "conv", "DeepBench training (github.com/baidu-research/DeepBench, conv_problems.h)", """
+        1,161x700->32 5x20/2 @4,8,16,32
+        32,79x341->32 5x10/2 @4,8,16,32
+        1,48x480->16 3x3/1 p1 @16 *
+        16,24x240->32 3x3/1 p1 @16
+        32,12x120->64 3x3/1 p1 @16
+        64,6x60->128 3x3/1 p1 @16
+        3,108->64 3x3/2 p1 @8
+        64,54->64 3x3/1 p1 @8
+        128,27->128 3x3/1 p1 @8
+        128,14->256 3x3/1 p1 @8
+        256,7->512 3x3/1 p1 @8
+        3,224->64 3x3/1 p1 @8,16
+        64,112->128 3x3/1 p1 @8,16
+        128,56->256 3x3/1 p1 @8,16
+        256,28->512 3x3/1 p1 @8,16
+        512,14->512 3x3/1 p1 @8,16
+        512,7->512 3x3/1 p1 @8,16
+        3,224->64 7x7/2 p3 @16
+        192,28->32 5x5/1 p2 @16
+        192,28->64 1x1/1 @16
+        512,14->48 5x5/1 p2 @16
+        512,14->192 1x1/1 @16
+        832,7->256 1x1/1 @16
+        832,7->128 5x5/1 p2 @16
+        64,56->64 3x3/1 p1 @8,16
+        64,56->256 1x1/2 @8,16
+        128,28->128 3x3/1 p1 @8,16
+        128,28->512 1x1/2 @8,16
+        256,14->256 1x1/1 @8,16
+        256,14->256 3x3/1 p1 @8,16
+        256,14->1024 1x1/2 @8,16
+        512,7->512 1x1/1 @8,16
+        2048,7->512 1x1/2 p3 @8,16
+        1,161x700->64 5x5/2 p1 @16
+        64,80x350->64 3x3/1 p1 @16
+        64,80x350->128 5x5/2 p1 @16
+        128,40x175->128 3x3/1 p1 @16
+        128,40x175->256 5x5/2 p1 @16
+        256,20x84->256 3x3/1 p1 @16
+        256,20x84->512 5x5/2 p1 @16
+        512,10x42->512 3x3/1 p1 @16
+        64,112->64 1x1/1 @8,16
+        64,56->256 1x1/1 @8,16
+        256,56->64 1x1/1 @8,16
+        256,56->128 1x1/2 @8,16
+        128,28->512 1x1/1 @8,16
+        512,28->128 1x1/1 @8,16
+        512,28->256 1x1/2 @8,16
+        256,14->1024 1x1/1 @8,16
+        512,28->1024 1x1/2 @8,16
+        1024,14->256 1x1/1 @8,16
+        1024,14->512 1x1/2 @8,16
+        512,7->2048 1x1/1 @8,16
+        1024,14->2048 1x1/2 @8,16
+        2048,7->512 1x1/1 @8,16
+    """),
+    *_rows("pooling", "pool", "", """
+        6,28 2x2/2 @64 *        # LeNet-5 S2
+        32,32 2x2/2 @64 *       # CIFAR-10, first pooling of a small CNN
+        64,112 3x3/2 p1 *       # ResNet-50, after conv1
+        64,55 3x3/2             # AlexNet, after conv1
+        256,13 3x3/2            # AlexNet, after conv5
+        64,224 2x2/2            # VGG-16, first
+        512,14 2x2/2            # VGG-16, last
+        192,28 3x3/1 p1 *       # GoogLeNet, pooling branch of inception 3a
+        2048,7 7x7/1 *          # ResNet-50, global pooling
+    """),
+    *_rows("linear", "linear", "", """
+        400->120 @64 *          # LeNet-5 C5
+        4096->10 @64 *          # CIFAR-10, classifier of a small CNN
+        2048->1000 @256 *       # ResNet-50 classifier
+        1280->1000 @64          # MobileNetV2 classifier
+        9216->4096 @128         # AlexNet fc6
+        4096->4096 @64 *        # AlexNet and VGG-16 fc7
+        25088->4096 @64         # VGG-16 fc6
+    """),
+    *_rows("training", "training", "two convolutions, max pooling, a classifier; SGD with momentum", """
+        3,32->10 @64 *          # CIFAR-10's sizes
+        1,28->10 @64            # MNIST's sizes
+    """),
+)  # fmt: skip
+
+CONFORMANCE: tuple[Shape, ...] = (
+    *_rows("conformance", "conv", "shapes that catch a kernel's usual mistakes", """
+        3,7->4 3x3/1 p1 @2
+        3,29x28->2 3x2/2 @10
+        1,1->1 1x1/1 @1
+        5,6x9->7 1x1/2 @3
+        2,5x17->3 1x5/3x1 p0x2 @2
+        3,11x13->4 2x2/4 @2
+        6,9x8->4 3x3/1 p2 d2 g2 @2
+        5,8x7->5 3x3/2 p1 g5 @2
+        3,6->4 3x3/1 p1 @0
+        33,19x17->65 3x3/1 p1 @3
+    """),
+    *_rows("conformance", "pool", "shapes that catch a kernel's usual mistakes", """
+        3,8x6 2x2/2 @2
+        2,14 2x2/3 @10
+        1,1 1x1/1 @1
+        3,9x8 3x3/1 p1 @2
+        3,7x12 3x2/1x3 p1x0 @2
+        3,11x13 2x2/4x5 @2
+        2,6x5 6x5/1 @2
+        3,6 2x2/2 @0
+    """),
+    *_rows("conformance", "linear", "shapes that catch a kernel's usual mistakes", """
+        50->32 @10
+        1->1 @1
+        17->9 @1
+        13->1 @6
+        5->3 @0
+        515->33 @67
+    """),
+)  # fmt: skip
+
+
+def suite_names() -> list[str]:
+    return list(dict.fromkeys(shape.suite for shape in SHAPES))
+
+
+def select(suites: Iterable[str] = (), quick: bool = False) -> list[Shape]:
+    """The shapes of the named suites (of all of them where none is named), or their quick subset.
+
+    ValueError for a name that is none of suite_names().
+    """
+    wanted = set(suites)
+    for name in wanted.difference(suite_names()):
+        raise ValueError(f"suite is {name!r}; expected one of {', '.join(suite_names())}")
+    return [s for s in SHAPES if (not wanted or s.suite in wanted) and (s.quick or not quick)]

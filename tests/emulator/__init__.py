@@ -39,7 +39,7 @@ def _modules() -> dict[str, ModuleType]:
         used_bytes=lambda: memory.used_bytes(device.current_device()),
         free_all_blocks=lambda: None,
     )
-    names = "Device Stream ExternalStream Event get_current_stream get_elapsed_time".split()
+    names = ("Device", "Stream", "ExternalStream", "Event", "get_current_stream", "get_elapsed_time")
     parts = {
         "compiler": {"CompileException": module.CompileException},
         "device": {"Device": device.Device},

@@ -10,27 +10,27 @@ import numpy as np
 
 from . import device, memory
 
-# What cupy has under the same name and meaning; the functions take and return device arrays.
+# What cupy has under the same name and meaning; these functions take and return device arrays.
 FUNCTIONS = """
-abs absolute add all allclose amax amin any argmax argmin argsort array_equal broadcast_to ceil clip concatenate copysign
-cos count_nonzero cumsum divide dot einsum equal exp expand_dims expm1 flip floor floor_divide fmax fmin greater
-greater_equal isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or matmul max maximum mean
+abs absolute add all allclose amax amin any argmax argmin argsort array_equal broadcast_to ceil clip concatenate
+copysign cos count_nonzero cumsum divide dot einsum equal exp expand_dims expm1 flip floor floor_divide fmax fmin
+greater greater_equal isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or matmul max maximum mean
 min minimum moveaxis multiply nan_to_num negative nonzero not_equal outer pad power prod ravel remainder reshape roll
 rollaxis sign sin sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tanh tensordot transpose
-true_divide var vstack where
-""".split()
+true_divide var vstack where arange eye full full_like linspace ones ones_like zeros zeros_like
+"""
 CONSTANTS = """
 bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 dtype finfo iinfo inf nan newaxis pi
 result_type can_cast promote_types issubdtype floating integer isscalar
-""".split()
+"""
 _METHODS = """
 all any argmax argmin argsort astype clip copy cumsum dot flatten max mean min nonzero prod ravel repeat reshape round
 squeeze std sum swapaxes take transpose var view
-""".split()
-_ATTRIBUTES = "shape strides dtype ndim size nbytes itemsize flags".split()
-_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
-_COMPARISONS = "lt le eq ne gt ge".split()
-_UNARY = "neg pos abs invert".split()
+"""
+_ATTRIBUTES = "shape strides dtype ndim size nbytes itemsize flags"
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
+_COMPARISONS = "lt le eq ne gt ge"
+_UNARY = "neg pos abs invert"
 
 
 def _to_device(a: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class ndarray:  # noqa: N801
+class ndarray:
     """Stands for cupy.ndarray: a NumPy array over emulated device memory that refuses to be taken for one."""
 
     __module__ = "cupy"
@@ -111,10 +111,10 @@ class ndarray:  # noqa: N801
         return ndarray._of(self._array.base) if isinstance(self._array.base, np.ndarray) else None
 
     @property
-    def T(self) -> ndarray:  # noqa: N802
+    def T(self) -> ndarray:
         return wrap(self._array.T)
 
-    def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
+    def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None) -> np.ndarray:
         device.count_synchronisation()
         if out is None:
             return self._array.copy(order)
@@ -169,7 +169,7 @@ class ndarray:  # noqa: N801
         return on_device(getattr(ufunc, method))(*inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return on_device(function)(*args, **kwargs) if function.__name__ in FUNCTIONS else NotImplemented
+        return on_device(function)(*args, **kwargs) if function.__name__ in FUNCTIONS.split() else NotImplemented
 
 
 def _delegate() -> None:
@@ -178,12 +178,13 @@ def _delegate() -> None:
     def attribute(name: str) -> property:
         return property(lambda self: getattr(self._array, name))
 
-    for name in _ATTRIBUTES:
+    for name in _ATTRIBUTES.split():
         setattr(ndarray, name, attribute(name))
-    operators = [f"__{name}__" for name in (*_BINARY, *_COMPARISONS, *_UNARY)] + [f"__r{name}__" for name in _BINARY]
-    for name in (*_METHODS, *operators):
+    plain = [f"__{name}__" for name in f"{_BINARY} {_COMPARISONS} {_UNARY}".split()]
+    reflected = [f"__r{name}__" for name in _BINARY.split()]
+    for name in (*_METHODS.split(), *plain, *reflected):
         setattr(ndarray, name, on_device(getattr(np.ndarray, name)))
-    for name in _BINARY:
+    for name in _BINARY.split():
         setattr(ndarray, f"__i{name}__", _in_place(f"__i{name}__"))
 
 
@@ -203,7 +204,12 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     found = np.empty(shape, dtype, order)
     if not found.size:
         return wrap(found)
-    return ndarray._of(memory.allocate(device.current_device(), found.nbytes).view(dtype).reshape(found.shape, order=order))
+    fresh = memory.allocate(device.current_device(), found.nbytes)
+    return ndarray._of(fresh.view(dtype).reshape(found.shape, order=order))
+
+
+def empty_like(a: ndarray, dtype: Any = None) -> ndarray:
+    return empty(a.shape, dtype or a.dtype)
 
 
 def array(obj: Any, dtype: Any = None, copy: bool = True, order: str = "K") -> ndarray:
@@ -240,13 +246,7 @@ def copyto(destination: ndarray, source: Any) -> None:
 
 def namespace() -> dict[str, Any]:
     """The names of the module cupy that concern arrays."""
-    forwarded = {name: on_device(getattr(np, name)) for name in FUNCTIONS}
-    creation = ("zeros ones full arange linspace eye zeros_like ones_like full_like").split()
-    forwarded |= {name: on_device(getattr(np, name)) for name in creation}
-    own = (ndarray, empty, array, asarray, ascontiguousarray, asnumpy, get_array_module, copyto)
-    return {
-        **forwarded,
-        **{name: getattr(np, name) for name in CONSTANTS},
-        **{item.__name__: item for item in own},
-        "empty_like": lambda a, dtype=None: empty(a.shape, dtype or a.dtype),
-    }
+    forwarded = {name: on_device(getattr(np, name)) for name in FUNCTIONS.split()}
+    own = (ndarray, empty, empty_like, array, asarray, ascontiguousarray, asnumpy, get_array_module, copyto)
+    constants = {name: getattr(np, name) for name in CONSTANTS.split()}
+    return forwarded | constants | {item.__name__: item for item in own}

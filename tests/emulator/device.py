@@ -13,7 +13,7 @@ from . import memory
 _MULTIPROCESSORS = 4
 
 # Shared memory that a block may opt in to, by compute capability (CUDA C++ Programming Guide, table of limits).
-_SHARED_BYTES_OPTIN = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10, 120: 99 << 10}
+_SHARED_KIB_OPTIN = {75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 
 _local = threading.local()
 
@@ -32,7 +32,7 @@ def capability() -> int:
 
 
 def shared_bytes_optin() -> int:
-    return _SHARED_BYTES_OPTIN[capability()]
+    return _SHARED_KIB_OPTIN[capability()] << 10
 
 
 class CUDARuntimeError(RuntimeError):

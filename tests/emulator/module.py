@@ -131,7 +131,8 @@ class _Server:
     def run(self, request: bytes) -> str | None:
         """Performs one launch; returns the description of its fault, if any."""
         process = self.start()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin
+        assert process.stdout
         try:
             process.stdin.write(request)
             process.stdin.flush()
@@ -191,7 +192,9 @@ class Kernel:
         self._library = compile_kernel(text, name, options)
         self._launches = 0
 
-    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Iterable[Any], *, shared_mem: int = 0) -> None:
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: Iterable[Any], *, shared_mem: int = 0
+    ) -> None:
         grid, block = (tuple(map(int, (*extents, 1, 1)[:3])) for extents in (grid, block))
         self._check(grid, block, shared_mem)
         current = device.current_device()
@@ -240,12 +243,13 @@ class CUDADriverError(RuntimeError):
     __module__ = "cupy_backends.cuda.api.driver"
 
 
-_EXTERN_SHARED = re.compile(r"extern\s+__shared__\s+((?:__align__|alignas)\s*\(\s*\w+\s*\)\s*)?([\w:<> ]+?)\s+(\w+)\[\];")
+_ALIGNMENT = r"(?:(?:__align__|alignas)\s*\(.+?\)\s*)?"
+_EXTERN_SHARED = re.compile(rf"extern\s+{_ALIGNMENT}__shared__\s+{_ALIGNMENT}([\w:<> ]+?)\s+(\w+)\[\];")
 
 
 def compile_kernel(text: str, name: str, options: Iterable[str]) -> Path:
     """The shared library of one entry point of a CUDA text."""
-    text = _EXTERN_SHARED.sub(r"static \2* const \3 = (\2*)emulator_dynamic_shared;", text)
+    text = _EXTERN_SHARED.sub(r"static \1* const \2 = (\1*)emulator_dynamic_shared;", text)
     text = f"{text}\nEMULATOR_ENTRY_POINT({name})\n"
     defines = [option for option in options if option.startswith("-D")]
     # Hidden and not unique: several modules with functions of the same names live in one process.

@@ -1,0 +1,117 @@
+"""From a configuration and its arrays to a kernel on the current stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...backend import import_cupy
+from ..checks import accumulation_dtype, value_error
+from .arrays import contiguous
+from .loader import C_TYPES, Params, fast_div, kernel
+from .tiles import INDEX_LIMIT, Configuration
+
+_DEFAULT_SHARED_BYTES = 48 * 1024  # a kernel must ask for more
+
+# Every product kernel's first parameters (gemm.cuh); C is (columns, rows), `rows` being its contiguous axis.
+_PRODUCT = (
+    ("n_tiles", "FastDiv"),
+    ("m_tiles", "FastDiv"),
+    ("groups", "FastDiv"),
+    ("rows", "int"),
+    ("columns", "int"),
+    ("depth", "int"),
+    ("splits", "int"),
+    ("output_size", "long long"),
+    ("y", "Element*"),
+    ("bias", "const Element*"),
+    ("partial", "Acc*"),
+)
+
+_SPLIT_SUM = Params(
+    (
+        ("y", "Element*"),
+        ("bias", "const Element*"),
+        ("partial", "const Acc*"),
+        ("size", "int"),
+        ("splits", "int"),
+        ("inner", "FastDiv"),
+        ("channels", "FastDiv"),
+    )
+)
+_SPLIT_SUM_THREADS = 256
+
+
+def product_params(*fields: tuple[str, str]) -> Params:
+    """The parameters of a product kernel whose own ones are `fields`."""
+    return Params(_PRODUCT + fields)
+
+
+def check_index(operation: str, **extents: int) -> None:
+    """ValueError where an extent that kernels count in 32 bits is too large for that."""
+    for name, extent in extents.items():
+        if extent >= INDEX_LIMIT:
+            raise value_error(operation, name.replace("_", " "), extent, f"less than {INDEX_LIMIT} on CUDA")
+
+
+def launch(
+    name: str, entry: str, defines: dict[str, object], params: Params, grid: int, block: int, shared: int, **values: Any
+) -> None:
+    """Queue src/`name`'s `entry` on the current stream."""
+    function = kernel(name, entry, defines, params)
+    if shared > _DEFAULT_SHARED_BYTES:
+        function.max_dynamic_shared_size_bytes = shared
+    function((grid,), (block,), (params.pack(**values),), shared_mem=shared)
+
+
+def launch_product(
+    entry: str,
+    configuration: Configuration,
+    params: Params,
+    defines: dict[str, object],
+    y: Any,
+    bias: Any,
+    *,
+    groups: int = 1,
+    channels: tuple[int, int] = (1, 1),
+    **values: Any,
+) -> None:
+    """Queue the product kernel src/`entry`.cu, which fills y; then, where k is split, the sum of the parts.
+
+    channels: (C, inner), where element i of y takes bias number (i // inner) % C.
+    """
+    if y.size == 0:
+        return
+    c = configuration
+    check_index(entry, blocks=c.blocks)
+    split = c.splits > 1
+    partial = import_cupy().empty(c.splits * y.size, accumulation_dtype(y.dtype)) if split else None
+    launch(
+        f"{entry}.cu", entry, {**c.defines, **defines}, params, c.blocks, c.threads, c.shared_bytes,
+        n_tiles=fast_div(c.n_tiles), m_tiles=fast_div(c.m_tiles), groups=fast_div(groups),
+        rows=c.product.m, columns=c.product.n, depth=c.product.k, splits=c.splits, output_size=y.size,
+        y=y, bias=bias, partial=partial, **values,
+    )  # fmt: skip
+    if split:
+        sum_partials(partial, y, bias, c.splits, channels)
+
+
+def sum_partials(partial: Any, y: Any, bias: Any, splits: int, channels: tuple[int, int]) -> None:
+    """y = the sum of the `splits` parts of its size in `partial`, in order, plus the bias."""
+    blocks = -(-y.size // _SPLIT_SUM_THREADS)
+    launch(
+        "split_sum.cu", "split_sum", {"TYPE": C_TYPES[y.dtype.name], "THREADS": _SPLIT_SUM_THREADS}, _SPLIT_SUM,
+        blocks, _SPLIT_SUM_THREADS, 0,
+        y=y, bias=bias, partial=partial, size=y.size, splits=splits,
+        inner=fast_div(channels[1]), channels=fast_div(channels[0]),
+    )  # fmt: skip
+
+
+def inputs(*arrays: Any) -> tuple[Any, ...]:
+    """The arrays as kernels take them, contiguous and aligned; None stays None."""
+    return tuple(None if a is None else contiguous(a) for a in arrays)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    return import_cupy().empty(shape, dtype)

@@ -1,0 +1,86 @@
+"""Fully connected layers on CUDA: one matrix product kernel, each operand contiguous along k or along its own axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..geometry import LinearGeometry
+from .direct import bias_grad
+from .errors import reported
+from .launch import check_index, empty, inputs, launch_product, product_params
+from .tiles import Product, architecture_of, choose, vector
+
+_PARAMS = product_params(
+    ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
+)
+
+
+@reported
+def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    x, w, b = inputs(x, w, b)
+    y = empty(g.y_shape, x.dtype)
+    if g.batch_axis == 0:
+        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), channels=(g.O, 1))
+    else:
+        _product("linear", x, w, y, b, k=g.F, k_major=(False, True), channels=(g.O, g.N))
+    return y
+
+
+@reported
+def linear_input_grad(dy: Any, w: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    dy, w = inputs(dy, w)
+    dx = empty(g.x_shape, dy.dtype)
+    if g.batch_axis == 0:
+        _product("linear_input_grad", w, dy, dx, k=g.O, k_major=(False, True))
+    else:
+        _product("linear_input_grad", dy, w, dx, k=g.O, k_major=(False, False))
+    return dx
+
+
+@reported
+def linear_weight_grad(dy: Any, x: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    dy, x = inputs(dy, x)
+    dw = empty(g.w_shape, dy.dtype)
+    k_major = g.batch_axis == 1
+    _product("linear_weight_grad", x, dy, dw, k=g.N, k_major=(k_major, k_major))
+    return dw
+
+
+def _product(
+    operation: str,
+    a: Any,
+    b: Any,
+    c: Any,
+    bias: Any = None,
+    *,
+    k: int,
+    k_major: tuple[bool, bool],
+    channels: tuple[int, int] = (1, 1),
+) -> None:
+    """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m)."""
+    n, m = c.shape
+    check_index(operation, rows=n, columns=m, depth=k)
+    product = Product(m, n, k, 1, *k_major)
+    defines = {
+        "A_K_MAJOR": int(k_major[0]),
+        "B_K_MAJOR": int(k_major[1]),
+        "A_VECTOR": vector(a.itemsize, a.shape[1]),
+        "B_VECTOR": vector(b.itemsize, b.shape[1]),
+        "BIAS_ALONG_M": int(channels[1] == 1),
+    }
+    launch_product(
+        "linear", choose(product, c.dtype.name, architecture_of(c)), _PARAMS, defines, c, bias,
+        channels=channels, a=a, b=b, stride_a=a.shape[1], stride_b=b.shape[1],
+    )  # fmt: skip
+
+
+@reported
+def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
+    """The bias gradient of a 1x1 image whose channels are the outputs."""
+    n, o = dy.shape if batch_axis == 0 else dy.shape[::-1]
+    if batch_axis == 0:
+        return direct.bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
+    return direct.bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)

@@ -1,0 +1,61 @@
+// Multiply policy: fused multiply-adds in the accumulator type, one after the other along k.
+#ifndef BACKSTRIDE_FFMA
+#define BACKSTRIDE_FFMA
+
+#include "gemm.cuh"
+
+// The lanes of a warp form 8 rows (m) by 4 columns (n); each holds WARP_M/8 x WARP_N/4 accumulators.
+template <class ImageA, class ImageB>
+struct Ffma {
+    static constexpr int ROWS = WARP_M / 8, COLUMNS = WARP_N / 4;
+    static constexpr int VEC = sizeof(Element) == 8 ? 2 : 4;  // consecutive elements read at a time
+
+    Acc acc[ROWS][COLUMNS] = {};
+
+    // The i-th of a lane's rows: in a k-major image neighbouring lanes take neighbouring rows, in a row-major one
+    // neighbouring vectors of rows.
+    template <class Image>
+    static DEVICE int of_lane(int lane, int lanes, int i) {
+        return Image::K_MAJOR ? i * lanes + lane : (i / VEC * lanes + lane) * VEC + i % VEC;
+    }
+    DEVICE int row(int i) const { return of_lane<ImageA>(lane_id() % 8, 8, i); }
+    DEVICE int column(int j) const { return of_lane<ImageB>(lane_id() / 8, 4, j); }
+
+    // VEC rows from `row` on (as of_lane numbers them) by VEC values of k.
+    template <class Image>
+    static DEVICE void load(Acc (&to)[VEC][VEC], const Element* image, int lane, int lanes, int i, int k) {
+#pragma unroll
+        for (int outer = 0; outer < VEC; ++outer) {
+            int r = of_lane<Image>(lane, lanes, Image::K_MAJOR ? i + outer : i);
+            Vec<Element, VEC> v = *(const Vec<Element, VEC>*)(image + Image::at(r, Image::K_MAJOR ? k : k + outer));
+#pragma unroll
+            for (int inner = 0; inner < VEC; ++inner)
+                to[Image::K_MAJOR ? inner : outer][Image::K_MAJOR ? outer : inner] = Storage<Element>::load(v.at[inner]);
+        }
+    }
+
+    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+        image_a += ImageA::at(warp_row(), 0);
+        image_b += ImageB::at(warp_column(), 0);
+#pragma unroll
+        for (int k = 0; k < TILE_K; k += VEC) {
+            Acc a[ROWS / VEC][VEC][VEC];
+#pragma unroll
+            for (int i = 0; i < ROWS / VEC; ++i) load<ImageA>(a[i], image_a, lane_id() % 8, 8, i * VEC, k);
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j += VEC) {
+                Acc b[VEC][VEC];
+                load<ImageB>(b, image_b, lane_id() / 8, 4, j, k);
+#pragma unroll
+                for (int kk = 0; kk < VEC; ++kk)
+#pragma unroll
+                    for (int i = 0; i < ROWS; ++i)
+#pragma unroll
+                        for (int jj = 0; jj < VEC; ++jj)
+                            acc[i][j + jj] = fma_rn(a[i / VEC][kk][i % VEC], b[kk][jj], acc[i][j + jj]);
+            }
+        }
+    }
+};
+
+#endif  // BACKSTRIDE_FFMA

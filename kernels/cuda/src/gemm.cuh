@@ -1,0 +1,172 @@
+// The one matrix product behind convolution and linear layers: C[m][n] = sum over k of A[m][k] B[k][n].
+//
+// m always runs along the output's contiguous axis, so a warp stores whole rows. A block computes a TILE_M x TILE_N
+// tile of C in steps of TILE_K along k; each warp holds a WARP_M x WARP_N part of it in registers. What A and B are
+// (an image seen through a window, weights, a matrix) is a source's business (sources.cuh), how a k-tile is
+// multiplied is the multiply policy's (ffma.cuh, ...), and where C goes is the output's.
+//
+// Needs #defines: TYPE, TILE_M, TILE_N, TILE_K, WARP_M, WARP_N, THREADS, BLOCKS_PER_SM, STAGES, SPLIT (whether blocks share the k
+// axis), BIAS_ALONG_M.
+#ifndef BACKSTRIDE_GEMM
+#define BACKSTRIDE_GEMM
+
+#include "primitives.cuh"
+#include "fast_div.cuh"
+
+using Element = TYPE;
+using Acc = Storage<Element>::acc;
+
+constexpr int WARPS_M = TILE_M / WARP_M, WARPS_N = TILE_N / WARP_N;
+static_assert(THREADS == 32 * WARPS_M * WARPS_N, "one warp for each part of the tile");
+
+DEVICE int lane_id() { return threadIdx.x % 32; }
+DEVICE int warp_row() { return threadIdx.x / 32 % WARPS_M * WARP_M; }
+DEVICE int warp_column() { return threadIdx.x / 32 / WARPS_M * WARP_N; }
+
+// One operand's k-tile in shared memory, with either k or the row (m of A, n of B) contiguous. The padding keeps
+// 16-byte rows aligned and lets the lanes of a warp read the fragments of every multiply policy without conflicts.
+template <int ROWS, bool K_MAJOR_>
+struct Image {
+    static constexpr bool K_MAJOR = K_MAJOR_;
+    static constexpr int PADDING = (K_MAJOR || sizeof(Element) == 2 ? 16 : 32) / sizeof(Element);
+    static constexpr int LD = (K_MAJOR ? TILE_K : ROWS) + PADDING;
+    static constexpr int SIZE = LD * (K_MAJOR ? ROWS : TILE_K);
+    static DEVICE int at(int row, int k) { return K_MAJOR ? row * LD + k : k * LD + row; }
+};
+
+// A source's answer: where a word comes from, or zeros (`from` is then any address inside the tensor).
+struct Word { const Element* from; bool valid; };
+
+// Moves a thread's share of an operand: asynchronously where a word has at least 4 bytes (sm_80), otherwise through
+// registers, from before the multiplication that hides the latency until after it.
+template <class Source>
+struct Loader {
+    using Bytes = Vec<Element, Source::VECTOR>;
+    static constexpr bool ASYNC = HAS_CP_ASYNC && sizeof(Bytes) >= 4;
+    Source source;
+    Bytes held[ASYNC ? 1 : Source::COUNT];
+
+    DEVICE void begin(int k_tile, Element* image) {
+        source.seek(k_tile);
+#pragma unroll
+        for (int i = 0; i < Source::COUNT; ++i) {
+            Word word = source.word(i);
+            if constexpr (ASYNC) cp_async<sizeof(Bytes)>(image + source.slot(i), word.from, word.valid);
+            else held[i] = word.valid ? *(const Bytes*)word.from : Bytes{};
+        }
+    }
+
+    DEVICE void finish(Element* image) {
+        if constexpr (!ASYNC) {
+#pragma unroll
+            for (int i = 0; i < Source::COUNT; ++i) *(Bytes*)(image + source.slot(i)) = held[i];
+        }
+    }
+};
+
+// Multiplies k-tiles [first, last) into mma's accumulators, with STAGES - 1 tiles on their way from memory.
+template <class Mma, class SourceA, class SourceB>
+DEVICE void gemm_tile(Mma& mma, const SourceA& source_a, const SourceB& source_b, int first, int last, Element* shared) {
+    Loader<SourceA> a{source_a};
+    Loader<SourceB> b{source_b};
+    constexpr int SIZE_A = SourceA::Image::SIZE, SIZE = SIZE_A + SourceB::Image::SIZE;
+    auto stage = [&](int tile) { return shared + (tile - first) % STAGES * SIZE; };
+    auto begin = [&](int tile) {
+        if (tile < last) a.begin(tile, stage(tile)), b.begin(tile, stage(tile) + SIZE_A);
+        cp_async_commit();  // an empty group too: the waits count groups
+    };
+    auto finish = [&](int tile) {
+        if (tile < last) a.finish(stage(tile)), b.finish(stage(tile) + SIZE_A);
+    };
+
+    for (int tile = first; tile < first + STAGES; ++tile) a.source.prepare(tile);
+    __syncthreads();
+    for (int tile = first; tile < first + STAGES - 1; ++tile) begin(tile), finish(tile);
+    for (int tile = first; tile < last; ++tile) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();  // this tile has arrived, and every warp is done with the one whose stage is filled next
+        begin(tile + STAGES - 1);
+        a.source.prepare(tile + STAGES);
+        mma.multiply(stage(tile), stage(tile) + SIZE_A);
+        finish(tile + STAGES - 1);
+    }
+}
+
+// Where C goes: to y with the bias added, or, where SPLIT blocks share the k axis, to this block's partial sums.
+// place(m) is the offset of row m's first element, negative where there is none.
+template <class Place>
+struct Output {
+    Element* y;
+    Acc* partial;
+    const Element* bias;
+    int rows, columns, column_stride;
+    Place place;
+
+    DEVICE long long row(int m) const { return m < rows ? place(m) : -1; }
+
+    DEVICE void store(long long row, int m, int n, Acc value) const {
+        if (row < 0 || n >= columns) return;
+        long long at = row + (long long)n * column_stride;
+        if constexpr (SPLIT) {
+            partial[at] = value;
+        } else {
+            if (bias) value = add_rn(value, Storage<Element>::load(bias[BIAS_ALONG_M ? m : n]));
+            y[at] = Storage<Element>::store(value);
+        }
+    }
+};
+
+// Stores the block's tile, 16 columns of each warp's part at a time, through shared memory: there the accumulators'
+// layout turns into rows of 32 consecutive m. Every policy keeps columns 16s..16s+15 in acc[..][4s..4s+3].
+constexpr int SLAB_LD = WARP_M + 4, SLAB = 16 * SLAB_LD;
+
+template <class Mma, class Place>
+DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0, Element* shared) {
+    cp_async_wait<0>();
+    __syncthreads();
+    Acc* slab = (Acc*)shared + threadIdx.x / 32 * SLAB;
+    int m = m0 + warp_row() + lane_id(), n = n0 + warp_column();
+    long long row[WARP_M / 32];
+#pragma unroll
+    for (int i = 0; i < WARP_M / 32; ++i) row[i] = out.row(m + 32 * i);
+#pragma unroll
+    for (int s = 0; s < WARP_N / 16; ++s) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+#pragma unroll
+            for (int i = 0; i < WARP_M / 8; ++i)
+                slab[(mma.column(4 * s + j) - 16 * s) * SLAB_LD + mma.row(i)] = mma.acc[i][4 * s + j];
+        __syncwarp();
+#pragma unroll 4
+        for (int j = 0; j < 16; ++j)
+#pragma unroll
+            for (int i = 0; i < WARP_M / 32; ++i)
+                out.store(row[i], m + 32 * i, n + 16 * s + j, slab[j * SLAB_LD + lane_id() + 32 * i]);
+        __syncwarp();
+    }
+}
+
+// The block's place in the grid. Blocks that share an m-tile, whose operand is the large one, are neighbours.
+struct Block {
+    int m0, n0, group, split;
+
+    DEVICE Block(int index, FastDiv n_tiles, FastDiv m_tiles, FastDiv groups) {
+        n0 = split_off(index, n_tiles) * TILE_N;
+        m0 = split_off(index, m_tiles) * TILE_M;
+        group = split_off(index, groups);
+        split = index;
+    }
+};
+
+// The block's share of the k-tiles, [first, last).
+struct Share {
+    int first, last;
+
+    DEVICE Share(int depth, int split, int splits) {
+        int tiles = (depth + TILE_K - 1) / TILE_K, each = SPLIT ? (tiles + splits - 1) / splits : tiles;
+        first = min(split * each, tiles);
+        last = min(first + each, tiles);
+    }
+};
+
+#endif  // BACKSTRIDE_GEMM

@@ -1,0 +1,10 @@
+// The multiply policy that MULTIPLY names.
+#ifndef BACKSTRIDE_MULTIPLY
+#define BACKSTRIDE_MULTIPLY
+
+#include "ffma.cuh"
+
+template <class ImageA, class ImageB>
+using Multiply = MULTIPLY<ImageA, ImageB>;
+
+#endif  // BACKSTRIDE_MULTIPLY

@@ -1,0 +1,163 @@
+// Where the operands of gemm.cuh come from. A source knows its shared-memory Image and, for each of the COUNT words
+// of VECTOR elements that a thread moves per k-tile, the word's address in memory and its slot in the image.
+// prepare(t) may fill shared tables that seek(t) and word(i) read after the next barrier.
+#ifndef BACKSTRIDE_SOURCES
+#define BACKSTRIDE_SOURCES
+
+#include "gemm.cuh"
+
+// --- matrices: the element at (row, along) is base[row * stride + offset(along)], contiguous within a word -------
+
+// along = k: a k-major image.
+template <int ROWS, int VECTOR_, class Offset>
+struct KMajor {
+    using Image = ::Image<ROWS, true>;
+    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
+    static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
+    const Element* base;
+    int row0, rows, depth, stride;
+    Offset offset;
+    const Element* column = nullptr;  // of the current k-tile; null past the end of k
+
+    DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
+    DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
+    DEVICE int slot(int i) const { return Image::at(row(i), k()); }
+    DEVICE void prepare(int) {}
+
+    DEVICE void seek(int k_tile) {
+        int at = k_tile * TILE_K + k();
+        column = at < depth ? base + offset(at) : nullptr;
+    }
+
+    DEVICE Word word(int i) const {
+        int r = row0 + row(i);
+        bool valid = column && r < rows;
+        return {valid ? column + (long long)r * stride : base, valid};
+    }
+};
+
+// along = m or n: an image whose rows are contiguous; `stride` is that of k.
+template <int ROWS, int VECTOR_, class Offset>
+struct RowMajor {
+    using Image = ::Image<ROWS, false>;
+    static constexpr int VECTOR = VECTOR_, WORDS = ROWS / VECTOR, STEP = THREADS / WORDS, COUNT = TILE_K / STEP;
+    static_assert(STEP * WORDS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
+    const Element* base;
+    int depth, stride, k0 = 0;
+    const Element* row;  // null past the last row
+
+    DEVICE RowMajor(const Element* base, int row0, int rows, int depth, int stride, Offset offset)
+        : base(base), depth(depth), stride(stride) {
+        int r = row0 + threadIdx.x % WORDS * VECTOR;
+        row = r < rows ? base + offset(r) : nullptr;
+    }
+
+    DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
+    DEVICE int slot(int i) const { return Image::at(threadIdx.x % WORDS * VECTOR, k(i)); }
+    DEVICE void prepare(int) {}
+    DEVICE void seek(int k_tile) { k0 = k_tile * TILE_K; }
+
+    DEVICE Word word(int i) const {
+        int at = k0 + k(i);
+        bool valid = row && at < depth;
+        return {valid ? row + (long long)at * stride : base, valid};
+    }
+};
+
+// The axis is contiguous in memory.
+struct Contiguous {
+    DEVICE long long operator()(int i) const { return i; }
+};
+
+// The axis runs over the pixels of all images; `image` elements from one image to the next.
+struct ByImage {
+    FastDiv pixels;
+    long long image;
+
+    DEVICE long long operator()(int i) const {
+        int pixel = split_off(i, pixels);
+        return i * image + pixel;
+    }
+};
+
+// --- images seen through a window ---------------------------------------------------------------------------------
+
+// The element that tap (c, r, s) reads for pixel (n, p, q) is x[n, c, p*stride_h - top + r*dilation_h, ...]: a part
+// that depends on the pixel plus one that depends on the tap. `outside` makes any sum fall outside the image.
+struct Pixel { const Element* image; int offset, row, column; };
+struct alignas(16) Tap { int offset, row, column; };
+constexpr int OUTSIDE = -(1 << 30);
+
+struct Window {
+    const Element* x;
+    long long image;  // elements from one image to the next
+    int H, W, pixels, depth;
+    FastDiv P, Q, R, S;
+    int stride_h, stride_w, top, left, dilation_h, dilation_w;
+
+    DEVICE Pixel pixel(int i) const {
+        if (i >= pixels) return {x, 0, OUTSIDE, OUTSIDE};
+        int q = split_off(i, Q), p = split_off(i, P), row = p * stride_h - top, column = q * stride_w - left;
+        return {x + i * image, row * W + column, row, column};
+    }
+
+    DEVICE Tap tap(int i) const {
+        if (i >= depth) return {0, OUTSIDE, OUTSIDE};
+        int s = split_off(i, S), r = split_off(i, R), row = r * dilation_h, column = s * dilation_w;
+        return {(i * H + row) * W + column, row, column};
+    }
+
+    DEVICE Word word(const Pixel& pixel, const Tap& tap) const {
+        bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
+        return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
+    }
+};
+
+// Rows are pixels and k runs over taps: a thread keeps its pixel; the k-tile's taps are worked out once per block.
+template <int ROWS>
+struct PixelRows {
+    using Image = ::Image<ROWS, false>;
+    static constexpr int VECTOR = 1, STEP = THREADS / ROWS, COUNT = TILE_K / STEP;
+    static_assert(STEP * ROWS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
+    using Table = Tap[STAGES][TILE_K];
+    Window window;
+    Table& table;
+    Pixel pixel;
+    const Tap* taps = nullptr;
+
+    DEVICE PixelRows(const Window& window, Table& table, int row0)
+        : window(window), table(table), pixel(window.pixel(row0 + threadIdx.x % ROWS)) {}
+
+    DEVICE int k(int i) const { return threadIdx.x / ROWS + i * STEP; }
+    DEVICE int slot(int i) const { return Image::at(threadIdx.x % ROWS, k(i)); }
+    DEVICE void prepare(int k_tile) {
+        if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = window.tap(k_tile * TILE_K + threadIdx.x);
+    }
+    DEVICE void seek(int k_tile) { taps = table[k_tile % STAGES]; }
+    DEVICE Word word(int i) const { return window.word(pixel, taps[k(i)]); }
+};
+
+// Rows are taps and k runs over pixels: the block's taps are worked out once, a thread's pixel once per k-tile.
+template <int ROWS>
+struct TapRows {
+    using Image = ::Image<ROWS, true>;
+    static constexpr int VECTOR = 1, STEP = THREADS / TILE_K, COUNT = ROWS / STEP;
+    static_assert(STEP * TILE_K == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
+    using Table = Tap[ROWS];
+    Window window;
+    Table& taps;
+    Pixel pixel;
+
+    // The table is read after the barrier that follows prepare.
+    DEVICE TapRows(const Window& window, Table& table, int row0) : window(window), taps(table) {
+        for (int i = threadIdx.x; i < ROWS; i += THREADS) taps[i] = window.tap(row0 + i);
+    }
+
+    DEVICE int row(int i) const { return threadIdx.x / TILE_K + i * STEP; }
+    DEVICE int slot(int i) const { return Image::at(row(i), threadIdx.x % TILE_K); }
+    DEVICE void prepare(int) {}
+    DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + threadIdx.x % TILE_K); }
+    DEVICE Word word(int i) const { return window.word(pixel, taps[row(i)]); }
+};
+
+#endif  // BACKSTRIDE_SOURCES

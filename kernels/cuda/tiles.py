@@ -1,0 +1,229 @@
+"""Which tile, how many blocks and how much memory a matrix product takes: pure functions of extents, dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from ...backend import import_cupy
+from .loader import C_TYPES
+
+WORKSPACE_LIMIT = 64 * 2**20  # bytes of partial sums
+INDEX_LIMIT = 2**31 - 2**12  # extents a kernel counts in 32 bits, with room for the last tile's overhang
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the choice depends on: compute capability (90 for 9.0) and the number of multiprocessors (SMs)."""
+
+    sm: int
+    multiprocessors: int
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of one SM (CUDA C++ Programming Guide, table of technical specifications)."""
+        kib = {75: 64, 80: 164, 86: 100, 87: 164, 89: 100, 120: 100, 121: 100}.get(self.sm, 228)
+        return kib * 1024
+
+    @property
+    def float32_lanes(self) -> int:
+        """float32 multiply-adds per clock of one SM."""
+        return 64 if self.sm in (75, 80) else 128
+
+    @property
+    def float64_lanes(self) -> int:
+        return {80: 32, 90: 64, 100: 64}.get(self.sm, 2)
+
+
+@lru_cache
+def _architecture(device: int) -> Architecture:
+    found = import_cupy().cuda.Device(device)
+    return Architecture(int(found.compute_capability), found.attributes["MultiProcessorCount"])
+
+
+def architecture_of(array: Any) -> Architecture:
+    """The architecture of the device an array lives on."""
+    return _architecture(array.device.id)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The extents of `batch` matrix products C (m, n) = A (m, k) B (k, n), and how A and B lie in memory.
+
+    a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C.
+    """
+
+    m: int
+    n: int
+    k: int
+    batch: int
+    a_k_major: bool
+    b_k_major: bool
+
+    @property
+    def outputs(self) -> int:
+        return self.m * self.n * self.batch
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The part of C that a block computes, the part of each of its warps, and the share of the peak it can reach.
+
+    `efficiency` is an estimate: larger tiles load less per multiplication.
+    """
+
+    m: int
+    n: int
+    warp_m: int
+    warp_n: int
+    efficiency: float
+
+    @property
+    def threads(self) -> int:
+        return 32 * (self.m // self.warp_m) * (self.n // self.warp_n)
+
+
+TILES = (
+    Tile(128, 128, 64, 32, 0.85),
+    Tile(128, 64, 64, 32, 0.80),
+    Tile(64, 64, 32, 32, 0.70),
+    Tile(128, 32, 32, 32, 0.65),
+    Tile(32, 64, 32, 32, 0.55),
+)
+# Two registers for each float64 accumulator: only the small warp parts.
+FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(32, 64, 32, 32, 0.55))
+
+_K_BYTES = 64  # of one row of a k-tile
+_CLOCK = 1.7e9
+_BANDWIDTH = 3.0e12
+_LAUNCH_SECONDS = 3e-6
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How one product is launched."""
+
+    product: Product
+    dtype: str
+    tile: Tile
+    multiply: str
+    stages: int
+    splits: int
+    architecture: Architecture
+
+    @property
+    def itemsize(self) -> int:
+        return {"float64": 8, "float32": 4}.get(self.dtype, 2)
+
+    @property
+    def accumulator_size(self) -> int:
+        return max(4, self.itemsize)
+
+    @property
+    def k(self) -> int:
+        """Elements of k in one step of the main loop."""
+        return _K_BYTES // self.itemsize
+
+    @property
+    def m_tiles(self) -> int:
+        return -(-self.product.m // self.tile.m)
+
+    @property
+    def n_tiles(self) -> int:
+        return -(-self.product.n // self.tile.n)
+
+    @property
+    def k_tiles(self) -> int:
+        return -(-self.product.k // self.k)
+
+    @property
+    def blocks(self) -> int:
+        return self.m_tiles * self.n_tiles * self.product.batch * self.splits
+
+    @property
+    def threads(self) -> int:
+        return self.tile.threads
+
+    @cached_property
+    def shared_bytes(self) -> int:
+        """Dynamic shared memory: the stages, and in the same place afterwards the slabs C is stored through."""
+        stages = self.stages * (
+            self._image(self.tile.m, self.product.a_k_major) + self._image(self.tile.n, self.product.b_k_major)
+        )
+        slabs = self.threads // 32 * 16 * (self.tile.warp_m + 4) * self.accumulator_size
+        return max(stages, slabs)
+
+    def _image(self, rows: int, k_major: bool) -> int:
+        """Bytes of one operand's k-tile: gemm.cuh, Image."""
+        padding = 16 if k_major or self.itemsize == 2 else 32
+        return rows * (_K_BYTES + padding) if k_major else self.k * (rows * self.itemsize + padding)
+
+    @property
+    def blocks_per_sm(self) -> int:
+        """Blocks that registers and shared memory allow on one SM; the compiler is held to these registers."""
+        accumulators = self.tile.warp_m * self.tile.warp_n // 32 * self.accumulator_size // 4
+        threads = 512 if accumulators > 32 else 768
+        reserved = 3 * 1024  # the driver's share and the tables of taps
+        by_shared = self.architecture.shared_bytes // (self.shared_bytes + reserved)
+        return max(1, min(threads // self.threads, by_shared))
+
+    @property
+    def workspace_bytes(self) -> int:
+        return 0 if self.splits == 1 else self.splits * self.product.outputs * self.accumulator_size
+
+    @property
+    def seconds(self) -> float:
+        """Estimated duration: the busiest SM's blocks, one after the other, and the traffic of partial sums."""
+        lanes = self.architecture.float64_lanes if self.dtype == "float64" else self.architecture.float32_lanes
+        on_one_sm = -(-self.blocks // self.architecture.multiprocessors)
+        warps = min(on_one_sm, self.blocks_per_sm) * self.threads // 32
+        hidden = min(1.0, 0.4 + 0.6 * warps / 8)  # of the latency, by switching between warps
+        step = self.tile.m * self.tile.n * self.k / (lanes * self.tile.efficiency * hidden)
+        steps = -(-self.k_tiles // self.splits)
+        prologue = 1500  # clocks: first tiles' latency, and storing C
+        partial = 0.0 if self.splits == 1 else _LAUNCH_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
+        return on_one_sm * (steps * step + prologue) / _CLOCK + partial
+
+    @property
+    def defines(self) -> dict[str, object]:
+        return {
+            "TYPE": C_TYPES[self.dtype],
+            "MULTIPLY": self.multiply,
+            "TILE_M": self.tile.m,
+            "TILE_N": self.tile.n,
+            "TILE_K": self.k,
+            "WARP_M": self.tile.warp_m,
+            "WARP_N": self.tile.warp_n,
+            "THREADS": self.threads,
+            "BLOCKS_PER_SM": self.blocks_per_sm,
+            "STAGES": self.stages,
+            "SPLIT": int(self.splits > 1),
+        }
+
+
+def candidates(product: Product, dtype: str, architecture: Architecture) -> Iterator[Configuration]:
+    """Every tile with every split of k that leaves each block at least 8 steps and the workspace its limit."""
+    stages = 3 if architecture.sm >= 80 else 2
+    for tile in FLOAT64_TILES if dtype == "float64" else TILES:
+        one = Configuration(product, dtype, tile, "Ffma", stages, 1, architecture)
+        yield one
+        for splits in range(2, min(64, one.k_tiles // 8) + 1):
+            split = Configuration(product, dtype, tile, "Ffma", stages, splits, architecture)
+            if split.workspace_bytes <= WORKSPACE_LIMIT:
+                yield split
+
+
+@lru_cache(maxsize=1024)
+def choose(product: Product, dtype: str, architecture: Architecture) -> Configuration:
+    """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
+    return min(candidates(product, dtype, architecture), key=lambda c: c.seconds)
+
+
+def vector(dtype_size: int, *extents: int) -> int:
+    """The most elements, in words of at most 16 bytes, that divide all these extents and strides."""
+    count = 16 // dtype_size
+    while any(extent % count for extent in extents):
+        count //= 2
+    return count

@@ -23,6 +23,7 @@ VARIABLE = "BACKSTRIDE_BACKEND"
 
 _process_backend: str | None = None
 _context_backend: ContextVar[str | None] = ContextVar("backstride_backend", default=None)
+_stand_in: ContextVar[Any] = ContextVar("backstride_stand_in", default=None)
 
 
 class BackendUnavailableError(RuntimeError):
@@ -63,11 +64,24 @@ def probe_cupy() -> Probe:
     return Probe(None, f"CuPy {cupy.__version__} runs kernels on {count} device(s)", "")
 
 
-def import_cupy() -> ModuleType:
-    """The cupy module; ImportError where it is not installed."""
+def import_cupy() -> Any:
+    """The cupy module, or what stands in for it during a dry run; ImportError where it is not installed."""
+    stand_in = _stand_in.get()
+    if stand_in is not None:
+        return stand_in
     import cupy
 
     return cupy
+
+
+@contextmanager
+def stand_in_for_cupy(library: Any) -> Iterator[None]:
+    """Inside a with block, for this thread or async task only, import_cupy returns `library`."""
+    token = _stand_in.set(library)
+    try:
+        yield
+    finally:
+        _stand_in.reset(token)
 
 
 def _one_line(error: Exception) -> str:

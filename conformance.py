@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from . import calls
 from .backend import import_cupy, to_numpy
 from .kernels import cpu, cuda
 from .kernels.bound import worst
 from .kernels.checks import DTYPE_NAMES
-from .kernels.geometry import AvgDivisor, Conv2dGeometry, LinearGeometry, Pool2dGeometry
+from .kernels.geometry import Pool2dGeometry
 from .shapes import AVG_POOL, CONV, CONV_LARGE, CONV_TRANSPOSE, LINEAR, MAX_POOL, Case
 
-Make = Callable[[tuple[int, ...]], np.ndarray]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-Calls = Iterator[tuple[str, tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -44,57 +43,13 @@ class Outcome:
         return self.fault is None
 
 
-def _conv(case: Case, make: Make) -> Calls:
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **case.options}
-    g = Conv2dGeometry.of("conv2d", case.x, case.w, **options)
-    x, w, b, dy = make(g.x_shape), make(g.w_shape), make((g.K,)), make(g.y_shape)
-    yield "conv2d", (x, w, b, g)
-    yield "conv2d_input_grad", (dy, w, g)
-    yield "conv2d_weight_grad", (dy, x, g)
-    yield "conv2d_bias_grad", (dy,)
-
-
-def _conv_transpose(case: Case, make: Make) -> Calls:
-    options = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **case.options}
-    g = Conv2dGeometry.of_transposed("conv_transpose2d", case.x, case.w, **options)
-    yield "conv_transpose2d", (make(g.y_shape), make(g.w_shape), make((g.C,)), g)
-
-
-def _max_pool(case: Case, make: Make) -> Calls:
-    g = Pool2dGeometry.of("max_pool2d", case.x, **case.options)
-    x = make(g.x_shape)
-    with np.errstate(invalid="ignore"):
-        taps = cpu.max_pool2d(x, g)[1]
-    yield "max_pool2d", (x, g)
-    yield "max_pool2d_grad", (make(g.y_shape), taps, g)
-    yield "max_pool2d_indices", (taps, g)
-
-
-def _avg_pool(case: Case, make: Make) -> Calls:
-    options = dict(case.options)
-    divisor = AvgDivisor(options.pop("count_include_pad", True), options.pop("divisor_override", None))
-    g = Pool2dGeometry.of("avg_pool2d", case.x, **options)
-    yield "avg_pool2d", (make(g.x_shape), g, divisor)
-    yield "avg_pool2d_grad", (make(g.y_shape), g, divisor)
-
-
-def _linear(case: Case, make: Make) -> Calls:
-    samples, features = case.x
-    for batch_axis in (0, 1):
-        g = LinearGeometry(samples, features, case.w[0], batch_axis)
-        x, w, dy = make(g.x_shape), make(g.w_shape), make(g.y_shape)
-        yield "linear", (x, w, make((g.O,)), g)
-        yield "linear_input_grad", (dy, w, g)
-        yield "linear_weight_grad", (dy, x, g)
-        yield "linear_bias_grad", (dy, batch_axis)
-
-
-FAMILIES: tuple[tuple[Callable[[Case, Make], Calls], Sequence[Case]], ...] = (
-    (_conv, CONV + CONV_LARGE),
-    (_conv_transpose, CONV_TRANSPOSE),
-    (_max_pool, MAX_POOL),
-    (_avg_pool, AVG_POOL),
-    (_linear, LINEAR),
+SUITE: tuple[tuple[Callable[[Case, calls.Maker], calls.Calls], Sequence[Case]], ...] = (
+    (calls.conv, CONV + CONV_LARGE),
+    (calls.conv_transpose, CONV_TRANSPOSE),
+    (calls.max_pool, MAX_POOL),
+    (calls.avg_pool, AVG_POOL),
+    (calls.linear, LINEAR),
+    (calls.linear, [replace(case, name=f"{case.name}-columns", options={"batch_axis": 1}) for case in LINEAR]),
 )
 
 
@@ -141,11 +96,12 @@ def run(
 ) -> Iterator[Outcome]:
     """Outcomes one by one, as they are computed on `backend` ('cupy' or 'numpy'); None selects everything."""
     path, move = (cpu, np.asarray) if backend == "numpy" else (cuda, import_cupy().asarray)
-    for calls, family in FAMILIES:
+    for calls_of, family in SUITE:
         chosen = [case for case in family if cases is None or case.name in cases]
         for case, dtype, (data, (draw, gaps)) in product(chosen, dtypes, DATA.items()):
-            make = partial(_filled, draw, np.random.default_rng(zlib.crc32(case.name.encode())), dtype_named(dtype))
-            for operation, arguments in calls(case, make):
+            rng = np.random.default_rng(zlib.crc32(case.name.encode()))
+            make = calls.Maker(partial(_filled, draw, rng, dtype_named(dtype)), _taps)
+            for operation, arguments in calls_of(case, make):
                 if operations is None or operation in operations:
                     verdict = _check(getattr(path, operation), operation, arguments, move, gaps)
                     yield Outcome(operation, dtype, case.name, data, *verdict)
@@ -153,6 +109,11 @@ def run(
 
 def _filled(draw: Draw, rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     return draw(rng, shape).astype(dtype)
+
+
+def _taps(x: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return cpu.max_pool2d(x, geometry)[1]
 
 
 def _check(

@@ -24,7 +24,7 @@ HELP = "check every operation on this machine's GPU against float64"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    cases = sorted({case.name for _, family in conformance.FAMILIES for case in family})
+    cases = sorted({case.name for _, family in conformance.SUITE for case in family})
     parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check (default: cupy)")
     parser.add_argument("--operation", action="append", choices=cpu.__all__, metavar="NAME", help="only this operation")
     parser.add_argument("--dtype", action="append", choices=DTYPE_NAMES, help="only this dtype")

@@ -1,0 +1,83 @@
+"""From a named shape to the calls of a path: operation names with the arguments that cpu/ and cuda/ take.
+
+The arrays come from a maker, so that the same calls run on numbers (conformance.py) and on bare shapes (a dry run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .kernels.geometry import AvgDivisor, Conv2dGeometry, LinearGeometry, Pool2dGeometry
+from .shapes import Case
+
+Calls = Iterator[tuple[str, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """`array` makes an array of a shape; `taps`, the taps of max pooling x with a geometry."""
+
+    array: Callable[[tuple[int, ...]], Any]
+    taps: Callable[[Any, Pool2dGeometry], Any]
+
+
+def conv(case: Case, make: Maker) -> Calls:
+    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **case.options}
+    g = Conv2dGeometry.of("conv2d", case.x, case.w, **options)
+    x, w, dy = make.array(g.x_shape), make.array(g.w_shape), make.array(g.y_shape)
+    yield "conv2d", (x, w, make.array((g.K,)), g)
+    yield "conv2d_input_grad", (dy, w, g)
+    yield "conv2d_weight_grad", (dy, x, g)
+    yield "conv2d_bias_grad", (dy,)
+
+
+def conv_transpose(case: Case, make: Maker) -> Calls:
+    options = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **case.options}
+    g = Conv2dGeometry.of_transposed("conv_transpose2d", case.x, case.w, **options)
+    yield "conv_transpose2d", (make.array(g.y_shape), make.array(g.w_shape), make.array((g.C,)), g)
+
+
+def max_pool(case: Case, make: Maker) -> Calls:
+    g = Pool2dGeometry.of("max_pool2d", case.x, **case.options)
+    x = make.array(g.x_shape)
+    taps = make.taps(x, g)
+    yield "max_pool2d", (x, g)
+    yield "max_pool2d_grad", (make.array(g.y_shape), taps, g)
+    yield "max_pool2d_indices", (taps, g)
+
+
+def avg_pool(case: Case, make: Maker) -> Calls:
+    options = dict(case.options)
+    override = options.pop("divisor_override", None)
+    divisor = AvgDivisor.of("avg_pool2d", options.pop("count_include_pad", True), override)
+    g = Pool2dGeometry.of("avg_pool2d", case.x, **options)
+    yield "avg_pool2d", (make.array(g.x_shape), g, divisor)
+    yield "avg_pool2d_grad", (make.array(g.y_shape), g, divisor)
+
+
+def linear(case: Case, make: Maker) -> Calls:
+    """case.x is (N, F) whatever the batch axis."""
+    g = LinearGeometry(case.x[0], case.x[1], case.w[0], case.options.get("batch_axis", 0))
+    x, w, dy = make.array(g.x_shape), make.array(g.w_shape), make.array(g.y_shape)
+    yield "linear", (x, w, make.array((g.O,)), g)
+    yield "linear_input_grad", (dy, w, g)
+    yield "linear_weight_grad", (dy, x, g)
+    yield "linear_bias_grad", (dy, g.batch_axis)
+
+
+FAMILIES: dict[Callable[[Case, Maker], Calls], tuple[str, ...]] = {
+    conv: ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad"),
+    conv_transpose: ("conv_transpose2d",),
+    max_pool: ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices"),
+    avg_pool: ("avg_pool2d", "avg_pool2d_grad"),
+    linear: ("linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad"),
+}
+"""The functions above, each with the operations it yields."""
+
+
+def call(operation: str, case: Case, make: Maker) -> tuple[Any, ...]:
+    """The arguments of one operation on this shape; ValueError where the shape or an option is wrong."""
+    (family,) = (family for family, operations in FAMILIES.items() if operation in operations)
+    return dict(family(case, make))[operation]

@@ -1,10 +1,12 @@
-"""Convolution on CUDA: implicit matrix products, but direct kernels where the products would be too narrow."""
+"""Convolution on CUDA: implicit matrix products, and direct kernels where a product would be too narrow."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..geometry import Conv2dGeometry
+from . import direct
 from .errors import reported
 from .launch import check_index, empty, inputs, launch_product, product_params
 from .loader import fast_div
@@ -16,35 +18,63 @@ _WINDOW = (
     ("dilation_h", "int"), ("dilation_w", "int"), ("plane", "FastDiv"),
     ("image_x", "long long"), ("image_y", "long long"), ("group_x", "int"), ("group_y", "int"), ("plane_x", "int"),
 )  # fmt: skip
-_FORWARD = product_params(("x", "const Element*"), ("w", "const Element*"), *_WINDOW)
+_CLASSES = (
+    ("classes", "FastDiv"), ("classes_w", "FastDiv"), ("class_rows", "FastDiv"), ("class_columns", "FastDiv"),
+    ("gcd_h", "int"), ("inverse_h", "int"), ("gcd_w", "int"), ("inverse_w", "int"),
+)  # fmt: skip
+_X, _W, _DY = ("x", "const Element*"), ("w", "const Element*"), ("dy", "const Element*")
+_FORWARD = product_params(_X, _W, *_WINDOW)
+_INPUT_GRAD = product_params(_DY, _W, *_WINDOW, *_CLASSES)
+_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
 
 
-def _window(g: Conv2dGeometry) -> dict[str, Any]:
-    """The parameters that describe a convolution, as _WINDOW names them."""
-    (top, _), (left, _) = g.padding
-    return dict(
-        H=g.H, W=g.W, P=fast_div(g.P), Q=fast_div(g.Q), R=fast_div(g.R), S=fast_div(g.S),
-        stride_h=g.stride[0], stride_w=g.stride[1], top=top, left=left,
-        dilation_h=g.dilation[0], dilation_w=g.dilation[1], plane=fast_div(g.P * g.Q),
-        image_x=g.C * g.H * g.W, image_y=g.K * g.P * g.Q,
-        group_x=g.C // g.groups * g.H * g.W, group_y=g.K // g.groups * g.P * g.Q, plane_x=g.H * g.W,
-    )  # fmt: skip
-
-
-def _is_pointwise(g: Conv2dGeometry) -> bool:
-    """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
-    return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1)
-
-
-def conv2d_forward(x, w, b, g):
+@reported
+def conv2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
     x, w, b = inputs(x, w, b)
+    if direct.applies_few_channels(geometry):
+        return direct.few_channels_forward(x, w, b, geometry)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_forward(x, w, b, geometry)
+    return _forward(x, w, b, geometry)
+
+
+@reported
+def conv2d_input_grad(dy: Any, w: Any, geometry: Conv2dGeometry) -> Any:
+    dy, w = inputs(dy, w)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_input_grad(dy, w, None, geometry)
+    return _input_grad(dy, w, None, geometry)
+
+
+@reported
+def conv_transpose2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
+    x, w, b = inputs(x, w, b)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_input_grad(x, w, b, geometry)
+    return _input_grad(x, w, b, geometry)
+
+
+@reported
+def conv2d_weight_grad(dy: Any, x: Any, geometry: Conv2dGeometry) -> Any:
+    dy, x = inputs(dy, x)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_weight_grad(dy, x, geometry)
+    return _weight_grad(dy, x, geometry)
+
+
+@reported
+def conv2d_bias_grad(dy: Any) -> Any:
+    return direct.bias_grad(*inputs(dy))
+
+
+def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
+    _check("conv2d", g)
     y = empty(g.y_shape, x.dtype)
     depth = g.C // g.groups * g.R * g.S
-    pointwise = _is_pointwise(g)
     product = Product(g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True)
     defines = {
-        "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(x.itemsize, g.P * g.Q) if pointwise else 1,
+        "POINTWISE": int(_is_pointwise(g)),
+        "A_VECTOR": vector(x.itemsize, g.P * g.Q),
         "B_VECTOR": vector(x.itemsize, depth),
         "BIAS_ALONG_M": 0,
     }
@@ -54,4 +84,92 @@ def conv2d_forward(x, w, b, g):
     )  # fmt: skip
     return y
 
-conv2d = reported(conv2d_forward)
+
+def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
+    _check("conv2d_input_grad", g)
+    dx = empty(g.x_shape, dy.dtype)
+    pointwise = _is_pointwise(g)
+    # the classes of an axis, and the rows and taps that the largest of them has (src/residues.cuh)
+    classes, rows, taps, gcds, inverses = zip(
+        *(_classes(*axis) for axis in zip((g.H, g.W), (g.R, g.S), g.stride, g.dilation, strict=True)), strict=True
+    )
+    product = Product(
+        g.N * math.prod(rows), g.C // g.groups, g.K // g.groups * math.prod(taps), g.groups * math.prod(classes),
+        False, not pointwise,
+    )  # fmt: skip
+    defines = {
+        "POINTWISE": int(pointwise),
+        "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "B_VECTOR": vector(dy.itemsize, g.C // g.groups),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product(
+        "conv2d_input_grad", choose(product, dy.dtype.name, architecture_of(dy)), _INPUT_GRAD, defines, dx, b,
+        groups=g.groups, channels=(g.C, g.H * g.W), dy=dy, w=w, **_window(g),
+        classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
+        class_rows=fast_div(rows[0]), class_columns=fast_div(rows[1]),
+        gcd_h=gcds[0], gcd_w=gcds[1], inverse_h=inverses[0], inverse_w=inverses[1],
+    )  # fmt: skip
+    return dx
+
+
+def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
+    _check("conv2d_weight_grad", g)
+    dw = empty(g.w_shape, dy.dtype)
+    product = Product(g.C // g.groups * g.R * g.S, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True)
+    defines = {
+        "POINTWISE": int(_is_pointwise(g)),
+        "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "B_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product(
+        "conv2d_weight_grad", choose(product, dy.dtype.name, architecture_of(dy)), _WEIGHT_GRAD, defines, dw, None,
+        groups=g.groups, dy=dy, x=x, **_window(g),
+    )  # fmt: skip
+    return dw
+
+
+def _is_pointwise(g: Conv2dGeometry) -> bool:
+    """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
+    (top, _), (left, _) = g.padding
+    return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
+
+
+def _classes(extent: int, kernel: int, stride: int, dilation: int) -> tuple[int, int, int, int, int]:
+    """One axis of the input gradient: its residue classes, the most rows and taps of one, and for its taps
+    gcd(dilation, stride) and the inverse of dilation/gcd modulo stride/gcd."""
+    gcd = math.gcd(dilation, stride)
+    period = stride // gcd
+    return min(stride, extent), -(-extent // stride), -(-kernel // period), gcd, pow(dilation // gcd, -1, period)
+
+
+def _window(g: Conv2dGeometry) -> dict[str, Any]:
+    """The parameters that describe a convolution, as _WINDOW names them."""
+    (top, _), (left, _) = g.padding
+    return {
+        "H": g.H, "W": g.W, "P": fast_div(g.P), "Q": fast_div(g.Q), "R": fast_div(g.R), "S": fast_div(g.S),
+        "stride_h": g.stride[0], "stride_w": g.stride[1], "top": top, "left": left,
+        "dilation_h": g.dilation[0], "dilation_w": g.dilation[1], "plane": fast_div(g.P * g.Q),
+        "image_x": g.C * g.H * g.W, "image_y": g.K * g.P * g.Q,
+        "group_x": g.C // g.groups * g.H * g.W, "group_y": g.K // g.groups * g.P * g.Q, "plane_x": g.H * g.W,
+    }  # fmt: skip
+
+
+def _check(operation: str, g: Conv2dGeometry) -> None:
+    """Kernels address images by 64-bit pointers and count pixels and the elements of one image in 32 bits."""
+    padded = max(
+        extent + sum(padding) + stride + dilation * kernel
+        for extent, padding, stride, dilation, kernel in zip(
+            (g.H, g.W), g.padding, g.stride, g.dilation, (g.R, g.S), strict=True
+        )
+    )
+    check_index(
+        operation,
+        pixels_of_x=g.N * g.H * g.W,
+        pixels_of_y=g.N * g.P * g.Q,
+        elements_of_one_image_of_x=g.C * g.H * g.W,
+        elements_of_one_image_of_y=g.K * g.P * g.Q,
+        elements_of_w=g.K * (g.C // g.groups) * g.R * g.S,
+        twice_the_padded_extent=2 * padded,
+    )

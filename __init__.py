@@ -11,6 +11,7 @@ from .backend import (
     to_numpy,
     use_backend,
 )
+from .explanation import explain
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .version import __version__
 from .weights import load_weights, save_weights
@@ -19,6 +20,7 @@ __all__ = [
     "BackendUnavailableError",
     "__version__",
     "asarray",
+    "explain",
     "get_array_module",
     "get_backend",
     "get_float32_precision",

@@ -1,0 +1,85 @@
+"""How far a layer's gradients are from central finite differences in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backend import asarray, to_numpy
+from ..layers import Layer
+
+DIRECTIONS = 16
+_STEPS = [2.0**-k for k in range(1, 26, 3)]
+
+
+def disagreements(layer: Layer, x_shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    """For "input" and each parameter: |measured - predicted| / |gradient|, the worst of DIRECTIONS directions.
+
+    A direction d has an element of +1 or -1 for each of the gradient g; the prediction of backward for the change of
+    sum(dy * y) along d is sum(g * d), which is about as large as the 2-norm |g|. The layer, in float64, is measured on
+    an input of distinct values, so that no max is a tie and no ReLU stands at 0.
+    """
+    x = asarray(_distinct(x_shape, rng))
+    y = layer(x)
+    dy = asarray(rng.standard_normal(y.shape))
+    layer.zero_grad()
+    dx = layer.backward(dy)
+
+    def loss_of_input(moved: Any) -> tuple[float, float]:
+        return _loss(dy, layer(moved))
+
+    yield "input", _worst(loss_of_input, to_numpy(x), to_numpy(dx), rng)
+    for name, parameter in layer.named_parameters():
+
+        def loss_of_parameter(moved: Any, parameter: Any = parameter) -> tuple[float, float]:
+            before, parameter.data = parameter.data, moved
+            loss = _loss(dy, layer(x))
+            parameter.data = before
+            return loss
+
+        yield name, _worst(loss_of_parameter, to_numpy(parameter.data), to_numpy(parameter.grad), rng)
+
+
+def _distinct(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A random arrangement of equally spaced values from -2 to 2, none nearer to 0 than a quarter of the spacing."""
+    size = math.prod(shape)
+    return (4 * (rng.permutation(size) + 0.25) / max(size, 1) - 2).reshape(shape)
+
+
+def _loss(dy: Any, y: Any) -> tuple[float, float]:
+    """sum(dy * y), and the sum of the magnitudes, by which its rounding is judged."""
+    products = dy * y
+    return float(products.sum()), float(abs(products).sum())
+
+
+def _worst(
+    loss: Callable[[Any], tuple[float, float]], at: np.ndarray, gradient: np.ndarray, rng: np.random.Generator
+) -> float:
+    norm = float(np.linalg.norm(gradient.ravel()))
+    worst = 0.0
+    for _ in range(DIRECTIONS):
+        direction = rng.choice([-1.0, 1.0], at.shape)
+        predicted = float((gradient * direction).sum())
+        error = abs(_along(loss, at, direction) - predicted)
+        worst = max(worst, error / norm if norm else error)
+    return worst
+
+
+def _along(loss: Callable[[Any], tuple[float, float]], at: np.ndarray, direction: np.ndarray) -> float:
+    """The derivative of `loss` along `direction`, over the largest step at which it is affine.
+
+    Every layer here is affine in each argument as long as no maximum changes hands, and then a large step has no
+    truncation error and little rounding. Second differences tell whether it is; for a smooth layer none is 0 and the
+    smallest step is taken.
+    """
+    middle, _ = loss(asarray(at))
+    measured = 0.0
+    for step in _STEPS:
+        (above, size), (below, _) = loss(asarray(at + step * direction)), loss(asarray(at - step * direction))
+        measured = (above - below) / (2 * step)
+        if abs(above + below - 2 * middle) <= 1e-14 * size:
+            break
+    return measured

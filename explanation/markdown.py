@@ -1,0 +1,39 @@
+"""An explanation as a Markdown document."""
+
+from __future__ import annotations
+
+from .explanation import Explanation, Gradient, Step
+from .finite_differences import DIRECTIONS
+
+MEASUREMENT = (
+    f"The last column is measured: along {DIRECTIONS} random directions of +1 and -1, how far the change that the "
+    "gradient predicts is from a central finite difference in float64, over the gradient's 2-norm; the worst counts."
+)
+
+
+def document(explanation: Explanation) -> str:
+    head = [
+        "# Backpropagation, layer by layer",
+        f"Network: `{explanation.description}`",
+        f"Input: {explanation.input_shape}. The loss is L = Σ G · Y for random numbers G, so ∂L/∂Y = G at the output.",
+        MEASUREMENT,
+    ]
+    steps = [_layer(place, step) for place, step in enumerate(explanation.steps, 1)]
+    return "\n\n".join([*head, *steps]) + "\n"
+
+
+def _layer(place: int, step: Step) -> str:
+    facts = "\n".join(f"| {label} | {text} |" for label, text in step.facts())
+    gradients = "\n".join(map(_gradient, step.gradients))
+    return (
+        f"## {place}. {step.name}: `{step.layer!r}`\n\n"
+        f"| | |\n|---|---|\n{facts}\n\n"
+        f"Forward: `{step.formulas.forward}`\n\n"
+        f"Backward: ∂L/∂Y arrives with the shape {step.dy.shape}.\n\n"
+        f"| gradient | formula | shape | from finite differences |\n|---|---|---|---|\n{gradients}"
+    )
+
+
+def _gradient(gradient: Gradient) -> str:
+    measured = "" if gradient.disagreement is None else f"{gradient.disagreement:.1e}"
+    return f"| {gradient.name} | `{gradient.formula}` | {gradient.shape} | {measured} |"

@@ -136,3 +136,8 @@ inline float add_rn(float a, float b) { return a + b; }
 inline float mul_rn(float a, float b) { return a * b; }
 inline float div_rn(float a, float b) { return a / b; }
 inline bool greater(float a, float b) { return a > b; }
+inline void keep_greater(float& best, int& best_at, float value, int at) {
+    if (!(value > best || value != value)) return;
+    best = value;
+    best_at = at;
+}

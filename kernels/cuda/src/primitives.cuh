@@ -171,6 +171,12 @@ DEVICE bool greater(float a, float b) {
     return y;
 }
 
+// Max pooling's step: `value`, found at `at`, replaces `best` if it is greater or NaN.
+DEVICE void keep_greater(float& best, int& best_at, float value, int at) {
+    asm("{.reg .pred p; setp.nan.f32 p, %2, %2; setp.gt.or.f32 p, %2, %0, p;"
+        "selp.f32 %0, %2, %0, p; selp.b32 %1, %3, %1, p;}" : "+f"(best), "+r"(best_at) : "f"(value), "r"(at));
+}
+
 #endif  // __CUDACC__
 
 DEVICE double fma_rn(double a, double b, double c) { return fma(a, b, c); }
@@ -178,6 +184,12 @@ DEVICE double add_rn(double a, double b) { return a + b; }
 DEVICE double mul_rn(double a, double b) { return a * b; }
 DEVICE double div_rn(double a, double b) { return a / b; }
 DEVICE bool greater(double a, double b) { return a > b; }
+
+DEVICE void keep_greater(double& best, int& best_at, double value, int at) {
+    if (!(value > best || value != value)) return;
+    best = value;
+    best_at = at;
+}
 
 // bfloat16 is the upper half of a float; rounds to nearest even, NaN stays NaN.
 DEVICE unsigned short float_to_bf16(float x) {

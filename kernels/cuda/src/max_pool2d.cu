@@ -1,0 +1,58 @@
+// Max pooling: y and the tap at which it stood, in one pass. A thread computes a tile of windows of one plane.
+#include "taps.cuh"
+
+using Tap = TAP;
+
+#include "windows.cuh"
+
+// The first tap that lies on the input, along one axis, for a window that starts at `start`; `taps` where none does.
+DEVICE int first_inside(int start, int dilation, int taps, int extent) {
+    int tap = start >= 0 ? 0 : ceil_div(-start, dilation);
+    return tap < taps && start + tap * dilation < extent ? tap : taps;
+}
+
+// What two threads found in parts of one window, put together by the same rules.
+DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
+    bool nan = best != best, other_nan = other != other;
+    bool tie = nan ? other_nan && other_tap > tap : !greater(best, other) && other_tap < tap;
+    if (tie || (other_nan && !nan) || (greater(other, best) && !nan)) {
+        best = other;
+        tap = other_tap;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d(Params params) {
+    int index = tile_index();
+    if (index >= params.tiles) return;
+    Tile tile = tile_at(index, params.tile_rows, params.tile_columns);
+    int p = tile.h, q = tile.w;
+
+    // Padding counts as -infinity, which never wins: the first tap on the input stands until a greater element is met.
+    Acc best[TILE_H][TILE_W];
+    int tap[TILE_H][TILE_W];
+    const Acc lowest = -(Acc)__uint_as_float(0x7f800000u);
+#pragma unroll
+    for (int t = 0; t < TILE_H; t++) {
+        int r = first_inside((p + t) * STRIDE_H - PAD_TOP, DILATION_H, KERNEL_H, params.H);
+#pragma unroll
+        for (int j = 0; j < TILE_W; j++) {
+            int s = first_inside((q + j) * STRIDE_W - PAD_LEFT, DILATION_W, KERNEL_W, params.W);
+            best[t][j] = lowest;
+            tap[t][j] = r < KERNEL_H && s < KERNEL_W ? r * KERNEL_W + s : NO_TAP;
+        }
+    }
+
+    const Element* x = params.x + tile.plane * params.H * params.W;
+    visit_windows(params, x, p, q, lowest, [&](int t, int j, int r, int s, Acc value) {
+        keep_greater(best[t][j], tap[t][j], value, r * KERNEL_W + s);
+    });
+    for (int mask = LANES / 2; mask > 0; mask /= 2)
+        merge(best[0][0], tap[0][0], shuffle_xor(best[0][0], mask), shuffle_xor(tap[0][0], mask));
+
+    int plane = tile.plane * params.P * params.Q;
+#pragma unroll
+    for (int t = 0; t < TILE_H; t++) {
+        store_row<VEC_Y>(best[t], params.y + plane, p + t, q, params.P, params.Q);
+        store_row<VEC_Y>(tap[t], params.taps + plane, p + t, q, params.P, params.Q);
+    }
+}

@@ -1,0 +1,28 @@
+// Gradient of max pooling, as a gather: every input element sums dy over the windows whose tap it is. Each element of
+// dx is written exactly once, so there is nothing to clear first and nothing to add atomically.
+#include "taps.cuh"
+
+using Tap = TAP;
+
+#include "windows.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_grad(Params params) {
+    int index = tile_index();
+    if (index >= params.tiles) return;
+    Tile tile = tile_at(index, params.tile_rows, params.tile_columns);
+    int plane = tile.plane * params.P * params.Q;
+
+    Acc sum[TILE_H][TILE_W] = {}, dy[COVERING_W];
+    int tap[COVERING_W];
+    auto load = [&](int p, int q) {
+        load_row<VEC_Y, COVERING_SKEW>(dy, params.dy + plane, p, q, params.P, params.Q, (Acc)0);
+        load_row<VEC_Y, COVERING_SKEW>(tap, params.taps + plane, p, q, params.P, params.Q, NO_TAP);
+    };
+    visit_covering(params, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
+        if (tap[k] == r * KERNEL_W + s) sum[t][j] = add_rn(sum[t][j], dy[k]);
+    });
+
+    Element* dx = params.dx + tile.plane * params.H * params.W;
+#pragma unroll
+    for (int t = 0; t < TILE_H; t++) store_row<VEC_X>(sum[t], dx, tile.h + t, tile.w, params.H, params.W);
+}

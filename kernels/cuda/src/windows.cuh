@@ -1,0 +1,164 @@
+// Sliding windows, in both directions: visit_windows goes from outputs to the inputs in their windows, visit_covering
+// from inputs to the windows that hold them. Pooling, depthwise convolution and their gradients are made of these.
+//
+// UNROLLED: the window is a compile-time constant, a thread has a tile of TILE_H x TILE_W neighbours, every row is
+// loaded once, as vectors, and every tap is known at compile time. Otherwise any window: a tile is 1 x 1, and LANES
+// threads share the taps of a window (32, for large windows), each visiting its part.
+//
+// The host (windows.py) defines TYPE, THREADS and these, and KERNEL, STRIDE, DILATION (_H, _W), PAD_TOP, PAD_LEFT as
+// numbers or as fields of `params`; VEC_X and VEC_Y are the elements of a load or store in rows of W and of Q.
+#ifndef BACKSTRIDE_WINDOWS
+#define BACKSTRIDE_WINDOWS
+
+#include "primitives.cuh"
+#include "fast_div.cuh"
+
+using Element = TYPE;
+using Acc = Storage<Element>::acc;
+
+struct Params;
+
+// Which tile this thread has a part in, and where that tile lies: its plane, first row and first column.
+DEVICE int tile_index() { return blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES; }
+
+struct Tile { int plane, h, w; };
+
+DEVICE Tile tile_at(int index, FastDiv tile_rows, FastDiv tile_columns) {
+    int column = split_off(index, tile_columns), row = split_off(index, tile_rows);
+    return {index, row * TILE_H, column * TILE_W};
+}
+
+DEVICE constexpr int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+DEVICE constexpr int ceil_div(int a, int b) { return -floor_div(-a, b); }
+
+// The tap that lies `distance` behind a window's start, or -1.
+DEVICE constexpr int tap_at(int distance, int dilation, int taps) {
+    return distance >= 0 && distance % dilation == 0 && distance / dilation < taps ? distance / dilation : -1;
+}
+
+// row[i] = element (h, w + i) of a height x width plane, or `outside` where there is none. V divides width and
+// w - SKEW, so that a vector of V elements lies wholly inside a row or wholly outside.
+template <int V, int SKEW, class T, class Value, int N>
+DEVICE void load_row(Value (&row)[N], const T* plane, int h, int w, int height, int width, Value outside) {
+    bool row_inside = (unsigned)h < (unsigned)height;
+#pragma unroll
+    for (int i = -SKEW; i < N; i += V) {
+        bool inside = row_inside && (unsigned)(w + i) < (unsigned)width;
+        Vec<T, V> v = {};
+        if (inside) v = *(const Vec<T, V>*)(plane + h * width + w + i);
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            if (i + j >= 0 && i + j < N) row[i + j] = inside ? Storage<T>::load(v.at[j]) : outside;
+    }
+}
+
+// The reverse: elements outside the plane are dropped. V divides width and w.
+template <int V, class T, class Value, int N>
+DEVICE void store_row(const Value (&row)[N], T* plane, int h, int w, int height, int width) {
+#pragma unroll
+    for (int i = 0; i < N; i += V) {
+        Vec<T, V> v;
+#pragma unroll
+        for (int j = 0; j < V; j++) v.at[j] = Storage<T>::store(row[i + j]);
+        if (h < height && w + i < width) *(Vec<T, V>*)(plane + h * width + w + i) = v;
+    }
+}
+
+#if UNROLLED
+
+// Calls visit(t, j, r, s, value) for output (p + t, q + j) of the tile and tap (r, s) of its window, rising in (r, s)
+// for each output. Taps on padding have the value `outside`.
+template <class Visit>
+DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, Acc outside, Visit visit) {
+    constexpr int ROWS = (TILE_H - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1;
+    constexpr int COLUMNS = (TILE_W - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
+    constexpr int SKEW = (VEC_X - PAD_LEFT % VEC_X) % VEC_X;
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+        Acc row[COLUMNS];
+        load_row<VEC_X, SKEW>(row, x, p * STRIDE_H - PAD_TOP + i, q * STRIDE_W - PAD_LEFT, params.H, params.W, outside);
+#pragma unroll
+        for (int t = 0; t < TILE_H; t++) {
+            int r = tap_at(i - t * STRIDE_H, DILATION_H, KERNEL_H);
+#pragma unroll
+            for (int j = 0; r >= 0 && j < TILE_W; j++)
+#pragma unroll
+                for (int s = 0; s < KERNEL_W; s++) visit(t, j, r, s, row[j * STRIDE_W + s * DILATION_W]);
+        }
+    }
+}
+
+// A tile's extents are multiples of the stride, so the windows that reach it lie the same way around every tile:
+// they are COVERING_H x COVERING_W, and the first is FIRST_P and FIRST_Q after tile start / stride.
+constexpr int FIRST_P = ceil_div(PAD_TOP - (KERNEL_H - 1) * DILATION_H, STRIDE_H);
+constexpr int FIRST_Q = ceil_div(PAD_LEFT - (KERNEL_W - 1) * DILATION_W, STRIDE_W);
+constexpr int COVERING_H = floor_div(TILE_H - 1 + PAD_TOP, STRIDE_H) - FIRST_P + 1;
+constexpr int COVERING_W = floor_div(TILE_W - 1 + PAD_LEFT, STRIDE_W) - FIRST_Q + 1;
+constexpr int COVERING_SKEW = FIRST_Q - floor_div(FIRST_Q, VEC_Y) * VEC_Y;
+
+// Calls load(p, q) for each row of windows that reach the tile at (h, w), then visit(t, j, r, s, k) where tap (r, s) of
+// window (p, q + k) is input (h + t, w + j). Windows (p, q) that do not exist are visited too.
+template <class Load, class Visit>
+DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit visit) {
+#pragma unroll
+    for (int u = 0; u < COVERING_H; u++) {
+        load(h / STRIDE_H + FIRST_P + u, w / STRIDE_W + FIRST_Q);
+#pragma unroll
+        for (int t = 0; t < TILE_H; t++) {
+            int r = tap_at(t + PAD_TOP - (FIRST_P + u) * STRIDE_H, DILATION_H, KERNEL_H);
+#pragma unroll
+            for (int j = 0; r >= 0 && j < TILE_W; j++)
+#pragma unroll
+                for (int k = 0; k < COVERING_W; k++) {
+                    int s = tap_at(j + PAD_LEFT - (FIRST_Q + k) * STRIDE_W, DILATION_W, KERNEL_W);
+                    if (s >= 0) visit(t, j, r, s, k);
+                }
+        }
+    }
+}
+
+#else  // any window
+
+// As above, but this thread's share of the taps, and none that lie on padding.
+template <class Visit>
+DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, Acc, Visit visit) {
+    for (int tap = threadIdx.x % LANES; tap < KERNEL_H * KERNEL_W; tap += LANES) {
+        int r = tap, s = split_off(r, params.kernel_w);
+        int h = p * STRIDE_H - PAD_TOP + r * DILATION_H, w = q * STRIDE_W - PAD_LEFT + s * DILATION_W;
+        if ((unsigned)h < (unsigned)params.H && (unsigned)w < (unsigned)params.W)
+            visit(0, 0, r, s, Storage<Element>::load(x[h * params.W + w]));
+    }
+}
+
+constexpr int COVERING_W = 1, COVERING_SKEW = 0;
+
+// The first and last window, along one axis, that may hold the padded position i.
+struct Covering { int first, last; };
+
+DEVICE Covering covering(int i, int kernel, FastDiv stride, int dilation, int windows) {
+    int beyond_reach = i - (kernel - 1) * dilation + (int)stride.divisor - 1;
+    return {quotient(max(beyond_reach, 0), stride), min(quotient(i, stride), windows - 1)};
+}
+
+// As above, but only for windows that exist.
+template <class Load, class Visit>
+DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit visit) {
+    h += PAD_TOP;
+    w += PAD_LEFT;
+    Covering rows = covering(h, KERNEL_H, params.stride_h, DILATION_H, params.P);
+    Covering columns = covering(w, KERNEL_W, params.stride_w, DILATION_W, params.Q);
+    for (int p = rows.first; p <= rows.last; p++) {
+        int r = h - p * STRIDE_H;
+        if (split_off(r, params.dilation_h) != 0) continue;
+        for (int q = columns.first; q <= columns.last; q++) {
+            int s = w - q * STRIDE_W;
+            if (split_off(s, params.dilation_w) != 0) continue;
+            load(p, q);
+            visit(0, 0, r, s, 0);
+        }
+    }
+}
+
+#endif
+
+#endif  // BACKSTRIDE_WINDOWS

@@ -1,0 +1,139 @@
+"""Configuration of the kernels made of src/windows.cuh: pure functions of geometry and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..checks import value_error
+from ..geometry import Conv2dGeometry, Pool2dGeometry
+from .arrays import ALIGNMENT, MAX_INDEX
+from .loader import C_TYPES, fast_div
+
+Windowed = Conv2dGeometry | Pool2dGeometry
+
+THREADS = 128
+WARP = 32
+ENOUGH_THREADS = 2**18
+"""Tiles have several rows, for reuse in registers, only where this many threads remain to fill a GPU."""
+
+WINDOW_FIELDS = (
+    ("H", "int"), ("W", "int"), ("P", "int"), ("Q", "int"), ("kernel_h", "FastDiv"), ("kernel_w", "FastDiv"),
+    ("stride_h", "FastDiv"), ("stride_w", "FastDiv"), ("dilation_h", "FastDiv"), ("dilation_w", "FastDiv"),
+    ("pad_top", "int"), ("pad_left", "int"),
+)  # fmt: skip
+TILE_FIELDS = (("tiles", "int"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A thread's share of a plane, tile_h x tile_w, and the elements per load or store on the x and y sides.
+
+    lanes: threads that share one tile.
+    """
+
+    unrolled: bool
+    tile_h: int = 1
+    tile_w: int = 1
+    vec_x: int = 1
+    vec_y: int = 1
+    lanes: int = 1
+
+    def defines(self, g: Windowed, dtype: np.dtype) -> dict[str, object]:
+        """The #defines of windows.cuh; the window is constant where it is unrolled, else read from the parameters."""
+        window = {}
+        for name, kind in WINDOW_FIELDS[4:]:
+            field = f"(int)params.{name}.divisor" if kind == "FastDiv" else f"params.{name}"
+            window[name.upper()] = _numbers(g)[name] if self.unrolled else field
+        tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
+        threads = {"THREADS": THREADS, "LANES": self.lanes, "UNROLLED": int(self.unrolled)}
+        return {"TYPE": C_TYPES[dtype.name], **threads, **tile, **window}
+
+    def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
+        """TILE_FIELDS for planes of these extents, cut into tiles."""
+        rows, columns = -(-extents[0] // self.tile_h), -(-extents[1] // self.tile_w)
+        return {"tiles": planes * rows * columns, "tile_rows": fast_div(rows), "tile_columns": fast_div(columns)}
+
+    def blocks(self, tiles: int) -> int:
+        return -(-tiles * self.lanes // THREADS)
+
+
+def _numbers(g: Windowed) -> dict[str, int]:
+    extents = {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q, "kernel_h": g.R, "kernel_w": g.S}
+    steps = {"stride_h": g.stride[0], "stride_w": g.stride[1], "dilation_h": g.dilation[0], "dilation_w": g.dilation[1]}
+    return {**extents, **steps, "pad_top": g.padding[0][0], "pad_left": g.padding[1][0]}
+
+
+@cache
+def window_values(g: Windowed) -> dict[str, Any]:
+    """WINDOW_FIELDS of this geometry."""
+    numbers = _numbers(g)
+    return {name: fast_div(numbers[name]) if kind == "FastDiv" else numbers[name] for name, kind in WINDOW_FIELDS}
+
+
+@cache
+def outputs_tiling(g: Windowed, itemsize: int, tile_h: int) -> Tiling:
+    """Tiles of outputs, of at most tile_h rows, for visit_windows.
+
+    The columns of a tile span vec_x = tile_w * stride inputs: neighbouring threads then load neighbouring vectors.
+    """
+    check_offsets(g)
+    shares_inputs = g.stride[0] < g.R or g.stride[1] < g.S
+    if not _is_small(g) or (g.R * g.S >= WARP and not shares_inputs):
+        return Tiling(unrolled=False, lanes=WARP)
+    vec_x = _vector(g.W, ALIGNMENT // itemsize)
+    stride = g.stride[1]
+    if stride not in (1, 2, 4) or stride > vec_x:
+        tile_w = vec_x = 1
+    else:
+        tile_w = _vector(g.Q, vec_x // stride)
+        vec_x = tile_w * stride
+    tile_h = _rows(tile_h if g.stride[0] <= 4 else 1, 1, g.N * g.C * g.P * g.Q // tile_w, g.P)
+    return Tiling(True, tile_h, tile_w, vec_x, vec_y=tile_w)
+
+
+@cache
+def inputs_tiling(g: Windowed, itemsize: int, tile_h: int) -> Tiling:
+    """Tiles of inputs, of about tile_h rows, for visit_covering: multiples of the stride along both axes."""
+    check_offsets(g)
+    if not _is_small(g) or max(g.stride) > 4:
+        return Tiling(unrolled=False)
+    vec_x = _vector(g.W, ALIGNMENT // itemsize)
+    stride = g.stride[1]
+    tile_w = vec_x if vec_x % stride == 0 else stride
+    vec_x, vec_y = _vector(tile_w, vec_x), _vector(g.Q, _vector(tile_w // stride, ALIGNMENT))
+    tile_h = _rows(tile_h, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
+    return Tiling(True, tile_h, tile_w, vec_x, vec_y)
+
+
+def _is_small(g: Windowed) -> bool:
+    """Whether the unrolled window's code and registers stay small."""
+    return g.R <= 7 and g.S <= 7 and all(g.dilation[axis] * (kernel - 1) < 16 for axis, kernel in ((0, g.R), (1, g.S)))
+
+
+def _vector(extent: int, most: int) -> int:
+    """The largest power of two that divides the extent, but at most `most`."""
+    vector = 1
+    while vector * 2 <= most and extent % (vector * 2) == 0:
+        vector *= 2
+    return vector
+
+
+def _rows(most: int, multiple: int, threads: int, extent: int) -> int:
+    """Rows of a tile: a multiple of `multiple`, no more than useful, halved while there would be too few threads."""
+    rows = max(multiple, most // multiple * multiple)
+    while rows % (2 * multiple) == 0 and (threads // rows < ENOUGH_THREADS or rows >= 2 * extent):
+        rows //= 2
+    return rows
+
+
+def check_offsets(g: Windowed) -> None:
+    """ValueError where an offset inside one plane, or a position on the padded input, does not fit 32 bits."""
+    plane = max(g.H * g.W, g.P * g.Q)
+    padded = max(g.H + sum(g.padding[0]), g.W + sum(g.padding[1])) + max(*g.stride, *g.dilation)
+    if max(plane, padded) > MAX_INDEX:
+        got = f"{g.H}x{g.W} with padding {g.padding}"
+        raise value_error("CUDA path", "the plane", got, f"at most {MAX_INDEX} elements in and out, padding included")

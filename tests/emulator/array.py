@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,13 @@ from . import device, memory
 
 # What cupy has under the same name and meaning; these functions take and return device arrays.
 FUNCTIONS = """
-abs absolute add all allclose amax amin any argmax argmin argsort array_equal broadcast_to ceil clip concatenate
-copysign cos count_nonzero cumsum divide dot einsum equal exp expand_dims expm1 flip floor floor_divide fmax fmin
-greater greater_equal isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or matmul max maximum mean
-min minimum moveaxis multiply nan_to_num negative nonzero not_equal outer pad power prod ravel remainder reshape roll
-rollaxis sign sin sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tanh tensordot transpose
-true_divide var vstack where arange eye full full_like linspace ones ones_like zeros zeros_like
+abs absolute add all allclose amax amin any arange argmax argmin argsort array_equal broadcast_to ceil clip
+concatenate copysign cos count_nonzero cumsum divide dot einsum equal exp expand_dims expm1 eye flip floor
+floor_divide fmax fmin full full_like greater greater_equal isfinite isinf isnan less less_equal linspace log log1p
+logical_and logical_not logical_or matmul max maximum mean min minimum moveaxis multiply nan_to_num negative
+nonzero not_equal ones ones_like outer pad power prod ravel remainder reshape roll rollaxis sign sin sort sqrt
+square squeeze stack std subtract sum swapaxes take take_along_axis tanh tensordot transpose true_divide var vstack
+where zeros zeros_like
 """
 CONSTANTS = """
 bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 dtype finfo iinfo inf nan newaxis pi
@@ -201,11 +203,11 @@ _delegate()
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     """Uninitialised, which here is 0xff in every byte."""
-    found = np.empty(shape, dtype, order)
-    if not found.size:
-        return wrap(found)
-    fresh = memory.allocate(device.current_device(), found.nbytes)
-    return ndarray._of(fresh.view(dtype).reshape(found.shape, order=order))
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if not size:
+        return ndarray._of(np.empty(shape, dtype))
+    return ndarray._of(memory.allocate(device.current_device(), size).view(dtype).reshape(shape, order=order))
 
 
 def empty_like(a: ndarray, dtype: Any = None) -> ndarray:

@@ -29,8 +29,8 @@ class _Pool:
     """One device's allocations. A freed range is reused for the same rounded size only."""
 
     def __init__(self, device: int):
-        self.end = BASE + device * DEVICE_BYTES
-        self.limit = self.end + DEVICE_BYTES
+        self.end = BASE + device * DEVICE_BYTES + _ALIGNMENT
+        self.limit = BASE + (device + 1) * DEVICE_BYTES
         self.live: dict[int, int] = {}
         self.free: dict[int, list[int]] = {}
 

@@ -153,7 +153,8 @@ atexit.register(_server.stop)
 def _explain(report: str, source: Path) -> str:
     """What happened where: a server's or sanitizer's report without register and shadow dumps."""
     place = re.search(r"FAULT in (.*)", report)
-    reason = re.search(r"REASON (.*)", report) or re.search(r"runtime error: (.*)", report)
+    reasons = (r"REASON (.*)", r"runtime error: (.*)", r"ERROR: AddressSanitizer: (.*?) \(")
+    reason = next(filter(None, (re.search(pattern, report) for pattern in reasons)), None)
     if not reason:
         return report
     text = source.read_text().splitlines()

@@ -52,7 +52,7 @@ def assert_accurate(got: np.ndarray, exact: np.ndarray, magnitude: np.ndarray, t
     error = np.abs(got.astype(np.float64) - exact)
     worst = np.unravel_index(np.argmax(error - allowed), error.shape) if error.size else None
     assert (error <= allowed).all(), (
-        f"at {worst}: got {got[worst]!r}, exact {exact[worst]!r}, error {error[worst]:.3g}, allowed {allowed[worst]:.3g}"
+        f"at {worst}: got {got[worst]!r}, exact {exact[worst]!r}, error {error[worst]:.3g}, {allowed[worst]=:.3g}"
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, kernels
-from ..kernels.geometry import Conv2dGeometry, LinearGeometry, Pool2dGeometry
+from .. import backend, kernels, shapes
+from ..conformance import dtype_named
+from ..kernels.geometry import Conv2dGeometry, Pool2dGeometry
 from .suites import Layer, Shape
 from .training import training_flops, training_step
 
@@ -52,30 +53,22 @@ OPERATIONS = {
 class Case:
     """One operation on one shape.
 
-    `arguments` and `options` are what the operation's function takes, the arrays still NumPy's. `flops` counts a
-    multiply and an add for each product (and one operation for each element a pooling window or a bias gradient
-    reads), whatever the algorithm saves; `bytes` counts every input and output once.
+    `group` is the operation's title; depthwise convolutions are a group of their own. `arguments` and `options` are
+    what the operation's function takes, the arrays still NumPy's. `flops` counts a multiply and an add for each product
+    (and one operation for each element that a pooling window or a bias gradient reads), whatever the algorithm saves;
+    `bytes` counts every input and output once.
     """
 
-    shape: Shape
-    batch: int
+    suite: str
+    label: str
+    source: str
+    group: str
     operation: Operation
     dtype: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     flops: int
     bytes: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.shape.text} @{self.batch}"
-
-    @property
-    def group(self) -> str:
-        """The operation's title; depthwise convolutions are a group of their own."""
-        layer = Layer.parse(self.shape.text)
-        depthwise = self.operation.family == "conv" and layer.depthwise
-        return f"depthwise {self.operation.title}" if depthwise else self.operation.title
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -91,7 +84,8 @@ class Case:
         function = function or self.function
         arguments = self.convert(backend.asarray)
         if self.operation.family == "training":
-            return function(*arguments, **self.options)
+            call: Call = function(*arguments)
+            return call
         return partial(function, *arguments, **self.options)
 
     def in_float64(self) -> Case:
@@ -103,108 +97,127 @@ class Case:
         return replace(self, dtype="float64", arguments=self.convert(widened))
 
 
-def cases(shapes: Iterable[Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:
-    """Every operation on every shape of its family; `batch` is for the shapes that fix none."""
+Draw = Callable[[tuple[int, ...]], np.ndarray]
+
+
+def cases(suite: Iterable[Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:
+    """Every operation on every shape of its family; `batch` is for the shapes that fix none.
+
+    The numbers are normal and random: zeros or patterns would flatter a GPU, which draws less power on them. A shape
+    meets the same numbers whatever else is measured.
+    """
     operations = tuple(operations)
-    for shape in shapes:
+    for shape in suite:
+        layer = Layer.parse(shape.text)
+        images = batch if shape.batch is None else shape.batch
         for operation in operations:
             if operation.family == shape.family:
-                yield make_case(shape, operation, dtype, batch)
+                draw = _normal(shape.text, dtype)
+                x_shape, w_shape, options = layer.arguments(shape.family, images)
+                depthwise = shape.family == "conv" and layer.depthwise
+                yield Case(
+                    shape.suite, f"{shape.text} @{images}", shape.source,
+                    f"depthwise {operation.title}" if depthwise else operation.title,
+                    operation, dtype, *_MAKERS[shape.family](operation.name, x_shape, w_shape, options, draw),
+                )  # fmt: skip
 
 
-def make_case(shape: Shape, operation: Operation, dtype: str, batch: int) -> Case:
-    """The case with its random arguments: the same numbers for the same shape, whatever else is measured."""
-    batch = batch if shape.batch is None else shape.batch
-    layer = Layer.parse(shape.text)
-    rng = np.random.default_rng(zlib.crc32(shape.text.encode()))
-    arguments, options, flops, results = _MAKERS[operation.family](operation.name, layer, batch, _Normal(rng, dtype))
-    # A training step moves every activation and parameter several times, how often is no property of the network.
-    moved = 0 if operation.family == "training" else sum(map(_size, arguments)) + results
-    return Case(shape, batch, operation, dtype, arguments, options, flops, moved)
+_AWKWARD = {
+    "conv2d": shapes.CONV,
+    "max_pool2d": shapes.MAX_POOL,
+    "avg_pool2d": shapes.AVG_POOL,
+    "linear": shapes.LINEAR,
+}
 
 
-def _size(argument: Any) -> int:
-    return argument.nbytes if isinstance(argument, np.ndarray) else 0
+def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
+    """The operation on the configurations of the conformance suite, those that catch a kernel's usual mistakes.
+
+    The numbers are multiples of a half, so that maxima tie. ValueError for the training step, which has none.
+    """
+    names = [name for name in _AWKWARD if operation.name.startswith(name)]
+    if not names:
+        raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
+    for shape in _AWKWARD[names[0]]:
+        draw = _normal(shape.name, dtype)
+
+        def halves(extents: tuple[int, ...], draw: Draw = draw) -> np.ndarray:
+            numbers = draw(extents)
+            return (np.round(2 * numbers) / 2).astype(numbers.dtype)
+
+        made = _MAKERS[operation.family](operation.name, shape.x, shape.w, shape.options, halves)
+        yield Case("awkward", shape.name, "backstride.shapes", operation.title, operation, dtype, *made)
 
 
-class _Normal:
-    """Normal random arrays of one dtype: zeros or patterns would flatter a GPU, which draws less power on them."""
-
-    def __init__(self, rng: np.random.Generator, dtype: str):
-        self.rng, self.dtype = rng, dtype_named(dtype)
-
-    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self.rng.standard_normal(shape, dtype=np.float32).astype(self.dtype, copy=False)
-
-    def nbytes(self, shape: tuple[int, ...]) -> int:
-        return math.prod(shape) * self.dtype.itemsize
-
-
-def dtype_named(name: str) -> np.dtype:
-    """The NumPy dtype of that name; bfloat16 is ml_dtypes'."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+def _normal(seed: str, dtype: str) -> Draw:
+    rng = np.random.default_rng(zlib.crc32(seed.encode()))
+    kind = dtype_named(dtype)
+    return lambda extents: rng.standard_normal(extents, dtype=np.float32).astype(kind, copy=False)
 
 
 _Made = tuple[tuple[Any, ...], dict[str, Any], int, int]
-"""Arguments, options, operations, and bytes of the results."""
+"""Arguments, options, operations and bytes."""
 
 
-def _conv(name: str, layer: Layer, batch: int, normal: _Normal) -> _Made:
-    x_shape = (batch, layer.C, *layer.extents)
-    w_shape = (layer.K, layer.C // layer.groups, *layer.kernel)
-    geometry = Conv2dGeometry.of(name, x_shape, w_shape, **layer.conv_options)
-    y_shape = geometry.y_shape
+def _made(arguments: tuple[Any, ...], options: dict[str, Any], flops: int, result: int) -> _Made:
+    """`result` is the bytes of what the operation returns."""
+    moved = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray)) + result
+    return arguments, options, flops, moved
+
+
+def _conv(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options
+    g = Conv2dGeometry.of(name, x_shape, w_shape, **settings)
+    x_size, w_size, y_size = map(math.prod, (x_shape, w_shape, g.y_shape))
     if name == "conv2d":
-        arguments: tuple[Any, ...] = normal(x_shape), normal(w_shape), normal((layer.K,))
-        return arguments, layer.conv_options, geometry.flops, normal.nbytes(y_shape)
+        x = draw(x_shape)
+        return _made((x, draw(w_shape), draw((g.K,))), options, g.flops, y_size * x.itemsize)
+    dy = draw(g.y_shape)
     if name == "conv2d_input_grad":
-        return (normal(y_shape), normal(w_shape), x_shape), layer.conv_options, geometry.flops, normal.nbytes(x_shape)
+        return _made((dy, draw(w_shape), x_shape), options, g.flops, x_size * dy.itemsize)
     if name == "conv2d_weight_grad":
-        return (normal(y_shape), normal(x_shape), w_shape), layer.conv_options, geometry.flops, normal.nbytes(w_shape)
-    return (normal(y_shape),), {}, math.prod(y_shape), normal.nbytes((layer.K,))
+        return _made((dy, draw(x_shape), w_shape), options, g.flops, w_size * dy.itemsize)
+    return _made((dy,), {}, y_size, g.K * dy.itemsize)
 
 
-def _pool(name: str, layer: Layer, batch: int, normal: _Normal) -> _Made:
-    x_shape = (batch, layer.C, *layer.extents)
-    geometry = Pool2dGeometry.of(name, x_shape, layer.kernel, **layer.pool_options)
-    windows = math.prod(geometry.y_shape)
-    read = windows * geometry.R * geometry.S
-    taps = windows * geometry.tap_dtype.itemsize
-    y_bytes, x_bytes = normal.nbytes(geometry.y_shape), normal.nbytes(x_shape)
-    if name == "max_pool2d":
-        return (normal(x_shape), layer.kernel), layer.pool_options, read, y_bytes + taps
+def _pool(name: str, x_shape: Any, _: Any, options: dict[str, Any], draw: Draw) -> _Made:
+    window = {key: options[key] for key in options.keys() - {"count_include_pad", "divisor_override"}}
+    g = Pool2dGeometry.of(name, x_shape, **window)
+    windows = math.prod(g.y_shape)
+    read = windows * g.R * g.S
+    x = draw(x_shape)
     if name == "avg_pool2d":
-        return (normal(x_shape), layer.kernel), layer.pool_options, read, y_bytes
+        return _made((x,), options, read, windows * x.itemsize)
+    if name == "max_pool2d":
+        return _made((x,), options, read, windows * (x.itemsize + g.tap_dtype.itemsize))
+    dy = draw(g.y_shape)
     if name == "avg_pool2d_grad":
-        return (normal(geometry.y_shape), x_shape, layer.kernel), layer.pool_options, read, x_bytes
-    _, won = kernels.max_pool2d(normal(x_shape), layer.kernel, **layer.pool_options)
-    return (normal(geometry.y_shape), won, x_shape, layer.kernel), layer.pool_options, windows, x_bytes
+        return _made((dy, x_shape), options, read, x.nbytes)
+    return _made((dy, kernels.max_pool2d(x, **options)[1], x_shape), options, windows, x.nbytes)
 
 
-def _linear(name: str, layer: Layer, batch: int, normal: _Normal) -> _Made:
-    geometry = LinearGeometry(N=batch, F=layer.C, O=layer.K, batch_axis=0)
-    x_shape, w_shape, y_shape = geometry.x_shape, geometry.w_shape, geometry.y_shape
+def _linear(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
+    (n, f), (o, _) = x_shape, w_shape
+    flops = 2 * n * f * o
     if name == "linear":
-        arguments: tuple[Any, ...] = normal(x_shape), normal(w_shape), normal((layer.K,))
-        return arguments, {}, geometry.flops, normal.nbytes(y_shape)
+        x = draw(x_shape)
+        return _made((x, draw(w_shape), draw((o,))), options, flops, n * o * x.itemsize)
+    dy = draw((n, o))
     if name == "linear_input_grad":
-        return (normal(y_shape), normal(w_shape)), {}, geometry.flops, normal.nbytes(x_shape)
+        return _made((dy, draw(w_shape)), options, flops, n * f * dy.itemsize)
     if name == "linear_weight_grad":
-        return (normal(y_shape), normal(x_shape)), {}, geometry.flops, normal.nbytes(w_shape)
-    return (normal(y_shape),), {}, math.prod(y_shape), normal.nbytes((layer.K,))
+        return _made((dy, draw(x_shape)), options, flops, o * f * dy.itemsize)
+    return _made((dy,), options, n * o, o * dy.itemsize)
 
 
-def _training(name: str, layer: Layer, batch: int, normal: _Normal) -> _Made:
-    images = normal((batch, layer.C, *layer.extents))
-    labels = normal.rng.integers(0, layer.K, batch)
-    return (images, labels), {}, training_flops(images.shape), 0
+def _training(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
+    """Bytes are left at 0: how often a step moves its activations is no property of the network."""
+    images = draw(x_shape)
+    labels = np.arange(len(images)) % w_shape[0]
+    return (images, labels), options, training_flops(images.shape), 0
 
 
-_MAKERS: dict[str, Callable[[str, Layer, int, _Normal], _Made]] = {
+_MAKERS: dict[str, Callable[[str, Any, Any, dict[str, Any], Draw], _Made]] = {
     "conv": _conv,
     "pool": _pool,
     "linear": _linear,

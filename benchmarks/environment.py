@@ -31,6 +31,7 @@ def describe() -> dict[str, Any]:
         "device": _device() if backend.get_backend() == "cupy" else None,
         "processor": _processor(),
         "threads": threads(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "blas": _blas(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

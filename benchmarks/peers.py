@@ -64,18 +64,18 @@ def find_peers() -> Peers:
     return _cuda_peers() if backend.get_backend() == "cupy" else _cpu_peers()
 
 
-def reference_peer() -> Peer:
-    """What results are checked against, in double precision on the CPU: PyTorch, or the textbook without it."""
+def reference() -> Peer:
+    """What results are checked against, in double precision on the CPU: PyTorch, or our NumPy path without it."""
     torch = _import_torch()
-    return TEXTBOOK if torch is None else _torch_peer(torch, "torch", "cpu")
+    return NUMPY_PATH if torch is None else _torch_peer(torch, "torch", "cpu")
 
 
 def _cpu_peers() -> Peers:
-    return _with_torch(("torch", "torch-channels-last"), "cpu", TEXTBOOK)
+    return _with_torch(("torch", "torch-nhwc"), "cpu", TEXTBOOK)
 
 
 def _cuda_peers() -> Peers:
-    names = ("torch", "torch-tf32", "torch-channels-last", "torch-channels-last-tf32")
+    names = ("torch", "torch-tf32", "torch-nhwc", "torch-nhwc-tf32")
     return _with_torch(names, "cuda", Peer("cublas", "cuBLAS through CuPy", _prepare_cublas, backend.to_numpy))
 
 
@@ -107,7 +107,7 @@ def _describe_torch(torch: Any, device: str, nhwc: bool, tf32: bool) -> str:
 
 
 def _torch_peer(torch: Any, name: str, device: str) -> Peer:
-    nhwc, tf32 = "channels-last" in name, "tf32" in name
+    nhwc, tf32 = "nhwc" in name, "tf32" in name
     operations = import_module(f"{__package__}.torch_operations")
     memory_format = torch.channels_last if nhwc else torch.contiguous_format
 
@@ -153,6 +153,7 @@ def _prepare_textbook(case: Case) -> Call:
     return case.prepare(function)
 
 
+NUMPY_PATH = Peer("numpy", "backstride's NumPy path", Case.prepare)
 TEXTBOOK = Peer("textbook", "NumPy, im2col of the whole batch", _prepare_textbook)
 
 

@@ -83,7 +83,7 @@ class Results:
     settings: dict[str, Any]
     peers: dict[str, str]
     missing: dict[str, str]
-    ceilings: dict[str, Ceilings]
+    ceilings: dict[str, Ceilings] = field(default_factory=dict)
     noise: dict[str, Ratio] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     complete: bool = False

@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import backend
 from . import environment
+from .accuracy import exact, judge
 from .cases import OPERATIONS, Case, Operation, cases
-from .conformance import exact, judge
 from .measure import Contestant, Timer, interleave, make_timer, measure_ceilings
 from .peers import Peer, Peers
 from .results import Ratio, Results, Row
@@ -50,33 +50,28 @@ def operations_named(names: Sequence[str]) -> list[Operation]:
     return [OPERATIONS[name] for name in names] or list(OPERATIONS.values())
 
 
-def start(plan: Plan, found: Peers, settings: dict[str, Any], timer: Timer) -> Results:
-    """Results without rows: the environment, and the ceilings measured now."""
-    return Results(
-        environment=environment.describe(),
-        settings=settings,
-        peers={peer.name: peer.description for peer in plan.peers},
-        missing=found.missing,
-        ceilings={plan.dtype: measure_ceilings(plan.dtype, timer)},
-    )
+def new_results(plan: Plan, found: Peers, settings: dict[str, Any]) -> Results:
+    """Results without rows and ceilings; `settings` is what was asked for."""
+    peers = {peer.name: peer.description for peer in plan.peers}
+    return Results(environment.describe(), settings, peers, found.missing)
 
 
-def run(plan: Plan, results: Results, timer: Timer | None = None, done: Callable[[Row], None] = lambda row: None) -> None:
-    """Measure the plan's cases into results.rows, calling `done` after each.
+def execute(plan: Plan, results: Results, begin: Callable[[Case], None] = lambda case: None) -> None:
+    """Measure the ceilings and the plan's cases into `results`, calling `begin` before each case.
 
     Whatever ends it early (KeyboardInterrupt above all) leaves the finished rows in `results`.
     """
-    timer = timer or make_timer()
+    timer = make_timer()
+    results.ceilings[plan.dtype] = measure_ceilings(plan.dtype, timer)
     for case in plan.cases():
-        row = measure_case(case, plan, results, timer)
-        results.rows.append(row)
-        done(row)
+        begin(case)
+        results.rows.append(measure_case(case, plan, results, timer))
     results.complete = True
 
 
 def measure_case(case: Case, plan: Plan, results: Results, timer: Timer) -> Row:
     row = Row(
-        case.shape.suite, case.label, case.shape.source, case.operation.name, case.group, case.dtype,
+        case.suite, case.label, case.source, case.operation.name, case.group, case.dtype,
         case.flops, case.bytes,
     )  # fmt: skip
     expected = exact(case)

@@ -70,13 +70,16 @@ class Layer:
     def depthwise(self) -> bool:
         return self.groups == self.C > 1
 
-    @property
-    def conv_options(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-
-    @property
-    def pool_options(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding}
+    def arguments(self, family: str, batch: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+        """The input's shape, the weights' shape (none for a pool), and the options of the family's operations."""
+        x_shape = (batch, self.C, *self.extents)
+        window = {"stride": self.stride, "padding": self.padding}
+        if family == "pool":
+            return x_shape, (), {"kernel_size": self.kernel, **window}
+        if family == "conv":
+            w_shape = (self.K, self.C // self.groups, *self.kernel)
+            return x_shape, w_shape, {**window, "dilation": self.dilation, "groups": self.groups}
+        return x_shape if family == "training" else (batch, self.C), (self.K, self.C), {}
 
 
 def _pair(text: str) -> Pair:
@@ -89,8 +92,8 @@ def _rows(suite: str, family: str, source: str, rows: str) -> Iterator[Shape]:
         layer, _, remark = (part.strip() for part in line.partition("#"))
         text, _, batches = layer.removesuffix("*").strip().partition(" @")
         where = f"{source}, {remark}" if source and remark else source or remark
-        for batch in batches.split(",") if batches else [None]:
-            yield Shape(suite, family, text, batch and int(batch), layer.endswith("*"), where)
+        for batch in map(int, batches.split(",")) if batches else (None,):
+            yield Shape(suite, family, text, batch, layer.endswith("*"), where)
 
 
 BACKPROP = "the network of backprop.md"
@@ -267,39 +270,6 @@ SHAPES: tuple[Shape, ...] = (
     *_rows("training", "training", "two convolutions, max pooling, a classifier; SGD with momentum", """
         3,32->10 @64 *          # CIFAR-10's sizes
         1,28->10 @64            # MNIST's sizes
-    """),
-)  # fmt: skip
-
-CONFORMANCE: tuple[Shape, ...] = (
-    *_rows("conformance", "conv", "shapes that catch a kernel's usual mistakes", """
-        3,7->4 3x3/1 p1 @2
-        3,29x28->2 3x2/2 @10
-        1,1->1 1x1/1 @1
-        5,6x9->7 1x1/2 @3
-        2,5x17->3 1x5/3x1 p0x2 @2
-        3,11x13->4 2x2/4 @2
-        6,9x8->4 3x3/1 p2 d2 g2 @2
-        5,8x7->5 3x3/2 p1 g5 @2
-        3,6->4 3x3/1 p1 @0
-        33,19x17->65 3x3/1 p1 @3
-    """),
-    *_rows("conformance", "pool", "shapes that catch a kernel's usual mistakes", """
-        3,8x6 2x2/2 @2
-        2,14 2x2/3 @10
-        1,1 1x1/1 @1
-        3,9x8 3x3/1 p1 @2
-        3,7x12 3x2/1x3 p1x0 @2
-        3,11x13 2x2/4x5 @2
-        2,6x5 6x5/1 @2
-        3,6 2x2/2 @0
-    """),
-    *_rows("conformance", "linear", "shapes that catch a kernel's usual mistakes", """
-        50->32 @10
-        1->1 @1
-        17->9 @1
-        13->1 @6
-        5->3 @0
-        515->33 @67
     """),
 )  # fmt: skip
 

@@ -68,7 +68,7 @@ def conv2d_input_grad(
     dy: Array, w: Array, x_shape: tuple[int, ...], *,
     stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1,
 ) -> Array:  # fmt: skip
-    k, group_channels, r, s = w.shape
+    k, _, r, s = w.shape
     (step_h, step_w), (top, left) = _pair(stride), _pair(padding)
     n, c, h, width = x_shape
     _, _, p, q = dy.shape
@@ -89,7 +89,7 @@ def conv2d_weight_grad(
     dy: Array, x: Array, w_shape: tuple[int, ...], *,
     stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1,
 ) -> Array:  # fmt: skip
-    columns = _columns(x, w_shape[2:], _pair(stride), _pair(padding), dilation, groups)
+    columns = _columns(x, _pair(w_shape[2:]), _pair(stride), _pair(padding), dilation, groups)
     return (_by_channel(dy, groups) @ columns.transpose(0, 2, 1)).reshape(w_shape)
 
 

@@ -52,11 +52,11 @@ def conv2d_bias_grad(dy: Any) -> Call:
     return lambda: dy.sum((0, 2, 3)).view(-1, 1, 1)
 
 
-def max_pool2d(x: Any, kernel_size: Any, *, stride: Any, padding: Any) -> Call:
+def max_pool2d(x: Any, *, kernel_size: Any, stride: Any, padding: Any) -> Call:
     return lambda: F.max_pool2d(x, kernel_size, stride, padding, return_indices=True)
 
 
-def max_pool2d_grad(dy: Any, taps: Any, x_shape: Any, kernel_size: Any, *, stride: Any, padding: Any) -> Call:
+def max_pool2d_grad(dy: Any, taps: Any, x_shape: Any, *, kernel_size: Any, stride: Any, padding: Any) -> Call:
     positions = kernels.max_pool2d_indices(taps, x_shape, kernel_size, stride=stride, padding=padding)
     memory_format = _memory_format(dy)
     indices = torch.as_tensor(positions, device=dy.device).contiguous(memory_format=memory_format)
@@ -66,11 +66,11 @@ def max_pool2d_grad(dy: Any, taps: Any, x_shape: Any, kernel_size: Any, *, strid
     )
 
 
-def avg_pool2d(x: Any, kernel_size: Any, *, stride: Any, padding: Any) -> Call:
+def avg_pool2d(x: Any, *, kernel_size: Any, stride: Any, padding: Any) -> Call:
     return lambda: F.avg_pool2d(x, kernel_size, stride, padding)
 
 
-def avg_pool2d_grad(dy: Any, x_shape: Any, kernel_size: Any, *, stride: Any, padding: Any) -> Call:
+def avg_pool2d_grad(dy: Any, x_shape: Any, *, kernel_size: Any, stride: Any, padding: Any) -> Call:
     x = torch.empty(x_shape, dtype=dy.dtype, device=dy.device, memory_format=_memory_format(dy))
     return lambda: aten.avg_pool2d_backward(dy, x, kernel_size, stride, padding, False, True, None)
 

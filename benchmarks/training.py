@@ -37,7 +37,10 @@ def network(image_shape: tuple[int, ...], dtype: str = "float32") -> Any:
 
 
 def training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:
-    """A call that takes one step on images (N, C, H, W) and labels (N,), and returns the parameters."""
+    """A call that takes one step on images (N, C, H, W) and labels (N,).
+
+    It returns the parameters and their gradients, in PyTorch's shapes.
+    """
     from ..layers import CrossEntropyLoss
     from ..optim import SGD
 
@@ -51,7 +54,7 @@ def training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:
         loss.forward(net.forward(images), labels)
         net.backward(loss.backward(), needs_input_grad=False)
         optimizer.step()
-        return tuple(p.data for p in parameters)
+        return tuple(a.reshape(p.state_shape) for p in parameters for a in (p.data, p.grad))
 
     return step
 
@@ -86,7 +89,7 @@ def torch_training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...
         optimizer.zero_grad()
         loss(net(images), labels).backward()
         optimizer.step()
-        return tuple(p.detach() for p in parameters)
+        return tuple(a.detach() for p in parameters for a in (p, p.grad))
 
     return step
 

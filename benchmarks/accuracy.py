@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, kernels
-from .cases import Case, Operation, cases
-from .peers import reference_peer
-from .suites import CONFORMANCE
+from .cases import Case, Operation, awkward_cases
+from .peers import NUMPY_PATH, Peer, reference
 
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 """Error allowed, as a share of the exact result's largest magnitude.
@@ -33,12 +32,9 @@ class Verdict:
     declined: str | None = None
 
 
-def exact(case: Case) -> tuple[np.ndarray, ...]:
-    """The case's results in double precision on the CPU: PyTorch's where it is installed, else the textbook's.
-
-    NotImplementedError where the textbook has to do it and cannot.
-    """
-    peer = reference_peer()
+def exact(case: Case, peer: Peer | None = None) -> tuple[np.ndarray, ...]:
+    """The case's results in double precision on the CPU, by PyTorch where it is installed, or by the peer given."""
+    peer = peer or reference()
     with backend.use_backend("numpy"):
         result = peer.prepare(case.in_float64())()
     return _positions(case, tuple(map(peer.to_numpy, _tuple(result))))
@@ -71,12 +67,12 @@ def judge(
 
 
 def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Case, Verdict]]:
-    """Run a user's own function on the shapes that catch the usual mistakes.
+    """Run a user's own function on the configurations of the conformance suite; our NumPy path says what is right.
 
-    It may decline a shape with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
+    It may decline one with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
     """
-    for case in cases(CONFORMANCE, [operation], dtype, batch=1):
-        expected = exact(case)
+    for case in awkward_cases(operation, dtype):
+        expected = exact(case, NUMPY_PATH)
         try:
             result = replace(case, arguments=case.convert(_read_only)).prepare(function)()
             verdict = judge(case, result, expected)
@@ -101,5 +97,4 @@ def _positions(case: Case, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray,
     """Max pooling's taps as positions in the plane, which is what PyTorch returns; other results as they are."""
     if case.operation.name != "max_pool2d" or len(results) != 2 or results[1].dtype == np.int64:
         return results
-    x, kernel = case.arguments
-    return results[0], kernels.max_pool2d_indices(results[1], x.shape, kernel, **case.options)
+    return results[0], kernels.max_pool2d_indices(results[1], case.arguments[0].shape, **case.options)

@@ -33,10 +33,21 @@ class Usage:
 
 
 @cache
+def unavailable(sm: int) -> str | None:
+    """Why kernels cannot be compiled here for sm / 10, or None where they can."""
+    try:
+        nvrtc = import_cupy().cuda.nvrtc
+        version, known = nvrtc.getVersion(), nvrtc.getSupportedArchs()
+    except Exception as error:  # CuPy raises various kinds where libnvrtc is missing
+        return f"compiling needs CuPy and NVRTC: {type(error).__name__}: {error}"
+    return None if sm in known else f"NVRTC {'.'.join(map(str, version))} does not know sm_{sm}"
+
+
+@cache
 def compiled(text: str, sm: int) -> Usage:
     """Compile CUDA text with one entry point for compute capability sm / 10, as the loader would.
 
-    ImportError where CuPy is missing, CompilationError where the text does not compile.
+    CompilationError where the text does not compile.
     """
     nvrtc = import_cupy().cuda.nvrtc
     program = nvrtc.createProgram(text, "kernel.cu", (), ())

@@ -1,0 +1,101 @@
+"""What a call will do on a GPU: its kernels with their resources, and the least that any implementation must do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .. import cuda
+from ..geometry import Conv2dGeometry, LinearGeometry, Pool2dGeometry
+from . import ptxas
+from .devices import Gpu
+from .dryrun import Device, Launch, dry_run
+from .occupancy import blocks_per_sm
+from .ptxas import Usage
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """One kernel launch on one GPU. Without a compiler `usage`, and what follows from it, is None."""
+
+    launch: Launch
+    gpu: Gpu
+    usage: Usage | None
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic and static shared memory of a block."""
+        return self.launch.shared_bytes + (self.usage.static_shared_bytes if self.usage else 0)
+
+    @property
+    def blocks_per_sm(self) -> int | None:
+        if self.usage is None:
+            return None
+        return blocks_per_sm(self.gpu.sm, self.launch.threads, self.usage.registers, self.shared_bytes)
+
+    @property
+    def waves(self) -> float | None:
+        """How often all SMs are filled with blocks, the last time perhaps in part."""
+        resident = self.blocks_per_sm
+        return None if not resident else self.launch.blocks / (resident * self.gpu.multiprocessors)
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """One call. Least bytes: every input read once and every output written once."""
+
+    operation: str
+    gpu: Gpu
+    kernels: tuple[KernelPlan, ...]
+    workspace_bytes: int
+    flops: int
+    least_bytes: int
+    peak: float | None  # FLOP/s that bound it; None where only memory does
+
+    @property
+    def arithmetic_seconds(self) -> float:
+        return self.flops / self.peak if self.peak else 0.0
+
+    @property
+    def memory_seconds(self) -> float:
+        return self.least_bytes / (self.gpu.bandwidth * 1e9)
+
+    @property
+    def floor_seconds(self) -> float:
+        """No implementation is faster at the GPU's published peaks."""
+        return max(self.arithmetic_seconds, self.memory_seconds)
+
+
+def flops(operation: str, arguments: tuple[Any, ...]) -> int:
+    """A multiply and an add for each product, one operation for each element that a pooling or bias gradient reads."""
+    g = next((a for a in arguments if isinstance(a, (Conv2dGeometry, LinearGeometry, Pool2dGeometry))), None)
+    if g is None:
+        return math.prod(arguments[0].shape)
+    if isinstance(g, Pool2dGeometry):
+        return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
+    return g.flops
+
+
+def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True) -> CallPlan:
+    """The plan of a path function's call; of arrays only shape and dtype are read.
+
+    Registers and what depends on them are known only with `compile_`, where NVRTC is at hand.
+    """
+    recording = dry_run(getattr(cuda, operation), arguments, Device(gpu.sm, gpu.multiprocessors))
+    compile_ = compile_ and ptxas.unavailable(gpu.sm) is None
+    kernels = tuple(
+        KernelPlan(launch, gpu, ptxas.compiled(launch.text, gpu.sm) if compile_ else None)
+        for launch in recording.launches
+    )
+    inputs = [a for a in arguments if hasattr(a, "dtype")]
+    product = any(isinstance(a, (Conv2dGeometry, LinearGeometry)) for a in arguments)
+    return CallPlan(
+        operation=operation,
+        gpu=gpu,
+        kernels=kernels,
+        workspace_bytes=recording.workspace_bytes,
+        flops=flops(operation, arguments),
+        least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),
+        peak=gpu.peak(inputs[0].dtype.name, precision) if product else None,
+    )

@@ -75,21 +75,21 @@ def window_values(g: Windowed) -> dict[str, Any]:
 
 
 @cache
-def outputs_tiling(g: Windowed, itemsize: int, tile_h: int) -> Tiling:
-    """Tiles of outputs, of at most tile_h rows, for visit_windows.
+def outputs_tiling(g: Windowed, itemsize: int, tile_h: int, lanes: int = WARP) -> Tiling:
+    """Tiles of outputs, of at most tile_h rows, for visit_windows; `lanes` threads share a window that is large.
 
     The columns of a tile span vec_x = tile_w * stride inputs: neighbouring threads then load neighbouring vectors.
     """
     check_offsets(g)
-    shares_inputs = g.stride[0] < g.R or g.stride[1] < g.S
-    if not _is_small(g) or (g.R * g.S >= WARP and not shares_inputs):
-        return Tiling(unrolled=False, lanes=WARP)
-    vec_x = _vector(g.W, ALIGNMENT // itemsize)
+    overlapping = g.stride[0] < g.R or g.stride[1] < g.S
+    if not _is_small(g) or (not overlapping and g.R * g.S >= lanes > 1):
+        return Tiling(unrolled=False, lanes=lanes)
+    vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
     if stride not in (1, 2, 4) or stride > vec_x:
         tile_w = vec_x = 1
     else:
-        tile_w = _vector(g.Q, vec_x // stride)
+        tile_w = largest_power_of_two(g.Q, vec_x // stride)
         vec_x = tile_w * stride
     tile_h = _rows(tile_h if g.stride[0] <= 4 else 1, 1, g.N * g.C * g.P * g.Q // tile_w, g.P)
     return Tiling(True, tile_h, tile_w, vec_x, vec_y=tile_w)
@@ -101,10 +101,10 @@ def inputs_tiling(g: Windowed, itemsize: int, tile_h: int) -> Tiling:
     check_offsets(g)
     if not _is_small(g) or max(g.stride) > 4:
         return Tiling(unrolled=False)
-    vec_x = _vector(g.W, ALIGNMENT // itemsize)
+    vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
     tile_w = vec_x if vec_x % stride == 0 else stride
-    vec_x, vec_y = _vector(tile_w, vec_x), _vector(g.Q, _vector(tile_w // stride, ALIGNMENT))
+    vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(g.Q, tile_w // stride)
     tile_h = _rows(tile_h, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
 
@@ -114,7 +114,7 @@ def _is_small(g: Windowed) -> bool:
     return g.R <= 7 and g.S <= 7 and all(g.dilation[axis] * (kernel - 1) < 16 for axis, kernel in ((0, g.R), (1, g.S)))
 
 
-def _vector(extent: int, most: int) -> int:
+def largest_power_of_two(extent: int, most: int) -> int:
     """The largest power of two that divides the extent, but at most `most`."""
     vector = 1
     while vector * 2 <= most and extent % (vector * 2) == 0:

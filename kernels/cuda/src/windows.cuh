@@ -10,11 +10,8 @@
 #ifndef BACKSTRIDE_WINDOWS
 #define BACKSTRIDE_WINDOWS
 
-#include "primitives.cuh"
+#include "rows.cuh"
 #include "fast_div.cuh"
-
-using Element = TYPE;
-using Acc = Storage<Element>::acc;
 
 struct Params;
 
@@ -34,34 +31,6 @@ DEVICE constexpr int ceil_div(int a, int b) { return -floor_div(-a, b); }
 // The tap that lies `distance` behind a window's start, or -1.
 DEVICE constexpr int tap_at(int distance, int dilation, int taps) {
     return distance >= 0 && distance % dilation == 0 && distance / dilation < taps ? distance / dilation : -1;
-}
-
-// row[i] = element (h, w + i) of a height x width plane, or `outside` where there is none. V divides width and
-// w - SKEW, so that a vector of V elements lies wholly inside a row or wholly outside.
-template <int V, int SKEW, class T, class Value, int N>
-DEVICE void load_row(Value (&row)[N], const T* plane, int h, int w, int height, int width, Value outside) {
-    bool row_inside = (unsigned)h < (unsigned)height;
-#pragma unroll
-    for (int i = -SKEW; i < N; i += V) {
-        bool inside = row_inside && (unsigned)(w + i) < (unsigned)width;
-        Vec<T, V> v = {};
-        if (inside) v = *(const Vec<T, V>*)(plane + h * width + w + i);
-#pragma unroll
-        for (int j = 0; j < V; j++)
-            if (i + j >= 0 && i + j < N) row[i + j] = inside ? Storage<T>::load(v.at[j]) : outside;
-    }
-}
-
-// The reverse: elements outside the plane are dropped. V divides width and w.
-template <int V, class T, class Value, int N>
-DEVICE void store_row(const Value (&row)[N], T* plane, int h, int w, int height, int width) {
-#pragma unroll
-    for (int i = 0; i < N; i += V) {
-        Vec<T, V> v;
-#pragma unroll
-        for (int j = 0; j < V; j++) v.at[j] = Storage<T>::store(row[i + j]);
-        if (h < height && w + i < width) *(Vec<T, V>*)(plane + h * width + w + i) = v;
-    }
 }
 
 #if UNROLLED

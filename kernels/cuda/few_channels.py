@@ -1,0 +1,93 @@
+"""Configuration of src/few_channels.cu: a pure function of geometry and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..checks import accumulation_dtype
+from ..geometry import Conv2dGeometry
+from .arrays import ALIGNMENT
+from .loader import C_TYPES
+from .windows import check_offsets, largest_power_of_two
+
+CHANNELS = 4
+SHARED_BYTES = 48 * 1024
+MAX_THREADS = 256
+
+
+@dataclass(frozen=True)
+class FewChannels:
+    """A thread's outputs (filters x pixels), and how a block's threads lie: filter_lanes x rows x columns."""
+
+    filters: int
+    pixels: int
+    filter_lanes: int
+    rows: int
+    columns: int
+    filter_blocks: int
+    tile_rows: int
+    tile_columns: int
+    shared_bytes: int
+
+    @property
+    def threads(self) -> int:
+        return self.filter_lanes * self.rows * self.columns
+
+    def blocks(self, g: Conv2dGeometry) -> int:
+        return g.N * g.groups * self.tile_rows * self.tile_columns * self.filter_blocks
+
+    def defines(self, g: Conv2dGeometry, dtype: np.dtype) -> dict[str, object]:
+        return {
+            "TYPE": C_TYPES[dtype.name], "THREADS": self.threads, "BLOCKS_PER_SM": 512 // self.threads,
+            "FILTERS": self.filters, "PIXELS": self.pixels, "FILTER_LANES": self.filter_lanes,
+            "ROWS": self.rows, "COLUMNS": self.columns, "CHANNELS": g.C // g.groups,
+            "VEC_Y": largest_power_of_two(g.Q, min(self.pixels, ALIGNMENT // dtype.itemsize)),
+            "KERNEL_H": g.R, "KERNEL_W": g.S, "STRIDE_H": g.stride[0], "STRIDE_W": g.stride[1],
+            "DILATION_H": g.dilation[0], "DILATION_W": g.dilation[1],
+            "PAD_TOP": g.padding[0][0], "PAD_LEFT": g.padding[1][0],
+        }  # fmt: skip
+
+
+@cache
+def choose(g: Conv2dGeometry, dtype: np.dtype) -> FewChannels | None:
+    """The configuration with the fewest tiles, then the smallest image pieces; None where nothing fits."""
+    if g.C // g.groups > CHANNELS or g.stride[1] > 4 or g.dilation[1] * (g.S - 1) > 16:
+        return None
+    check_offsets(g)
+    itemsize = accumulation_dtype(dtype).itemsize
+    pixels = 8 if g.stride[1] <= 2 else 4
+    filters = min(32 // itemsize, _power_of_two(g.K // g.groups))
+    lanes = min(8, _power_of_two(-(-g.K // g.groups) // filters))
+    places = max(32, min(MAX_THREADS, _power_of_two(g.P * -(-g.Q // pixels)) * lanes)) // lanes
+    candidates = [_of(g, itemsize, filters, pixels, lanes, places // columns, columns) for columns in _powers(places)]
+    fitting = [c for c in candidates if c.shared_bytes <= SHARED_BYTES]
+    return min(fitting, key=lambda c: (c.tile_rows * c.tile_columns, c.shared_bytes), default=None)
+
+
+def _of(
+    g: Conv2dGeometry, itemsize: int, filters: int, pixels: int, lanes: int, rows: int, columns: int
+) -> FewChannels:
+    """The shared bytes are as few_channels.cu computes them: a piece of the image, and padded weights."""
+    quad = ALIGNMENT // itemsize
+    image_rows = (rows - 1) * g.stride[0] + (g.R - 1) * g.dilation[0] + 1
+    image_columns = (columns * pixels - 1) * g.stride[1] + (g.S - 1) * g.dilation[1] + 1
+    image = image_rows * -(-image_columns // quad) * quad
+    weights = g.R * g.S * (lanes * filters + quad)
+    return FewChannels(
+        filters, pixels, lanes, rows, columns,
+        filter_blocks=-(-(g.K // g.groups) // (lanes * filters)),
+        tile_rows=-(-g.P // rows),
+        tile_columns=-(-g.Q // (columns * pixels)),
+        shared_bytes=(image + weights) * itemsize,
+    )  # fmt: skip
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+def _powers(most: int) -> list[int]:
+    return [1 << i for i in range(most.bit_length())]

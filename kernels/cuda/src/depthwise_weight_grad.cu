@@ -1,0 +1,62 @@
+// Weight gradient of a depthwise convolution. A block takes one filter k and a part of the batch's tiles; its threads
+// keep a sum for every tap of the filter, so that x and dy are read once. split_sum adds the parts, in order.
+#include "windows.cuh"
+
+constexpr int WARPS = THREADS / 32;
+
+#if UNROLLED
+constexpr int TAPS = KERNEL_H * KERNEL_W;  // summed in one pass over the tiles
+#else
+constexpr int TAPS = 1;
+#endif
+
+// Adds the products of one tile of dy to the sums of TAPS taps, `first_tap` on.
+DEVICE void add_tile(const Params& params, const Element* x, const Element* dy, Tile tile, int first_tap, Acc (&sum)[TAPS]) {
+#if UNROLLED
+    Acc at[TILE_H][TILE_W];
+#pragma unroll
+    for (int t = 0; t < TILE_H; t++)
+        load_row<VEC_Y, 0>(at[t], dy, tile.h + t, tile.w, params.P, params.Q, (Acc)0);
+    visit_windows(params, x, tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
+        // A window past the last row is no window: there value may be infinite.
+        int tap = r * KERNEL_W + s;
+        if (tile.h + t < params.P) sum[tap] = fma_rn(value, at[t][j], sum[tap]);
+    });
+#else
+    int r = first_tap, s = split_off(r, params.kernel_w);
+    int h = tile.h * STRIDE_H - PAD_TOP + r * DILATION_H, w = tile.w * STRIDE_W - PAD_LEFT + s * DILATION_W;
+    if ((unsigned)h >= (unsigned)params.H || (unsigned)w >= (unsigned)params.W) return;
+    Acc value = Storage<Element>::load(x[h * params.W + w]);
+    sum[0] = fma_rn(value, Storage<Element>::load(dy[tile.h * params.Q + tile.w]), sum[0]);
+#endif
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) depthwise_weight_grad(Params params) {
+    __shared__ Acc of_warps[TAPS][WARPS];
+    int filter = blockIdx.x, part = split_off(filter, params.parts);
+    const Element* x = params.x + (long long)quotient(filter, params.multiplier) * params.H * params.W;
+    const Element* dy = params.dy + (long long)filter * params.P * params.Q;
+    int first = part * params.part_tiles, last = min(first + params.part_tiles, params.tiles);
+
+    for (int first_tap = 0; first_tap < KERNEL_H * KERNEL_W; first_tap += TAPS) {
+        Acc sum[TAPS] = {};
+        for (int index = first + threadIdx.x; index < last; index += THREADS) {
+            Tile tile = tile_at(index, params.tile_rows, params.tile_columns);  // its plane is the image n
+            add_tile(params, x + tile.plane * params.image_x, dy + tile.plane * params.image_y, tile, first_tap, sum);
+        }
+#pragma unroll
+        for (int tap = 0; tap < TAPS; tap++) {
+            Acc total = sum[tap];
+            for (int lanes = 16; lanes > 0; lanes /= 2) total = add_rn(total, shuffle_down(total, lanes));
+            if (threadIdx.x % 32 == 0) of_warps[tap][threadIdx.x / 32] = total;
+        }
+        __syncthreads();
+        if (threadIdx.x < TAPS) {
+            Acc total = of_warps[threadIdx.x][0];
+            for (int warp = 1; warp < WARPS; warp++) total = add_rn(total, of_warps[threadIdx.x][warp]);
+            int taps = KERNEL_H * KERNEL_W;
+            params.partial[(part * params.filters + filter) * taps + first_tap + threadIdx.x] = total;
+        }
+        __syncthreads();
+    }
+}

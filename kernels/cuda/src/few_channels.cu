@@ -1,0 +1,89 @@
+// Convolution of few input channels, such as a network's first: too short a sum for a matrix product's k axis, so the
+// block keeps one channel's piece of the image and one channel's weights in shared memory, and every thread multiplies
+// PIXELS neighbouring outputs x FILTERS filters in registers.
+//
+// A block's threads are FILTER_LANES x (ROWS x COLUMNS) of those; its tile is ROWS x COLUMNS * PIXELS outputs.
+#include "rows.cuh"
+#include "fast_div.cuh"
+
+struct Params;
+
+constexpr int QUAD = 16 / sizeof(Acc);  // numbers in the widest shared-memory load
+constexpr int WIDTH = FILTERS < QUAD ? FILTERS : QUAD;
+constexpr int BLOCK_FILTERS = FILTER_LANES * FILTERS;
+
+constexpr int IMAGE_ROWS = (ROWS - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1;
+constexpr int IMAGE_COLUMNS = (COLUMNS * PIXELS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
+constexpr int IMAGE_LD = (IMAGE_COLUMNS + QUAD - 1) / QUAD * QUAD;
+constexpr int WEIGHTS_LD = BLOCK_FILTERS + QUAD;  // padded: taps, which are stored by neighbouring threads, change bank
+
+// Number i of a thread's filters: WIDTH neighbours, then the next WIDTH after those of the other lanes, so that the
+// lanes of a warp load one contiguous piece.
+DEVICE int filter_at(int lane, int i) { return (i / WIDTH * FILTER_LANES + lane) * WIDTH + i % WIDTH; }
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channels(Params params) {
+    __shared__ alignas(16) Acc image[IMAGE_ROWS * IMAGE_LD];
+    __shared__ alignas(16) Acc weights[KERNEL_H * KERNEL_W * WEIGHTS_LD];
+
+    int n = blockIdx.x;
+    int first_filter = split_off(n, params.filter_blocks) * BLOCK_FILTERS;
+    int tile_q = split_off(n, params.tile_columns) * COLUMNS * PIXELS, tile_p = split_off(n, params.tile_rows) * ROWS;
+    int group = split_off(n, params.groups);
+    int lane = threadIdx.x % FILTER_LANES, place = threadIdx.x / FILTER_LANES;
+    int row = place / COLUMNS, column = place % COLUMNS * PIXELS;
+    int plane = params.H * params.W, filters = params.group_filters;
+    const Element* x = params.x + ((long long)n * params.groups.divisor + group) * CHANNELS * plane;
+    const Element* w = params.w + group * filters * CHANNELS * KERNEL_H * KERNEL_W;
+
+    Acc sum[FILTERS][PIXELS] = {};
+#pragma unroll 1
+    for (int c = 0; c < CHANNELS; c++) {
+        for (int i = threadIdx.x; i < IMAGE_ROWS * IMAGE_COLUMNS; i += THREADS) {
+            int r = i / IMAGE_COLUMNS, s = i % IMAGE_COLUMNS;
+            Acc value[1];
+            load_row<1, 0>(value, x + c * plane, tile_p * STRIDE_H - PAD_TOP + r, tile_q * STRIDE_W - PAD_LEFT + s,
+                           params.H, params.W, (Acc)0);
+            image[r * IMAGE_LD + s] = value[0];
+        }
+        for (int i = threadIdx.x; i < BLOCK_FILTERS * KERNEL_H * KERNEL_W; i += THREADS) {
+            int k = i / (KERNEL_H * KERNEL_W), tap = i % (KERNEL_H * KERNEL_W);
+            bool exists = first_filter + k < filters;
+            int at = ((first_filter + k) * CHANNELS + c) * KERNEL_H * KERNEL_W + tap;
+            weights[tap * WEIGHTS_LD + k] = exists ? Storage<Element>::load(w[at]) : (Acc)0;
+        }
+        __syncthreads();
+#pragma unroll 1
+        for (int r = 0; r < KERNEL_H; r++) {
+            constexpr int REACH = (PIXELS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
+            const Acc* from = image + (row * STRIDE_H + r * DILATION_H) * IMAGE_LD + column * STRIDE_W;
+            Acc at[(REACH + QUAD - 1) / QUAD * QUAD];
+#pragma unroll
+            for (int i = 0; i < REACH; i += QUAD) *(Vec<Acc, QUAD>*)(at + i) = *(const Vec<Acc, QUAD>*)(from + i);
+#pragma unroll
+            for (int s = 0; s < KERNEL_W; s++)
+#pragma unroll
+                for (int f = 0; f < FILTERS; f += WIDTH) {
+                    const Acc* tap = weights + (r * KERNEL_W + s) * WEIGHTS_LD + filter_at(lane, f);
+                    auto weight = *(const Vec<Acc, WIDTH>*)tap;
+#pragma unroll
+                    for (int i = 0; i < WIDTH; i++)
+#pragma unroll
+                        for (int j = 0; j < PIXELS; j++)
+                            sum[f + i][j] = fma_rn(at[j * STRIDE_W + s * DILATION_W], weight.at[i], sum[f + i][j]);
+                }
+        }
+        __syncthreads();
+    }
+
+#pragma unroll
+    for (int f = 0; f < FILTERS; f++) {
+        int k = first_filter + filter_at(lane, f);
+        if (k >= filters) continue;
+        k += group * filters;
+        Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
+#pragma unroll
+        for (int j = 0; j < PIXELS; j++) sum[f][j] = add_rn(sum[f][j], bias);
+        Element* y = params.y + ((long long)n * params.groups.divisor * filters + k) * params.P * params.Q;
+        store_row<VEC_Y>(sum[f], y, tile_p + row, tile_q + column, params.P, params.Q);
+    }
+}

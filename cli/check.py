@@ -1,11 +1,11 @@
-"""`backstride check`: the conformance suite on this machine's device, as a table or as JSON."""
+"""Check every operation, dtype and awkward shape on this machine's GPU: error, in units of the rounding bound, and
+repeatability."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -19,34 +19,39 @@ from ..kernels import cpu
 from ..kernels.checks import DTYPE_NAMES
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
+from .errors import CommandError
 
 HELP = "check every operation on this machine's GPU against float64"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     cases = sorted({case.name for _, family in conformance.SUITE for case in family})
-    parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check (default: cupy)")
-    parser.add_argument("--operation", action="append", choices=cpu.__all__, metavar="NAME", help="only this operation")
-    parser.add_argument("--dtype", action="append", choices=DTYPE_NAMES, help="only this dtype")
-    parser.add_argument("--case", action="append", choices=cases, metavar="NAME", help="only this named configuration")
+    parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check")
+    for option, names in (("operation", cpu.__all__), ("dtype", DTYPE_NAMES), ("case", cases)):
+        parser.add_argument(
+            f"--{option}", action="append", choices=names, metavar="NAME", default=argparse.SUPPRESS,
+            help=f"only this {option}; may be given several times",
+        )  # fmt: skip
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
     parser.add_argument("--json", action="store_true", help="every outcome as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 all passed, 1 something failed, 2 there is no GPU to check."""
+    """Exit status: 0 all passed, 1 something failed. CommandError (exit status 2) where there is no GPU to check."""
     if args.backend == "cupy":
         probe = probe_cupy()
         if probe.failed is not None:
-            print(
-                f"backstride check needs an NVIDIA GPU that CuPy can use: the {probe.failed} probe failed "
-                f"({probe.reason}); {probe.mend}. To check the NumPy path: backstride check --backend numpy",
-                file=sys.stderr,
+            raise CommandError(
+                f"check needs an NVIDIA GPU that CuPy can use: the {probe.failed} probe failed ({probe.reason}); "
+                f"{probe.mend}. To check the NumPy path instead: backstride check --backend numpy"
             )
-            return 2
+    chosen = vars(args)
     with use_float32_precision(args.precision):
         outcomes = conformance.run(
-            args.backend, dtypes=_dtypes(args.dtype), operations=args.operation, cases=args.case
+            args.backend,
+            dtypes=chosen.get("dtype", _dtypes()),
+            operations=chosen.get("operation"),
+            cases=chosen.get("case"),
         )
         collected = list(outcomes) if args.json else _collect_with_progress(outcomes)
     failed = sum(not outcome.passed for outcome in collected)
@@ -57,10 +62,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed or not collected else 0
 
 
-def _dtypes(chosen: Sequence[str] | None) -> Sequence[str]:
-    """The dtypes asked for; by default all, without bfloat16 where ml_dtypes is missing."""
-    if chosen is not None:
-        return chosen
+def _dtypes() -> Sequence[str]:
+    """All dtypes, without bfloat16 where ml_dtypes is missing."""
     try:
         conformance.dtype_named("bfloat16")
     except ImportError:

@@ -1,14 +1,14 @@
-"""`backstride plan`: what a call, or every layer of a benchmark suite, will do on a GPU; needs no GPU."""
+"""Show what a call, or every layer of a benchmark suite, will do on a GPU: kernels, resources, floors. Needs no GPU."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from .. import calls
+from ..benchmarks.suites import Layer, select, suite_names
 from ..conformance import dtype_named
 from ..kernels import cpu
 from ..kernels.checks import DTYPE_NAMES
@@ -19,13 +19,14 @@ from ..kernels.cuda.plan import plan
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
 from ..shapes import Case
+from .arguments import positive_int
+from .errors import CommandError
 
 HELP = "show the kernels, resources and time floor of a call on a GPU, without the GPU"
 
 _OPTIONS = (
     "stride", "padding", "output_padding", "dilation", "groups", "kernel_size", "divisor_override", "batch_axis",
 )  # fmt: skip
-_FLAGS = ("ceil_mode", "exclude_padding")
 
 
 def _extents(text: str) -> tuple[int, ...]:
@@ -43,20 +44,23 @@ def _option(text: str) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("operation", nargs="?", choices=cpu.__all__, metavar="OPERATION", help=", ".join(cpu.__all__))
-    parser.add_argument("--x", type=_extents, metavar="N,C,H,W", help="shape of the forward input (linear: N,F)")
-    parser.add_argument("--w", type=_extents, metavar="K,C,R,S", help="shape of the weights (linear: O,F)")
-    for option in _OPTIONS:
-        parser.add_argument(f"--{option.replace('_', '-')}", type=_option, help="as the operation's; h,w for a pair")
-    for flag in _FLAGS:
-        parser.add_argument(f"--{flag.replace('_', '-')}", action="store_true", help="of pooling")
-    parser.add_argument("--suite", help="every layer of this benchmark suite instead of one call")
-    parser.add_argument("--batch", type=int, default=128, help="of a suite's layers (default: 128)")
+    unset = argparse.SUPPRESS
+    names = ", ".join(cpu.__all__)
+    parser.add_argument("operation", nargs="?", choices=cpu.__all__, default="conv2d", metavar="OPERATION", help=names)
+    parser.add_argument("--x", type=_extents, default=unset, help="N,C,H,W of the forward input (linear: N,F)")
+    parser.add_argument("--w", type=_extents, default=unset, help="K,C/groups,R,S of the weights (linear: O,F)")
+    for name in _OPTIONS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_option, default=unset, help="as the operation's")
+    parser.add_argument("--ceil-mode", action="store_true", help="of pooling")
+    parser.add_argument("--exclude-padding", action="store_true", help="average pooling without count_include_pad")
+    parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
+    parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")
     parser.add_argument("--dtype", choices=DTYPE_NAMES, default="float32")
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
-    parser.add_argument("--sm", type=int, choices=sorted(LIMITS), help="compute capability, 90 for 9.0 (default: 90)")
-    parser.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], help="a GPU by name instead of --sm")
-    parser.add_argument("--sms", type=int, help="number of multiprocessors (default: the GPU's)")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--sm", type=int, choices=sorted(LIMITS), default=90, help="compute capability, 90 for 9.0")
+    target.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], default=unset, help="a GPU by name")
+    parser.add_argument("--sms", type=positive_int, default=unset, help="multiprocessors, where not as the GPU's")
     parser.add_argument("--source", action="store_true", help="print the exact CUDA text of the call's kernels")
 
 
@@ -64,23 +68,19 @@ def run(args: argparse.Namespace) -> int:
     gpu = _gpu(args)
     try:
         with use_float32_precision(args.precision):
-            if args.suite is not None:
+            if "suite" in args:
                 _print_suite(args, gpu)
             else:
                 _print_call(args, gpu)
-    except (ValueError, ImportError) as error:
-        print(f"backstride plan: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, TypeError) as error:  # TypeError: an option that the operation does not have
+        raise CommandError(error) from error
     return 0
 
 
 def _gpu(args: argparse.Namespace) -> Gpu:
     """The GPU by name, or the last one in the table of its compute capability."""
-    if args.gpu is not None:
-        gpu = next(gpu for gpu in GPUS if gpu.name == args.gpu)
-    else:
-        gpu = next(gpu for gpu in reversed(GPUS) if gpu.sm == (args.sm or 90))
-    return replace(gpu, multiprocessors=args.sms) if args.sms else gpu
+    gpu = next(g for g in reversed(GPUS) if (g.name == args.gpu if "gpu" in args else g.sm == args.sm))
+    return replace(gpu, multiprocessors=args.sms) if "sms" in args else gpu
 
 
 def _maker(gpu: Gpu, dtype: str) -> calls.Maker:
@@ -92,28 +92,24 @@ def _maker(gpu: Gpu, dtype: str) -> calls.Maker:
 
 
 def _case(args: argparse.Namespace) -> Case:
-    if args.operation is None or args.x is None:
+    if "x" not in args:
         raise ValueError("name an operation and its shapes (conv2d --x 32,64,56,56 --w 64,64,3,3), or a --suite")
-    options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
+    options = {name: getattr(args, name) for name in _OPTIONS if name in args}
     if args.ceil_mode:
         options["ceil_mode"] = True
     if args.exclude_padding:
         options["count_include_pad"] = False
-    return Case("", args.x, args.w or (), options)
+    return Case("", args.x, args.w if "w" in args else (), options)
 
 
 def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
-    from .plan_view import print_call
-
-    case = _case(args)
-    try:
-        arguments = calls.call(args.operation, case, _maker(gpu, args.dtype))
-    except TypeError as error:  # an option that the operation does not have
-        raise ValueError(error) from None
+    arguments = calls.call(args.operation, _case(args), _maker(gpu, args.dtype))
     found = plan(args.operation, arguments, gpu, args.precision, compile_=not args.source)
     if args.source:
         print("\n".join(kernel.launch.text for kernel in found.kernels))
     else:
+        from .plan_view import print_call
+
         print_call(found, f"{args.operation} {args.dtype}")
 
 
@@ -130,8 +126,6 @@ def _print_suite(args: argparse.Namespace, gpu: Gpu) -> None:
 
 def _suite_calls(suite: str, batch: int) -> Iterator[tuple[str, str, Case]]:
     """(layer, operation, shape): every layer of a suite, forward and gradients."""
-    from ..benchmarks.suites import Layer, select
-
     families = {"conv": calls.conv, "pool": calls.max_pool, "linear": calls.linear}
     for shape in select([suite]):
         if shape.family in families:

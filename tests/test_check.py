@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backstride import backend, conformance
-from backstride.cli import check
+from backstride.cli import check, main
 from backstride.kernels import cpu
 from backstride.shapes import AVG_POOL, CONV, CONV_LARGE, CONV_TRANSPOSE, LINEAR, MAX_POOL
 
@@ -107,9 +107,9 @@ def test_gaps_between_elements_are_met(fake_cuda):
 
 def test_without_a_gpu_it_says_what_it_needs(monkeypatch, capsys):
     monkeypatch.setattr(check, "probe_cupy", lambda: backend.Probe("device", "no device answers", "plug one in"))
-    assert check.run(parsed()) == 2
+    assert main(["check"]) == 2
     err = capsys.readouterr().err
-    assert "needs an NVIDIA GPU" in err
+    assert "check needs an NVIDIA GPU" in err
     assert "the device probe failed (no device answers); plug one in" in err
 
 

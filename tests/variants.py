@@ -42,7 +42,7 @@ def _awkward() -> Iterator[tuple[Any, Case]]:
 
 
 def find(device: Device) -> Iterator[tuple[Key, Launch]]:
-    """The launches of every operation on every shape in every dtype, named without what only the architecture decides."""
+    """The launches of every operation, shape and dtype, each named without what only the architecture decides."""
     for dtype in map(dtype_of, DTYPES):
         make = calls.Maker(
             array=lambda shape, dtype=dtype: Array(shape, dtype, device),
@@ -56,7 +56,7 @@ def find(device: Device) -> Iterator[tuple[Key, Launch]]:
 
 
 def variants(every_gpu: bool) -> dict[Key, dict[int, Launch]]:
-    """Variant -> compute capability -> a launch of it there, in a fixed order; for one GPU of each capability or all."""
+    """Variant -> compute capability -> a launch of it there, in fixed order; for one GPU of each or for all."""
     found: dict[Key, dict[int, Launch]] = defaultdict(dict)
     for gpu in GPUS if every_gpu else {gpu.sm: gpu for gpu in GPUS}.values():
         for key, launch in find(Device(gpu.sm, gpu.multiprocessors)):

@@ -19,6 +19,7 @@ _WINDOW = (
     ("image_x", "long long"), ("image_y", "long long"), ("group_x", "int"), ("group_y", "int"), ("plane_x", "int"),
 )  # fmt: skip
 _CLASSES = (
+    ("filters", "int"),
     ("classes", "FastDiv"), ("classes_w", "FastDiv"), ("class_rows", "FastDiv"), ("class_columns", "FastDiv"),
     ("gcd_h", "int"), ("inverse_h", "int"), ("gcd_w", "int"), ("inverse_w", "int"),
 )  # fmt: skip
@@ -31,7 +32,7 @@ _WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
 @reported
 def conv2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
     x, w, b = inputs(x, w, b)
-    if direct.applies_few_channels(geometry):
+    if direct.applies_few_channels(geometry, x.dtype):
         return direct.few_channels_forward(x, w, b, geometry)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
@@ -106,7 +107,7 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     launch_product(
         "conv2d_input_grad", choose(product, dy.dtype.name, architecture_of(dy)), _INPUT_GRAD, defines, dx, b,
         groups=g.groups, channels=(g.C, g.H * g.W), dy=dy, w=w, **_window(g),
-        classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
+        filters=g.K // g.groups, classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
         class_rows=fast_div(rows[0]), class_columns=fast_div(rows[1]),
         gcd_h=gcds[0], gcd_w=gcds[1], inverse_h=inverses[0], inverse_w=inverses[1],
     )  # fmt: skip

@@ -22,7 +22,7 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forw
     Pixels a(window, table, block.m0);
 #endif
     const Element* w = p.w + (long long)block.group * p.columns * p.depth;
-    KMajor<TILE_N, B_VECTOR, Contiguous> b{w, block.n0, p.columns, p.depth, p.depth, {}};
+    KMajor<TILE_N, B_VECTOR, Contiguous> b(w, block.n0, p.columns, p.depth, p.depth, {});
     Multiply<Pixels::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 

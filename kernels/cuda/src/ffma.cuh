@@ -8,7 +8,8 @@
 template <class ImageA, class ImageB>
 struct Ffma {
     static constexpr int ROWS = WARP_M / 8, COLUMNS = WARP_N / 4;
-    static constexpr int VEC = sizeof(Element) == 8 ? 2 : 4;  // consecutive elements read at a time
+    static constexpr int VEC = sizeof(Element) == 8 ? 2 : 4;  // rows read at a time where rows are contiguous
+    static constexpr int STEP = 2;                            // values of k read at a time where k is
 
     Acc acc[ROWS][COLUMNS] = {};
 
@@ -21,33 +22,35 @@ struct Ffma {
     DEVICE int row(int i) const { return of_lane<ImageA>(lane_id() % 8, 8, i); }
     DEVICE int column(int j) const { return of_lane<ImageB>(lane_id() / 8, 4, j); }
 
-    // VEC rows from `row` on (as of_lane numbers them) by VEC values of k.
+    // STEP values of k for the lane's rows i..i+VEC-1.
     template <class Image>
-    static DEVICE void load(Acc (&to)[VEC][VEC], const Element* image, int lane, int lanes, int i, int k) {
+    static DEVICE void load(Acc (&to)[STEP][VEC], const Element* image, int lane, int lanes, int i, int k) {
+        constexpr int LOADS = Image::K_MAJOR ? VEC : STEP, WIDTH = Image::K_MAJOR ? STEP : VEC;
 #pragma unroll
-        for (int outer = 0; outer < VEC; ++outer) {
-            int r = of_lane<Image>(lane, lanes, Image::K_MAJOR ? i + outer : i);
-            Vec<Element, VEC> v = *(const Vec<Element, VEC>*)(image + Image::at(r, Image::K_MAJOR ? k : k + outer));
+        for (int a = 0; a < LOADS; ++a) {
+            int at = Image::K_MAJOR ? Image::at(of_lane<Image>(lane, lanes, i + a), k)
+                                    : Image::at(of_lane<Image>(lane, lanes, i), k + a);
+            auto v = *(const Vec<Element, WIDTH>*)(image + at);
 #pragma unroll
-            for (int inner = 0; inner < VEC; ++inner)
-                to[Image::K_MAJOR ? inner : outer][Image::K_MAJOR ? outer : inner] = Storage<Element>::load(v.at[inner]);
+            for (int b = 0; b < WIDTH; ++b)
+                to[Image::K_MAJOR ? b : a][Image::K_MAJOR ? a : b] = Storage<Element>::load(v.at[b]);
         }
     }
 
     DEVICE void multiply(const Element* image_a, const Element* image_b) {
         image_a += ImageA::at(warp_row(), 0);
         image_b += ImageB::at(warp_column(), 0);
-#pragma unroll
-        for (int k = 0; k < TILE_K; k += VEC) {
-            Acc a[ROWS / VEC][VEC][VEC];
+#pragma unroll 1  // reading further ahead would not fit the registers
+        for (int k = 0; k < TILE_K; k += STEP) {
+            Acc a[ROWS / VEC][STEP][VEC];
 #pragma unroll
             for (int i = 0; i < ROWS / VEC; ++i) load<ImageA>(a[i], image_a, lane_id() % 8, 8, i * VEC, k);
 #pragma unroll
             for (int j = 0; j < COLUMNS; j += VEC) {
-                Acc b[VEC][VEC];
+                Acc b[STEP][VEC];
                 load<ImageB>(b, image_b, lane_id() / 8, 4, j, k);
 #pragma unroll
-                for (int kk = 0; kk < VEC; ++kk)
+                for (int kk = 0; kk < STEP; ++kk)
 #pragma unroll
                     for (int i = 0; i < ROWS; ++i)
 #pragma unroll

@@ -25,26 +25,31 @@ struct ClassAxis {
 // The weights that a class multiplies, as the k axis: filter, then the class's taps.
 struct ClassTaps {
     FastDiv R, S;
-    ClassAxis h, w;
-    int filter, kernel_w;
+    int filter, kernel_w, first_h, step_h, first_w, step_w;
 
     DEVICE long long operator()(int i) const {
         int s = split_off(i, S), r = split_off(i, R);
-        return (long long)i * filter + (h.first_tap + r * h.tap_step) * kernel_w + w.first_tap + s * w.tap_step;
+        return (long long)i * filter + (first_h + r * step_h) * kernel_w + first_w + s * step_w;
     }
 };
 
 // Where the class's pixels lie in dx.
 struct ClassPixels {
     FastDiv rows, columns;
-    ClassAxis h, w;
-    int stride_h, stride_w, H, W;
+    int first_h, stride_h, first_w, stride_w, H, W;
     long long image;
 
     DEVICE long long operator()(int i) const {
-        int column = w.first + split_off(i, columns) * stride_w, row = h.first + split_off(i, rows) * stride_h;
+        int column = first_w + split_off(i, columns) * stride_w, row = first_h + split_off(i, rows) * stride_h;
         return row < H && column < W ? i * image + row * W + column : -1;
     }
+};
+
+// What the threads of a block share about its class; they read it too rarely to keep it in their registers.
+struct ResidueClass {
+    Window window;
+    ClassTaps taps;
+    ClassPixels pixels;
 };
 
 #endif  // BACKSTRIDE_RESIDUES

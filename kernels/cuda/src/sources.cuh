@@ -1,5 +1,5 @@
 // Where the operands of gemm.cuh come from. A source knows its shared-memory Image and, for each of the COUNT words
-// of VECTOR elements that a thread moves per k-tile, the word's address in memory and its slot in the image.
+// of VECTOR elements that a thread moves per k-tile, the word's address in memory (asked for in order) and its slot in the image.
 // prepare(t) may fill shared tables that seek(t) and word(i) read after the next barrier.
 #ifndef BACKSTRIDE_SOURCES
 #define BACKSTRIDE_SOURCES
@@ -15,9 +15,14 @@ struct KMajor {
     static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
     static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
     const Element* base;
-    int row0, rows, depth, stride;
     Offset offset;
-    const Element* column = nullptr;  // of the current k-tile; null past the end of k
+    int depth, rows;           // rows: from this thread's first one to the end
+    long long first, advance;  // elements to this thread's first row, and from one of its rows to the next
+    const Element* next = nullptr;
+
+    DEVICE KMajor(const Element* base, int row0, int rows, int depth, int stride, Offset offset)
+        : base(base), offset(offset), depth(depth), rows(rows - row0 - row(0)),
+          first((long long)(row0 + row(0)) * stride), advance((long long)STEP * stride) {}
 
     DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
@@ -26,13 +31,14 @@ struct KMajor {
 
     DEVICE void seek(int k_tile) {
         int at = k_tile * TILE_K + k();
-        column = at < depth ? base + offset(at) : nullptr;
+        next = at < depth ? base + first + offset(at) : nullptr;
     }
 
-    DEVICE Word word(int i) const {
-        int r = row0 + row(i);
-        bool valid = column && r < rows;
-        return {valid ? column + (long long)r * stride : base, valid};
+    DEVICE Word word(int i) {
+        Word word{next, next && i * STEP < rows};
+        if (word.valid) next += advance;
+        else word.from = base;
+        return word;
     }
 };
 
@@ -57,7 +63,7 @@ struct RowMajor {
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { k0 = k_tile * TILE_K; }
 
-    DEVICE Word word(int i) const {
+    DEVICE Word word(int i) {
         int at = k0 + k(i);
         bool valid = row && at < depth;
         return {valid ? row + (long long)at * stride : base, valid};
@@ -107,11 +113,12 @@ struct Window {
         return {(i * H + row) * W + column, row, column};
     }
 
-    DEVICE Word word(const Pixel& pixel, const Tap& tap) const {
-        bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
-        return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
-    }
 };
+
+DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int H, int W) {
+    bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
+    return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
+}
 
 // Rows are pixels and k runs over taps: a thread keeps its pixel; the k-tile's taps are worked out once per block.
 template <int ROWS>
@@ -120,13 +127,14 @@ struct PixelRows {
     static constexpr int VECTOR = 1, STEP = THREADS / ROWS, COUNT = TILE_K / STEP;
     static_assert(STEP * ROWS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
     using Table = Tap[STAGES][TILE_K];
-    Window window;
+    const Window& window;
     Table& table;
     Pixel pixel;
+    int H, W;
     const Tap* taps = nullptr;
 
     DEVICE PixelRows(const Window& window, Table& table, int row0)
-        : window(window), table(table), pixel(window.pixel(row0 + threadIdx.x % ROWS)) {}
+        : window(window), table(table), pixel(window.pixel(row0 + threadIdx.x % ROWS)), H(window.H), W(window.W) {}
 
     DEVICE int k(int i) const { return threadIdx.x / ROWS + i * STEP; }
     DEVICE int slot(int i) const { return Image::at(threadIdx.x % ROWS, k(i)); }
@@ -134,7 +142,7 @@ struct PixelRows {
         if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = window.tap(k_tile * TILE_K + threadIdx.x);
     }
     DEVICE void seek(int k_tile) { taps = table[k_tile % STAGES]; }
-    DEVICE Word word(int i) const { return window.word(pixel, taps[k(i)]); }
+    DEVICE Word word(int i) const { return window_word(pixel, taps[k(i)], H, W); }
 };
 
 // Rows are taps and k runs over pixels: the block's taps are worked out once, a thread's pixel once per k-tile.
@@ -144,7 +152,7 @@ struct TapRows {
     static constexpr int VECTOR = 1, STEP = THREADS / TILE_K, COUNT = ROWS / STEP;
     static_assert(STEP * TILE_K == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
     using Table = Tap[ROWS];
-    Window window;
+    const Window& window;
     Table& taps;
     Pixel pixel;
 
@@ -157,7 +165,7 @@ struct TapRows {
     DEVICE int slot(int i) const { return Image::at(row(i), threadIdx.x % TILE_K); }
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + threadIdx.x % TILE_K); }
-    DEVICE Word word(int i) const { return window.word(pixel, taps[row(i)]); }
+    DEVICE Word word(int i) const { return window_word(pixel, taps[row(i)], window.H, window.W); }
 };
 
 #endif  // BACKSTRIDE_SOURCES

@@ -4,8 +4,9 @@ RawModule compiles the same .cu text with the host's g++ (12 or newer). EMULATOR
 EMULATOR_SEED the order of threads and blocks, EMULATOR_TIMEOUT the seconds a launch may take and EMULATOR_CACHE the
 folder of compiled kernels.
 
-module.py compiles and launches; server.cpp runs the launches in a process of its own, with runtime.h as its CUDA
-dialect and twins.h in place of inline PTX; array.py, memory.py and device.py are CuPy's arrays, memory and devices.
+module.py launches what build.py compiled, with runtime.h as its CUDA dialect and twins.h in place of inline PTX.
+server.cpp, in a process of its own (process.py), runs the launches. array.py, memory.py and device.py are CuPy's
+arrays, memory and devices.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from . import array, device, memory, module
+from . import array, build, device, memory, module
 from .module import EmulatorFault, Launch, record_launches
 
 __all__ = ["EmulatorFault", "Launch", "installed", "record_launches", "synchronisations"]
@@ -41,7 +42,7 @@ def _modules() -> dict[str, ModuleType]:
     )
     names = ("Device", "Stream", "ExternalStream", "Event", "get_current_stream", "get_elapsed_time")
     parts = {
-        "compiler": {"CompileException": module.CompileException},
+        "compiler": {"CompileException": build.CompileException},
         "device": {"Device": device.Device},
         "driver": {"CUDADriverError": module.CUDADriverError},
         "memory": {"OutOfMemoryError": memory.OutOfMemoryError},

@@ -1,0 +1,88 @@
+"""g++ for the emulator: kernels as shared libraries, and the program that runs them, kept in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from . import device
+
+_HERE = Path(__file__).parent
+# -march=native: fma and half conversions as instructions; no contraction: only what the text calls fma is one.
+_FLAGS = ("-std=c++17", "-g1", "-march=native", "-ffp-contract=off", f"-I{_HERE}")
+# Linked with the sanitizers' run time but not itself instrumented.
+_SERVER_FLAGS = ("-O2", "-rdynamic", "-Wl,--no-as-needed", "-lasan", "-lubsan", "-ldl")
+_KERNEL_FLAGS = (
+    "-O1",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize=vptr",
+    "-fno-sanitize-recover=undefined",
+    # Every access calls server.cpp, which also watches for races.
+    *("--param", "asan-instrumentation-with-call-threshold=0"),
+    # Hidden and not unique: several modules with functions of the same names live in one process.
+    *("-shared", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique"),
+)
+
+_ALIGNMENT = r"(?:(?:__align__|alignas)\s*\(.+?\)\s*)?"
+_EXTERN_SHARED = re.compile(rf"extern\s+{_ALIGNMENT}__shared__\s+{_ALIGNMENT}([\w:<> ]+?)\s+(\w+)\[\];")
+
+
+class CompileException(Exception):
+    """Stands for cupy.cuda.compiler.CompileException."""
+
+    __module__ = "cupy.cuda.compiler"
+
+
+def kernel_library(text: str, entry: str, options: tuple[str, ...]) -> Path:
+    """The shared library of one entry point of a CUDA text; of the options, only -D ones mean something here."""
+    text = _EXTERN_SHARED.sub(r"static \1* const \2 = (\1*)emulator_dynamic_shared;", text)
+    text = f"{text}\nEMULATOR_ENTRY_POINT({entry})\n"
+    flags = (*_KERNEL_FLAGS, f"-D__CUDA_ARCH__={device.capability()}0")
+    dialect = _build('#include "twins.h"\n', ".headers/dialect.h.gch", (*flags, "-x", "c++-header"))
+    defines = [option for option in options if option.startswith("-D")]
+    return _build(text, ".so", (*flags, *defines, f"-I{dialect.parent}", "-include", "dialect.h"))
+
+
+def source_of(library: Path) -> Path:
+    """The text that a library was compiled from."""
+    return library.with_suffix(".cpp")
+
+
+def server_program() -> Path:
+    """The program that runs kernels."""
+    return _build((_HERE / "server.cpp").read_text(), ".server", _SERVER_FLAGS)
+
+
+def _build(text: str, suffix: str, options: tuple[str, ...]) -> Path:
+    """g++'s output for a C++ text, in the cache folder under a hash of all that goes into it."""
+    command = ["g++", *_FLAGS, *options]
+    key = hashlib.sha256("\0".join([*command, _headers(), text]).encode()).hexdigest()[:24]
+    output = _cache_folder() / f"{key}{suffix}"
+    if output.exists():
+        return output
+    output.parent.mkdir(exist_ok=True)
+    source = _cache_folder() / f"{key}.cpp"
+    source.write_text(text)
+    unfinished = output.with_suffix(f".{os.getpid()}")
+    result = subprocess.run([*command, source, "-o", unfinished], capture_output=True, text=True)
+    if result.returncode:
+        raise CompileException(result.stderr)
+    unfinished.replace(output)
+    return output
+
+
+@cache
+def _headers() -> str:
+    return "".join(path.read_text() for path in sorted(_HERE.glob("*.h")))
+
+
+def _cache_folder() -> Path:
+    default = Path(tempfile.gettempdir()) / f"backstride-emulator-{os.getuid()}"
+    folder = Path(os.environ.get("EMULATOR_CACHE", default))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -30,22 +30,31 @@ def print_suite(rows: Iterable[tuple[str, CallPlan]], title: str, gpu: Gpu) -> N
     """rows: each layer's name with the plan of one of its operations."""
     table = Table(title=f"{title} on {_named(gpu)}")
     left = ("layer", "operation", "tile")
-    right = ("blocks", "threads", "shared KB", "registers", "spilled", "blocks/SM", "waves", "workspace MB", "GFLOP",
-             "MB", "floor µs")  # fmt: skip
+    right = ("blocks", "threads", "shared KB", "regs", "spilled", "blocks/SM", "waves", "work MB", "GFLOP", "MB",
+             "floor µs")  # fmt: skip
     for heading in left:
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in right:
         table.add_column(heading, justify="right")
+    shown = None
     for layer, found in rows:
-        main = max(found.kernels, key=lambda kernel: kernel.launch.blocks * kernel.launch.threads)
-        table.add_row(layer, found.operation, _tile(main), *_figures(main, found))
+        if layer != shown:
+            table.add_section()
+        main = max(found.kernels, key=_weight)
+        table.add_row("" if layer == shown else layer, found.operation, _tile(main), *_figures(main, found))
+        shown = layer
     _print(table, gpu)
+
+
+def _weight(kernel: KernelPlan) -> tuple[bool, int]:
+    """Which kernel of a call is its main one: a matrix product, or else the largest."""
+    return "TILE_M" in kernel.launch.defines, kernel.launch.blocks * kernel.launch.threads
 
 
 def _print(table: Table, gpu: Gpu) -> None:
     console = Console()
     if not console.is_terminal:  # piped output keeps its columns
-        console = Console(width=170)
+        console = Console(width=180)
     console.print(table)
     console.print("Floors are published peaks (datasheets), not measurements.")
     reason = ptxas.unavailable(gpu.sm)
@@ -67,10 +76,10 @@ def _kernel_rows(kernel: KernelPlan) -> Iterator[tuple[str, str]]:
 
 
 def _tile(kernel: KernelPlan) -> str:
-    """What of the result a block computes (m x n by steps of k), or a thread (rows x columns)."""
+    """What of the result a block computes, m x n by steps of k (and a warp), or a thread, rows x columns."""
     defined = kernel.launch.defines
     if "TILE_M" in defined:
-        return "{TILE_M}x{TILE_N}x{TILE_K}, warp {WARP_M}x{WARP_N}".format_map(defined)
+        return "{TILE_M}x{TILE_N}x{TILE_K} ({WARP_M}x{WARP_N})".format_map(defined)
     if "TILE_H" in defined:
         return "{TILE_H}x{TILE_W} per thread".format_map(defined)
     return ""

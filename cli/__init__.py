@@ -1,1 +1,95 @@
-"""The command line: `backstride train | explain | info`."""
+"""The command line: `backstride train | explain | info | bench | check | plan`, also `python -m backstride`.
+
+A command is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit status, named in
+COMMANDS. Bad input is one line on stderr, `backstride: error: ...`, and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..backend import BackendUnavailableError
+from ..extras import MissingExtraError
+from ..version import __version__
+from .errors import CommandError
+
+COMMANDS = ("train", "explain", "info", "check", "bench", "plan")
+
+_DESCRIPTION = """\
+Convolution, pooling and fully connected layers with their gradients:
+CUDA kernels through CuPy, the same answers on NumPy.
+"""
+
+_EXAMPLES = """\
+examples:
+  backstride train                                 learn handwritten digits, in seconds and without a GPU
+  backstride train --save w.safetensors --plot training.png
+  backstride explain                               every gradient of a network, beside finite differences
+  backstride explain --term conv.dx 0,1,4,6        every product that adds up to one element of a gradient
+  backstride info                                  which backend is in force, and why
+
+`backstride COMMAND --help` tells the options of a command. BACKSTRIDE_BACKEND (auto, numpy, cupy, compare) chooses the
+backend where --backend does not.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"backstride: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own); returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without the sign for a sum gets a question mark
+    try:
+        parser = _parser()
+    except ValueError as error:  # an environment variable that an option's default reads
+        print(f"backstride: error: {error}", file=sys.stderr)
+        return 2
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help()
+            return 0
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except (CommandError, BackendUnavailableError, MissingExtraError) as error:
+        print(f"backstride: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("backstride: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has all it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="backstride",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"backstride {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name in COMMANDS:
+        module = importlib.import_module(f".{name}", __name__)
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

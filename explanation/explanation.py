@@ -92,6 +92,10 @@ class Explanation:
                 found[of].disagreement = disagreement
                 yield found[of]
 
+    def measure_all(self) -> None:
+        for _ in self.measure():
+            pass
+
     @property
     def gradients(self) -> dict[str, Gradient]:
         """Every gradient by its name, such as "conv.dw"."""
@@ -137,8 +141,7 @@ def explain(net: Sequential, input_shape: Iterable[int], *, seed: int = 0) -> Ex
     ValueError where the shape does not fit it.
     """
     explanation = Explanation(net, input_shape, seed)
-    for _ in explanation.measure():
-        pass
+    explanation.measure_all()
     return explanation
 
 

@@ -1,6 +1,7 @@
 """What each kind of layer computes, forward and backward, in formulas with the layer's own numbers in them.
 
-X is the input, Y the output, W and b the parameters, dY = dL/dY the gradient that arrives.
+X is the input, Y the output, W and b the parameters; dY stands for ∂L/∂Y, the gradient that arrives, and so do dW, dX
+and db.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def _(layer: Conv2d, x_shape: Shape) -> Formulas:
         "conv",
         f"Y[n,k,p,q] = {bias}Σ_c,r,s X[n,c,{row},{column}] · W[k,c,r,s]{group}",
         {
-            "weight": f"∂L/∂W[k,c,r,s] = Σ_n,p,q ∂L/∂Y[n,k,p,q] · X[n,c,{row},{column}]{group}",
-            "input": f"∂L/∂X[n,c,h,w] = Σ_k,r,s ∂L/∂Y[n,k,p,q] · W[k,c,r,s] where {row} = h, {column} = w{group}",
-            "bias": "∂L/∂b[k] = Σ_n,p,q ∂L/∂Y[n,k,p,q]",
+            "weight": f"dW[k,c,r,s] = Σ_n,p,q dY[n,k,p,q] · X[n,c,{row},{column}]{group}",
+            "input": f"dX[n,c,h,w] = Σ_k,r,s dY[n,k,p,q] · W[k,c,r,s] where {row} = h, {column} = w{group}",
+            "bias": "db[k] = Σ_n,p,q dY[n,k,p,q]",
         },
         _window_facts(g, has_groups=g.groups > 1),
     )
@@ -69,7 +70,7 @@ def _(layer: MaxPool2d, x_shape: Shape) -> Formulas:
     return Formulas(
         "pool",
         f"Y[n,c,p,q] = max_r,s X[n,c,{row},{column}]",
-        {"input": "∂L/∂X[n,c,h,w] = Σ ∂L/∂Y[n,c,p,q] over the windows p,q whose maximum stood at h,w"},
+        {"input": "dX[n,c,h,w] = Σ dY[n,c,p,q] over the windows p,q whose maximum stood at h,w"},
         [("kernel", str(layer.kernel_size)), *_window_facts(g)],
     )
 
@@ -81,7 +82,7 @@ def _(layer: AvgPool2d, x_shape: Shape) -> Formulas:
     return Formulas(
         "pool",
         f"Y[n,c,p,q] = 1/D[p,q] · Σ_r,s X[n,c,{row},{column}], D the divisor",
-        {"input": "∂L/∂X[n,c,h,w] = Σ ∂L/∂Y[n,c,p,q] / D[p,q] over the windows p,q that cover h,w"},
+        {"input": "dX[n,c,h,w] = Σ dY[n,c,p,q] / D[p,q] over the windows p,q that cover h,w"},
         [("kernel", str(layer.kernel_size)), *_window_facts(g)],
     )
 
@@ -92,12 +93,12 @@ def _(layer: Linear, x_shape: Shape) -> Formulas:
     features, samples = layer.in_features, x_shape[0]
     if layer.batch_axis == 0:
         flat = f", X flattened to {(samples, features)}" if len(x_shape) > 2 else ""
-        parts = ("X · Wᵀ", "(∂L/∂Y)ᵀ · X", "∂L/∂Y · W", "∂L/∂b[o] = Σ_n ∂L/∂Y[n,o]")
+        parts = ("X · Wᵀ", "dYᵀ · X", "dY · W", "db[o] = Σ_n dY[n,o]")
     else:
         flat = f", X flattened to {(features, samples)}" if len(x_shape) > 2 else ""
-        parts = ("W · X", "∂L/∂Y · Xᵀ", "Wᵀ · ∂L/∂Y", "∂L/∂b[o] = Σ_n ∂L/∂Y[o,n]")
+        parts = ("W · X", "dY · Xᵀ", "Wᵀ · dY", "db[o] = Σ_n dY[o,n]")
     forward, weight, x, b = parts
-    gradients = {"weight": f"∂L/∂W = {weight}{flat}", "input": f"∂L/∂X = {x}", "bias": b}
+    gradients = {"weight": f"dW = {weight}{flat}", "input": f"dX = {x}", "bias": b}
     if len(x_shape) > 2:
         gradients["input"] += ", in X's shape again"
     return Formulas("linear", f"Y = {forward}{bias}{flat}", gradients)
@@ -105,12 +106,12 @@ def _(layer: Linear, x_shape: Shape) -> Formulas:
 
 @formulas.register
 def _(layer: ReLU, x_shape: Shape) -> Formulas:
-    return Formulas("relu", "Y = max(X, 0)", {"input": "∂L/∂X = ∂L/∂Y where X > 0, else 0"})
+    return Formulas("relu", "Y = max(X, 0)", {"input": "dX = dY where X > 0, else 0"})
 
 
 @formulas.register
 def _(layer: Flatten, x_shape: Shape) -> Formulas:
-    return Formulas("flatten", "Y = X, one row per sample", {"input": "∂L/∂X = ∂L/∂Y, in X's shape again"})
+    return Formulas("flatten", "Y = X, one row per sample", {"input": "dX = dY, in X's shape again"})
 
 
 def _row_and_column(g: Conv2dGeometry | Pool2dGeometry) -> tuple[str, str]:

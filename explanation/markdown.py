@@ -15,7 +15,8 @@ def document(explanation: Explanation) -> str:
     head = [
         "# Backpropagation, layer by layer",
         f"Network: `{explanation.description}`",
-        f"Input: {explanation.input_shape}. The loss is L = Σ G · Y for random numbers G, so ∂L/∂Y = G at the output.",
+        f"Input: {explanation.input_shape}. The loss is L = Σ G · Y for random numbers G, so ∂L/∂Y = G at the output. "
+        "In the formulas dY stands for ∂L/∂Y, and so do dW, dX and db.",
         MEASUREMENT,
     ]
     steps = [_layer(place, step) for place, step in enumerate(explanation.steps, 1)]
@@ -29,7 +30,7 @@ def _layer(place: int, step: Step) -> str:
         f"## {place}. {step.name}: `{step.layer!r}`\n\n"
         f"| | |\n|---|---|\n{facts}\n\n"
         f"Forward: `{step.formulas.forward}`\n\n"
-        f"Backward: ∂L/∂Y arrives with the shape {step.dy.shape}.\n\n"
+        f"Backward: dY arrives with the shape {step.dy.shape}.\n\n"
         f"| gradient | formula | shape | from finite differences |\n|---|---|---|---|\n{gradients}"
     )
 

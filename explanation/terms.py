@@ -21,7 +21,7 @@ Index = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Term:
-    """One product: the factors with what they are, such as ("∂L/∂Y[0,1,2,3]", 0.5)."""
+    """One product: the factors with what they are, such as ("dY[0,1,2,3]", 0.5)."""
 
     factors: tuple[tuple[str, float], ...]
 
@@ -175,7 +175,7 @@ def _named(name: str, array: Any, *index: int) -> tuple[str, float]:
 
 
 def _dy(dy: Any, *index: int) -> tuple[str, float]:
-    return _named("∂L/∂Y", dy, *index)
+    return _named("dY", dy, *index)
 
 
 def _x(x: Any, *index: int) -> tuple[str, float]:

@@ -1,0 +1,77 @@
+"""Types of arguments that several commands share; each refuses a bad value before any work."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..backend import NAMES, get_backend, set_backend
+from .errors import CommandError
+
+Number = TypeVar("Number", int, float)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend",
+        choices=NAMES,
+        default=argparse.SUPPRESS,
+        help="where the arrays live (default: BACKSTRIDE_BACKEND, or else auto: cupy where it works, else numpy)",
+    )
+
+
+def select_backend(arguments: argparse.Namespace) -> str:
+    """Put --backend in force, or what the environment says; returns its name."""
+    try:
+        if "backend" in arguments:
+            set_backend(arguments.backend)
+        return get_backend()
+    except ValueError as error:
+        raise CommandError(error) from error
+
+
+def positive_int(text: str) -> int:
+    return _number(int, text, "an int of at least 1", lambda value: value >= 1)
+
+
+def natural(text: str) -> int:
+    return _number(int, text, "an int of at least 0", lambda value: value >= 0)
+
+
+def positive_float(text: str) -> float:
+    return _number(float, text, "a number above 0", lambda value: 0 < value < float("inf"))
+
+
+def _number(kind: Callable[[str], Number], text: str, expected: str, accept: Callable[[Number], bool]) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not accept(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return value
+
+
+def writable_file(text: str) -> Path:
+    """A path that can be written to: its folder is there and takes a file."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path.parent} cannot be written: {error.strerror}") from None
+
+
+def readable_file(text: str) -> Path:
+    try:
+        with open(text, "rb"):
+            return Path(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be read: {error.strerror}") from None

@@ -49,10 +49,11 @@ def python(tmp_path):
     def run(code: str, cupy: str | None = None, **environment: str) -> str:
         if cupy is not None:
             (tmp_path / "cupy.py").write_text(cupy)
-        clean = {k: v for k, v in os.environ.items() if k not in ("BACKSTRIDE_BACKEND", "PYTHONPATH")}
+        clean = {k: v for k, v in os.environ.items() if k != "BACKSTRIDE_BACKEND"}
+        search = os.pathsep.join([str(tmp_path), *filter(None, [clean.get("PYTHONPATH")])])
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-            cwd=tmp_path, env={**clean, "PYTHONPATH": str(tmp_path), **environment},
+            cwd=tmp_path, env={**clean, "PYTHONPATH": search, **environment},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -45,7 +45,7 @@ class Peers:
     present: list[Peer]
     missing: dict[str, str] = field(default_factory=dict)
 
-    def choose(self, names: list[str]) -> list[Peer]:
+    def choose(self, names: Sequence[str]) -> list[Peer]:
         """The peers of these names; none named: the first; 'all': all. ValueError for an unknown name."""
         if not names:
             return self.present[:1]

@@ -9,18 +9,21 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..backend import BackendUnavailableError, to_numpy, use_backend
+from ..backend import to_numpy
 from ..benchmarks import suites
 from ..benchmarks.accuracy import conform
-from ..benchmarks.cases import OPERATIONS, Case, Operation
+from ..benchmarks.cases import OPERATIONS, Case
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
 from ..extras import needed_for
 from ..kernels.checks import DTYPE_NAMES
+from .arguments import add_backend, positive_int, readable_file, select_backend, writable_file
+from .errors import CommandError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,36 +35,52 @@ SECONDS, QUICK_SECONDS = 1.5, 0.4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", action="append", choices=suites.suite_names(), help="only this suite of shapes")
-    parser.add_argument("--op", action="append", choices=OPERATIONS, metavar="NAME", help="only this operation")
-    parser.add_argument("--backend", choices=("auto", "numpy", "cupy"), default="auto", help="what to measure")
+    unset = argparse.SUPPRESS
+    add_backend(parser)
+    parser.add_argument("--suite", action="append", choices=suites.suite_names(), default=unset, help="only this")
+    parser.add_argument("--op", action="append", choices=OPERATIONS, default=unset, help="only this operation")
     parser.add_argument("--dtype", choices=DTYPE_NAMES, default="float32")
-    parser.add_argument("--batch", type=int, help="for shapes that fix none (default: 8 on NumPy, 128 on CuPy)")
+    parser.add_argument(
+        "--batch", type=positive_int, default=unset, metavar="N",
+        help="images, for the shapes that fix none (default: 8 on NumPy, 128 on CuPy)",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a subset that two cores measure in minutes")
-    parser.add_argument("--peer", action="append", metavar="NAME", help="beside what, or 'all' (default: torch)")
-    parser.add_argument("--candidate", metavar="MODULE:FUNCTION", help="your own function with the signature of --op")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write everything measured")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw roofline and ratios")
-    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write one page with tables and picture")
-    parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"), help="measure nothing: show two runs")
+    parser.add_argument(
+        "--peer", action="append", default=unset, metavar="NAME",
+        help="measure beside this one, or 'all' (default: the first that is installed of torch and textbook)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--candidate", default=unset, metavar="MODULE:FUNCTION",
+        help="check your own function, with the signature of --op, and measure beside it",
+    )  # fmt: skip
+    for name, meaning in (
+        ("--json", "write everything that was measured"),
+        ("--plot", "draw the roofline and the ratios (PNG)"),
+        ("--html", "write one page with tables and picture"),
+    ):
+        parser.add_argument(name, type=writable_file, default=unset, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--compare", nargs=2, type=readable_file, default=unset, metavar=("BEFORE.json", "AFTER.json"),
+        help="measure nothing: show two runs side by side",
+    )  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 all right, 1 a result was wrong, 2 the arguments cannot be used, 130 interrupted."""
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status: 0, 1 where a result was wrong, 130 where interrupted."""
     with needed_for("backstride bench"):
         from rich.console import Console
     console = Console()
     try:
-        if args.compare:
-            return _compare(args.compare, console)
-        with use_backend(args.backend):
-            return _measure(args, console)
-    except (ValueError, OSError, BackendUnavailableError) as error:
-        print(f"backstride bench: {error}", file=sys.stderr)
-        return 2
+        if "compare" in arguments:
+            return _compare(arguments.compare, console)
+        if select_backend(arguments) == "compare":
+            raise ValueError("backend 'compare' runs every call twice; expected 'numpy' or 'cupy' to measure")
+        return _measure(arguments, console)
+    except ValueError as error:
+        raise CommandError(error) from error
 
 
-def _compare(paths: list[str], console: Console) -> int:
+def _compare(paths: list[Path], console: Console) -> int:
     from ..benchmarks.compare import comparison
 
     before, after = map(Results.load, paths)
@@ -69,65 +88,55 @@ def _compare(paths: list[str], console: Console) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace, console: Console) -> int:
+def _measure(arguments: argparse.Namespace, console: Console) -> int:
     from ..benchmarks.report import tables
 
-    _check_outputs(args)
-    operations = operations_named(args.op or [])
+    if "plot" in arguments or "html" in arguments:
+        with needed_for("backstride bench --plot and --html"):
+            importlib.import_module("matplotlib")
+    given = vars(arguments)
     found = find_peers()
-    peers = found.choose(args.peer or [])
-    if args.candidate:
-        candidate = _candidate(args, operations, console)
-        if candidate is None:
-            return 1
-        peers = [candidate, *peers]
     plan = Plan(
-        shapes=suites.select(args.suite or [], args.quick),
-        operations=operations,
-        dtype=args.dtype,
-        batch=default_batch() if args.batch is None else args.batch,
-        seconds=QUICK_SECONDS if args.quick else SECONDS,
-        peers=peers,
+        shapes=suites.select(given.get("suite", ()), arguments.quick),
+        operations=operations_named(given.get("op", ())),
+        dtype=arguments.dtype,
+        batch=given.get("batch", default_batch()),
+        seconds=QUICK_SECONDS if arguments.quick else SECONDS,
+        peers=found.choose(given.get("peer", ())),
     )
     if plan.count == 0:
-        raise ValueError("no shape of these suites has such an operation")
-    results = new_results(plan, found, {"command": _command(args), "batch": plan.batch, "dtype": plan.dtype})
+        raise ValueError("--op is for no shape of --suite; expected one that is")
+    if "candidate" in arguments:
+        candidate = _candidate(arguments, plan, console)
+        if candidate is None:
+            return 1
+        plan = replace(plan, peers=[candidate, *plan.peers])
+    results = new_results(plan, found, {"command": _command(given), "batch": plan.batch, "dtype": plan.dtype})
     with _progress(plan.count) as begin:
         try:
             execute(plan, results, begin)
         except KeyboardInterrupt:
             console.print("interrupted: what was measured follows", style="bold")
-    _write(args, results)
+    _write(given, results)
     console.print(tables(results, console))
     return 130 if not results.complete else 1 if any(row.fault for row in results.rows) else 0
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse before minutes of measuring what could not be written after them."""
-    for path in filter(None, (args.json, args.plot, args.html)):
-        if not path.parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}")
-    if args.plot or args.html:
-        with needed_for("backstride bench --plot and --html"):
-            importlib.import_module("matplotlib")
-
-
-def _candidate(args: argparse.Namespace, operations: list[Operation], console: Console) -> Peer | None:
+def _candidate(arguments: argparse.Namespace, plan: Plan, console: Console) -> Peer | None:
     """The user's function as a peer; None, and its faults on the screen, where it does not conform."""
-    if len(args.op or []) != 1:
-        raise ValueError("--candidate needs one --op, the operation whose signature the function has")
-    function = _import_function(args.candidate)
-    verdicts = list(conform(function, operations[0], args.dtype))
+    if len(plan.operations) != 1:
+        raise ValueError("--candidate is given without one --op; expected the operation whose signature it has")
+    name = arguments.candidate
+    function = _import_function(name)
+    verdicts = list(conform(function, plan.operations[0], plan.dtype))
     faults = [(case.label, verdict.fault) for case, verdict in verdicts if verdict.fault is not None]
     for label, fault in faults:
-        console.print(f"{args.candidate}, {label}: {fault}", style="red", highlight=False, markup=False)
+        console.print(f"{name}, {label}: {fault}", style="red", highlight=False, markup=False)
     declined = sum(verdict.declined is not None for _, verdict in verdicts)
     right = len(verdicts) - declined - len(faults)
-    summary = f"{args.candidate}: right on {right} of {len(verdicts)} configurations, declined {declined}"
+    summary = f"{name}: right on {right} of {len(verdicts)} awkward configurations, declined {declined}"
     console.print(f"{summary}, wrong on {len(faults)}", highlight=False, markup=False)
-    if faults or not right:
-        return None
-    return Peer("candidate", args.candidate, lambda case: case.prepare(function), to_numpy)
+    return Peer("candidate", name, lambda case: case.prepare(function), to_numpy) if right and not faults else None
 
 
 def _import_function(name: str) -> Callable[..., Any]:
@@ -162,26 +171,24 @@ def _progress(count: int) -> Iterator[Callable[[Case], None]]:
         yield begin
 
 
-def _command(args: argparse.Namespace) -> str:
+def _command(given: dict[str, Any]) -> str:
     """The command line that measures the same."""
     words = ["backstride", "bench"]
-    for option in ("suite", "op", "peer"):
-        for value in getattr(args, option) or []:
-            words += [f"--{option}", value]
-    for option in ("backend", "dtype", "batch", "candidate"):
-        if getattr(args, option) is not None:
-            words += [f"--{option}", str(getattr(args, option))]
-    return shlex.join([*words, "--quick"] if args.quick else words)
+    for option in ("suite", "op", "peer", "backend", "dtype", "batch", "candidate"):
+        value = given.get(option, [])
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{option}", str(one)]
+    return shlex.join([*words, "--quick"] if given["quick"] else words)
 
 
-def _write(args: argparse.Namespace, results: Results) -> None:
-    if args.json:
-        results.save(args.json)
-    if args.plot:
+def _write(given: dict[str, Any], results: Results) -> None:
+    if "json" in given:
+        results.save(given["json"])
+    if "plot" in given:
         from ..benchmarks.plots import png
 
-        args.plot.write_bytes(png(results))
-    if args.html:
+        given["plot"].write_bytes(png(results))
+    if "html" in given:
         from ..benchmarks.page import page
 
-        args.html.write_text(page(results))
+        given["html"].write_text(page(results))

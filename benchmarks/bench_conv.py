@@ -1,0 +1,12 @@
+"""Convolution: forward, dx, dw and db. Run with `pytest benchmarks`; the shapes are in suites.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+FAMILY = "conv"
+
+
+def test_conv(benchmark: Callable[..., Any], contestant: Callable[[], None]) -> None:
+    benchmark(contestant)

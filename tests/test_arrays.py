@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -189,3 +192,45 @@ def test_calls_from_many_threads(rng):
     alone = [result(number) for number in range(len(problems))]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(result, range(len(problems)))) == alone
+
+
+DIGESTS = """
+import hashlib, os, sys
+import numpy as np
+from backstride import kernels
+
+def digests():
+    rng = np.random.default_rng(0)
+    x, w, dy = (rng.standard_normal(s, np.float32) for s in ((9, 32, 30, 31), (40, 32, 3, 3), (9, 40, 30, 31)))
+    y, taps = kernels.max_pool2d(x, 3, stride=2)
+    results = (
+        kernels.conv2d(x, w, padding=1), kernels.conv2d_input_grad(dy, w, x.shape, padding=1),
+        kernels.conv2d_weight_grad(dy, x, w.shape, padding=1), kernels.conv2d_bias_grad(dy), y, taps,
+        kernels.max_pool2d_grad(y, taps, x.shape, 3, stride=2), kernels.avg_pool2d(x, 3),
+    )
+    return [hashlib.sha256(a.tobytes()).hexdigest() for a in results]
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    command = [sys.executable, "-c", DIGESTS + code]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    one, three = (python("print(digests())", OPENBLAS_NUM_THREADS=n, OMP_NUM_THREADS=n) for n in "13")
+    assert one == three
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_too():
+    """A child has none of its parent's worker threads, and must not wait for them."""
+    code = """
+before = digests()
+child = os.fork()
+if child == 0:
+    os._exit(0 if digests() == before else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    python(code, OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2")

@@ -59,7 +59,9 @@ def avg_pool(case: Case, make: Maker) -> Calls:
 
 def linear(case: Case, make: Maker) -> Calls:
     """case.x is (N, F) whatever the batch axis."""
-    g = LinearGeometry(case.x[0], case.x[1], case.w[0], case.options.get("batch_axis", 0))
+    batch_axis = case.options.get("batch_axis", 0)
+    x_shape = case.x if batch_axis == 0 else case.x[::-1]
+    g = LinearGeometry.of("linear", batch_axis, w_shape=case.w, x_shape=x_shape)
     x, w, dy = make.array(g.x_shape), make.array(g.w_shape), make.array(g.y_shape)
     yield "linear", (x, w, make.array((g.O,)), g)
     yield "linear_input_grad", (dy, w, g)

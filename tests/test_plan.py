@@ -1,0 +1,181 @@
+"""`backstride plan` shows what the launchers do: checked against geometry, hand-worked occupancy, and the launchers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from backstride import calls
+from backstride.cli import main
+from backstride.kernels import cpu, cuda
+from backstride.kernels.cuda import ptxas
+from backstride.kernels.cuda.devices import GPUS
+from backstride.kernels.cuda.dryrun import Array, Device, dry_run
+from backstride.kernels.cuda.occupancy import LIMITS, blocks_per_sm
+from backstride.kernels.cuda.plan import plan
+from backstride.shapes import Case
+
+H200 = next(gpu for gpu in GPUS if gpu.name == "H200")
+DEVICE = Device(H200.sm, H200.multiprocessors)
+MAKE = calls.Maker(
+    array=lambda shape: Array(shape, np.float32, DEVICE),
+    taps=lambda x, geometry: Array(geometry.y_shape, geometry.tap_dtype, DEVICE),
+)
+CASES = {
+    calls.conv: Case("", (32, 64, 56, 56), (128, 64, 3, 3), {"stride": 2, "padding": 1}),
+    calls.conv_transpose: Case("", (4, 8, 7, 7), (8, 6, 3, 3)),
+    calls.max_pool: Case("", (32, 64, 112, 112), (), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    calls.avg_pool: Case("", (8, 512, 7, 7), (), {"kernel_size": 7}),
+    calls.linear: Case("", (256, 2048), (1000, 2048)),
+}
+BYTES = {
+    "conv2d": 4 * (32 * 64 * 56 * 56 + 128 * 64 * 9 + 128 + 32 * 128 * 28 * 28),
+    "conv2d_weight_grad": 4 * (32 * 64 * 56 * 56 + 128 * 64 * 9 + 32 * 128 * 28 * 28),
+    "max_pool2d": 4 * 32 * 64 * 112 * 112 + 5 * 32 * 64 * 56 * 56,
+    "max_pool2d_indices": 9 * 32 * 64 * 56 * 56,
+    "linear_bias_grad": 4 * (256 * 1000 + 1000),
+}
+FLOPS = {
+    "conv2d": 2 * 32 * 128 * 28 * 28 * 64 * 9,
+    "conv2d_input_grad": 2 * 32 * 128 * 28 * 28 * 64 * 9,
+    "conv2d_bias_grad": 32 * 128 * 28 * 28,
+    "max_pool2d": 9 * 32 * 64 * 56 * 56,
+    "avg_pool2d": 49 * 8 * 512,
+    "linear": 2 * 256 * 2048 * 1000,
+}
+
+
+def planned(operation: str, gpu=H200, precision: str = "ieee", **options):
+    (case,) = (case for family, case in CASES.items() if operation in calls.FAMILIES[family])
+    return plan(operation, calls.call(operation, case, MAKE), gpu, precision, **options)
+
+
+def test_families_name_what_they_yield():
+    for family, operations in calls.FAMILIES.items():
+        assert tuple(name for name, _ in family(CASES[family], MAKE)) == operations
+    assert {name for operations in calls.FAMILIES.values() for name in operations} == set(cpu.__all__)
+
+
+@pytest.mark.parametrize("operation", cpu.__all__)
+def test_work_and_outputs(operation):
+    found = planned(operation, compile_=False)
+    assert found.kernels
+    assert found.least_bytes == BYTES.get(operation, found.least_bytes)
+    assert found.flops == FLOPS.get(operation, found.flops)
+    assert 0 <= found.workspace_bytes <= 64 * 2**20
+    assert found.floor_seconds >= found.least_bytes / 4.8e12
+
+
+def test_floor_is_arithmetic_or_memory():
+    conv = planned("conv2d", compile_=False)
+    assert conv.floor_seconds == pytest.approx(FLOPS["conv2d"] / 67e12)
+    pool = planned("max_pool2d", compile_=False)
+    assert pool.floor_seconds == pytest.approx(BYTES["max_pool2d"] / 4.8e12)
+    threefold = planned("conv2d", precision="tf32x3", compile_=False)
+    assert threefold.floor_seconds == pytest.approx(FLOPS["conv2d"] / (495e12 / 3))
+
+
+@pytest.mark.parametrize(
+    ("sm", "threads", "registers", "shared", "blocks"),
+    [
+        (90, 256, 128, 0, 2),  # 256 * 128 registers are half of 65,536
+        (90, 256, 129, 0, 1),  # 136 are allocated
+        (90, 128, 32, 0, 16),  # 16 * 128 threads are all 2,048
+        (86, 128, 32, 0, 12),  # 1,536 threads
+        (86, 64, 32, 0, 16),  # 16 blocks
+        (75, 64, 32, 0, 16),  # 1,024 threads, 16 blocks
+        (90, 128, 32, 48 * 1024, 4),  # 228 KiB / (48 + 1)
+        (75, 128, 32, 32 * 1024, 2),  # 64 KiB, nothing reserved
+        (89, 128, 32, 99 * 1024, 1),  # 100 KiB / (99 + 1)
+        (89, 128, 32, 100 * 1024, 0),
+        (90, 96, 168, 0, 4),  # 3 warps of 168 * 32: a partition's 16,384 registers hold 3, the SM 12
+        (90, 33, 255, 0, 4),  # 2 warps of 8,192 (256 * 32) registers
+    ],
+)
+def test_occupancy(sm, threads, registers, shared, blocks):
+    assert blocks_per_sm(sm, threads, registers, shared) == blocks
+
+
+def test_every_architecture_has_a_gpu():
+    assert {gpu.sm for gpu in GPUS} == set(LIMITS)
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_weight_grad", "max_pool2d", "linear"])
+def test_resources_come_from_the_compiler(operation):
+    if ptxas.unavailable(90) is not None:
+        pytest.skip(ptxas.unavailable(90))
+    for kernel in planned(operation).kernels:
+        assert 0 < kernel.usage.registers <= 255
+        assert kernel.waves == kernel.launch.blocks / (kernel.blocks_per_sm * 132)
+
+
+def test_a_dry_run_leaves_no_trace():
+    """The stand-in is gone afterwards, and a second device gets kernels of its own."""
+    arguments = calls.call("conv2d", CASES[calls.conv], MAKE)
+    first = dry_run(cuda.conv2d, arguments, DEVICE)
+    other = dry_run(cuda.conv2d, arguments, Device(75, 40))
+    again = dry_run(cuda.conv2d, arguments, DEVICE)
+    assert first.launches == again.launches
+    assert first.launches != other.launches
+    assert first.outputs[0].shape == (32, 128, 28, 28)
+
+
+def test_command_shows_kernel_resources_and_floor(capsys):
+    assert main("plan conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1 --precision ieee".split()) == 0
+    out = capsys.readouterr().out
+    assert "conv2d float32 on H200 (sm_90, 132 SMs)" in out
+    assert re.search(r"FLOPs +│ 7\.399 G", out)
+    assert re.search(r"floor +│ 110 µs at 67 TFLOP/s", out)
+    assert "not measurements" in out
+
+
+def test_command_takes_every_option(capsys):
+    pool = "plan avg_pool2d --x 2,3,9,8 --kernel-size 3,2 --stride 2 --padding 0,1,1,0 --ceil-mode --exclude-padding"
+    assert main([*pool.split(), "--gpu", "T4", "--sms", "7", "--dtype", "float16"]) == 0
+    assert "avg_pool2d float16 on T4 (sm_75, 7 SMs)" in capsys.readouterr().out
+    assert main("plan linear_input_grad --x 256,2048 --w 1000,2048 --batch-axis 1 --sm 80".split()) == 0
+    assert main("plan conv2d --x 1,4,9,9 --w 4,1,3,3 --groups 4 --padding same --dilation 2,1".split()) == 0
+
+
+def test_command_prints_the_exact_source(capsys):
+    assert main("plan conv2d_input_grad --x 32,64,56,56 --w 64,64,3,3 --padding 1 --source".split()) == 0
+    out = capsys.readouterr().out
+    case = Case("", (32, 64, 56, 56), (64, 64, 3, 3), {"padding": 1})
+    launches = dry_run(cuda.conv2d_input_grad, calls.call("conv2d_input_grad", case, MAKE), DEVICE).launches
+    assert out == "\n".join(launch.text for launch in launches) + "\n"
+    assert "#include" not in out
+
+
+def test_suite_has_a_line_for_every_operation_of_every_layer(capsys):
+    assert main("plan --suite backprop --sm 80".split()) == 0
+    out = capsys.readouterr().out
+    for operation in (*calls.FAMILIES[calls.conv], *calls.FAMILIES[calls.max_pool], *calls.FAMILIES[calls.linear]):
+        assert f"│ {operation} " in out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("plan conv2d", "name an operation and its shapes"),
+        ("plan conv2d --x 1,3,8,8 --w 4,2,3,3", "conv2d: w.shape is (4, 2, 3, 3) (axis 1 is 2)"),
+        ("plan conv2d --x 1,3,8,8", "conv2d: w.shape is ()"),
+        ("plan conv2d --x 1,3,8,8 --w 4,3,3,3 --stride 0", "conv2d: stride is 0; expected an int >= 1"),
+        ("plan conv2d --x 1,3,8,8 --w 4,3,3,3 --kernel-size 3", "kernel_size"),
+        ("plan max_pool2d --x 1,3,8,8", "kernel_size"),
+        ("plan linear --x 1,3,8,8 --w 4,3", "linear"),
+        ("plan conv2d --x 1,3,a --w 4,3,3,3", "--x"),
+        ("plan linear --x 4,3 --w 5,2", "linear"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(command, message, capsys):
+    try:
+        status = main(command.split())
+    except SystemExit as stop:  # argparse's own
+        status = stop.code
+    assert status == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith("backstride: error: ")
+    assert err.count("\n") == 1

@@ -16,5 +16,6 @@ def needed_for(feature: str, extra: str = "cli") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = f"{feature} needs the package {error.name!r}: pip install 'backstride[{extra}]'"
+        package = (error.name or "").partition(".")[0]
+        message = f"{feature} needs the package {package!r}: pip install 'backstride[{extra}]'"
         raise MissingExtraError(message, name=error.name) from error

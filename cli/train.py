@@ -164,7 +164,8 @@ def _progress(console: Console, training: Run, epochs: int) -> Iterator[_Lines |
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(None), TimeElapsedColumn(), TextColumn("{task.fields[scores]}"))
+    epoch, scores = TextColumn("{task.description}"), TextColumn("{task.fields[scores]}")
+    columns = (epoch, BarColumn(None), TimeElapsedColumn(), scores)
     with Progress(*columns, console=console, expand=True) as bar:
         yield _Bar(bar, training, epochs)
 

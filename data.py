@@ -27,7 +27,7 @@ def load_digits() -> tuple[Digits, Digits]:
 
     The split is random but always the same. Raises MissingExtraError without scikit-learn.
     """
-    with needed_for("the digits"):
+    with needed_for("loading the digits"):
         from sklearn import datasets
 
     found = datasets.load_digits()

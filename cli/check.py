@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from ..kernels import cpu
 from ..kernels.checks import DTYPE_NAMES
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
+from .arguments import writable_file
 from .errors import CommandError
 
 HELP = "check every operation on this machine's GPU against float64"
@@ -33,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"only this {option}; may be given several times",
         )  # fmt: skip
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
-    parser.add_argument("--json", action="store_true", help="every outcome as JSON")
+    parser.add_argument(
+        "--json", nargs="?", type=writable_file, const=None, default=argparse.SUPPRESS, metavar="FILE",
+        help="every outcome as JSON, into a file or on stdout",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,10 +58,12 @@ def run(args: argparse.Namespace) -> int:
             operations=chosen.get("operation"),
             cases=chosen.get("case"),
         )
-        collected = list(outcomes) if args.json else _collect_with_progress(outcomes)
+        collected = list(outcomes) if "json" in args else _collect_with_progress(outcomes)
     failed = sum(not outcome.passed for outcome in collected)
-    if args.json:
-        print(json.dumps(_document(args, collected, failed), indent=1))
+    if "json" in args:
+        text = json.dumps(_document(args, collected, failed), indent=1) + "\n"
+        sys.stdout.write(text) if args.json is None else args.json.write_text(text, encoding="utf-8")
+        print(f"{len(collected)} calls, {failed} failed", file=sys.stderr)
     else:
         _print_table(args, collected, failed)
     return 1 if failed or not collected else 0

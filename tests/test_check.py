@@ -113,6 +113,14 @@ def test_without_a_gpu_it_says_what_it_needs(monkeypatch, capsys):
     assert "the device probe failed (no device answers); plug one in" in err
 
 
+def test_json_goes_into_a_file(fake_cuda, tmp_path, capsys):
+    fake_cuda()
+    file = tmp_path / "out.json"
+    assert check.run(parsed("--case", "one-sample", "--dtype", "float64", "--json", str(file))) == 0
+    assert json.loads(file.read_text())["failed"] == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_json_is_strict(fake_cuda, capsys):
     """An infinite error, as of a NaN in the wrong place, is null: JSON has no infinity."""
     fake_cuda(linear_bias_grad=lambda dy, batch_axis: np.full_like(cpu.linear_bias_grad(dy, batch_axis), np.nan))

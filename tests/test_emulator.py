@@ -169,7 +169,15 @@ def test_grid_one_block_short_leaves_nan(cupy: ModuleType) -> None:
     assert (y.get() == 1).all()
 
 
-@pytest.mark.parametrize("declaration", ["__shared__ float shared[1]", "extern __shared__ __align__(8) float shared[]"])
+DECLARATIONS = (
+    "__shared__ float shared[1]",
+    "__shared__ alignas(16) float shared[1]",
+    "extern __shared__ float shared[]",
+    "extern __shared__ __align__(16) float shared[]",
+)
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS)
 def test_every_block_starts_with_nan_in_shared_memory(cupy: ModuleType, declaration: str) -> None:
     y = cupy.zeros(8, "f4")
     text = 'extern "C" __global__ void k(float* y) { DECLARATION; y[blockIdx.x] = shared[0]; shared[0] = 1; }'

@@ -69,7 +69,7 @@ def _build(text: str, suffix: str, options: tuple[str, ...]) -> Path:
     source = _cache_folder() / f"{key}.cpp"
     source.write_text(text)
     unfinished = output.with_suffix(f".{os.getpid()}")
-    result = subprocess.run([*command, source, "-o", unfinished], capture_output=True, text=True)
+    result = subprocess.run([*command, "-w", source, "-o", unfinished], capture_output=True, text=True)
     if result.returncode:
         raise CompileException(result.stderr)
     unfinished.replace(output)

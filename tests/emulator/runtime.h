@@ -12,6 +12,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
+#define alignas(n) __attribute__((aligned(n)))  // unlike the keyword, may follow __shared__
 #define __grid_constant__
 
 // --- vector types ------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..extras import needed_for
 from .arguments import add_backend, natural, positive_float, positive_int, readable_file, select_backend, writable_file
@@ -60,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print(f"{len(training.train):,} digits to learn, {len(training.test)} to test, backend {backend}")
     console.print(f"{training.net!r}", style="dim", soft_wrap=not console.is_terminal)
-    interrupted = _train(training, arguments.epochs, console)
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that runs away is told in words
+        interrupted = _train(training, arguments.epochs, console)
     _report(training, arguments, console, interrupted)
     return 130 if interrupted else 0
 
@@ -179,6 +183,8 @@ def _report(training: Run, arguments: argparse.Namespace, console: Console, inte
     right = int((read == training.test.labels).sum())
     if interrupted:
         console.print(f"stopped by Ctrl-C after epoch {len(training.history)} of {arguments.epochs}")
+    if not math.isfinite(training.history[-1].loss):
+        console.print("the loss ran away to infinity: a smaller --lr may help")
     accuracy = right / len(training.test)
     console.print(f"[bold]test accuracy {accuracy:.2%}[/bold] ({right} of {len(training.test)} digits read right)")
     if "save" in arguments:

@@ -310,6 +310,12 @@ def test_train_reads_97_percent(capsys):
     assert "\x1b" not in out
 
 
+def test_a_loss_that_runs_away_is_told_in_words():
+    done = process("train", "--epochs", "2", "--batch-size", "200", "--lr", "1e30")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a smaller --lr may help" in done.stdout
+
+
 def test_same_seed_same_bits_also_across_a_break(tmp_path, capsys):
     whole, half, resumed, other = (tmp_path / f"{name}.safetensors" for name in ("whole", "half", "resumed", "other"))
     options = ["--batch-size", "100", "--lr", "0.1"]

@@ -214,3 +214,63 @@ def test_random_configurations(path, check: Check, block: int, dtype: str):
             error = np.abs(got.astype(np.float64) - expected.astype(np.float64)).max(initial=0)
             allowed = TOLERANCES[dtype] * max(float(np.abs(a).max(initial=0)) for a in (expected, *terms))
             assert error <= allowed, f"{check.__name__} {name}, seed {number}: error {error:.3g}, {allowed=:.3g}"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options"),
+    [
+        ((9, 64, 57, 56), 3, {"stride": 2, "padding": 1}),
+        ((9, 64, 56, 55), 2, {"ceil_mode": True}),
+        ((3, 50, 61, 63), 3, {"stride": 1, "padding": 1}),
+        ((2, 9, 130, 200), (5, 4), {"stride": (2, 3), "padding": (2, 1)}),
+        ((150, 5, 14, 13), (14, 13), {}),
+        ((1, 2, 600, 700), 2, {"stride": 3}),
+    ],
+)
+def test_large_pools(path, shape, kernel, options, dtype, rng):
+    """Large enough to be cut into blocks; ties everywhere and a NaN here and there."""
+    if path.name == "emulated":
+        pytest.skip("too large for an emulator")
+    x = np.round(2 * rng.standard_normal(shape)).astype(dtype)
+    tx = tensor(x)
+    ty = F.avg_pool2d(tx, kernel, **options)
+    dy = np.round(4 * rng.standard_normal(tuple(ty.shape))).astype(dtype)
+    ty.backward(torch.tensor(dy))
+    tolerance = TOLERANCES[dtype]
+    np.testing.assert_allclose(path.run(kernels.avg_pool2d, x, kernel, **options), ty.detach(), tolerance, tolerance)
+    dx = path.run(kernels.avg_pool2d_grad, dy, shape, kernel, **options)
+    np.testing.assert_allclose(dx, tx.grad, tolerance, tolerance)
+
+    x[rng.random(shape) < 0.01] = np.nan
+    tx = tensor(x)
+    ty, ti = F.max_pool2d(tx, kernel, return_indices=True, **options)
+    ty.backward(torch.tensor(dy))
+    y, taps = path.run(kernels.max_pool2d, x, kernel, **options)
+    np.testing.assert_array_equal(y, ty.detach())
+    np.testing.assert_array_equal(path.run(kernels.max_pool2d_indices, taps, shape, kernel, **options), ti)
+    np.testing.assert_array_equal(path.run(kernels.max_pool2d_grad, dy, taps, shape, kernel, **options), tx.grad)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("batch_axis", [0, 1])
+def test_large_linear(path, batch_axis, dtype, rng):
+    """Large enough to be cut into blocks in every extent."""
+    if path.name == "emulated":
+        pytest.skip("too large for an emulator")
+    x, w, b, dy = arrays(rng, dtype, (2001, 501), (733, 501), (733,), (2001, 733))
+    tx, tw, tb = (torch.tensor(a.astype(np.float64), requires_grad=True) for a in (x, w, b))
+    ty = F.linear(tx, tw, tb)
+    ty.backward(torch.tensor(dy.astype(np.float64)))
+    exact = ty, tx.grad, tw.grad, tb.grad
+    if batch_axis == 1:
+        x, dy, b, exact = x.T, dy.T, b[:, None], (ty.T, tx.grad.T, tw.grad, tb.grad[:, None])
+    results = (
+        path.run(kernels.linear, x, w, b, batch_axis=batch_axis),
+        path.run(kernels.linear_input_grad, dy, w, batch_axis=batch_axis),
+        path.run(kernels.linear_weight_grad, dy, x, batch_axis=batch_axis),
+        path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis),
+    )
+    for got, expected in zip(results, (e.detach().numpy() for e in exact), strict=True):
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(got.astype(np.float64), expected, 0, TOLERANCES[dtype] * largest, strict=True)

@@ -17,16 +17,17 @@ Calls = Iterator[tuple[str, tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Maker:
-    """`array` makes an array of a shape; `taps`, the taps of max pooling x with a geometry."""
+    """`array` and `weights` make an array of a shape; `taps`, the taps of max pooling x with a geometry."""
 
     array: Callable[[tuple[int, ...]], Any]
+    weights: Callable[[tuple[int, ...]], Any]
     taps: Callable[[Any, Pool2dGeometry], Any]
 
 
 def conv(case: Case, make: Maker) -> Calls:
     options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **case.options}
     g = Conv2dGeometry.of("conv2d", case.x, case.w, **options)
-    x, w, dy = make.array(g.x_shape), make.array(g.w_shape), make.array(g.y_shape)
+    x, w, dy = make.array(g.x_shape), make.weights(g.w_shape), make.array(g.y_shape)
     yield "conv2d", (x, w, make.array((g.K,)), g)
     yield "conv2d_input_grad", (dy, w, g)
     yield "conv2d_weight_grad", (dy, x, g)
@@ -36,7 +37,7 @@ def conv(case: Case, make: Maker) -> Calls:
 def conv_transpose(case: Case, make: Maker) -> Calls:
     options = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **case.options}
     g = Conv2dGeometry.of_transposed("conv_transpose2d", case.x, case.w, **options)
-    yield "conv_transpose2d", (make.array(g.y_shape), make.array(g.w_shape), make.array((g.C,)), g)
+    yield "conv_transpose2d", (make.array(g.y_shape), make.weights(g.w_shape), make.array((g.C,)), g)
 
 
 def max_pool(case: Case, make: Maker) -> Calls:
@@ -62,7 +63,7 @@ def linear(case: Case, make: Maker) -> Calls:
     batch_axis = case.options.get("batch_axis", 0)
     x_shape = case.x if batch_axis == 0 else case.x[::-1]
     g = LinearGeometry.of("linear", batch_axis, w_shape=case.w, x_shape=x_shape)
-    x, w, dy = make.array(g.x_shape), make.array(g.w_shape), make.array(g.y_shape)
+    x, w, dy = make.array(g.x_shape), make.weights(g.w_shape), make.array(g.y_shape)
     yield "linear", (x, w, make.array((g.O,)), g)
     yield "linear_input_grad", (dy, w, g)
     yield "linear_weight_grad", (dy, x, g)

@@ -87,6 +87,7 @@ def _maker(gpu: Gpu, dtype: str) -> calls.Maker:
     device, held = Device(gpu.sm, gpu.multiprocessors), dtype_named(dtype)
     return calls.Maker(
         array=lambda shape: Array(shape, held, device),
+        weights=lambda shape: Array(shape, held, device),
         taps=lambda x, geometry: Array(geometry.y_shape, geometry.tap_dtype, device),
     )
 

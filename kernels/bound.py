@@ -70,7 +70,11 @@ def worst(operation: str, arguments: tuple[Any, ...], results: tuple[np.ndarray,
     (expected,) = _outputs(operation, tuple(_as_float64(a) for a in arguments))
     (magnitude,) = _outputs(operation, tuple(_magnitude(a) for a in arguments))
     n = terms(operation, arguments) + _BIAS_AND_DIVISOR
-    return _worst_rounded(got, expected, magnitude, n, _multiplies(operation, arguments))
+    allowed = _allowed(got.dtype, expected, magnitude, n, _multiplies(arguments))
+    ratio = _ratio(got, expected, magnitude, allowed)
+    if _multiplies_padding(operation, arguments):
+        ratio = np.where(np.isnan(expected) | np.isnan(got), 0.0, ratio)
+    return _at(0, ratio, got, expected, allowed)
 
 
 def _outputs(operation: str, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
@@ -91,9 +95,18 @@ def _magnitude(argument: Any) -> Any:
     return np.abs(argument) if isinstance(argument, np.ndarray) and argument.dtype == np.float64 else argument
 
 
-def _multiplies(operation: str, arguments: tuple[Any, ...]) -> bool:
+def _multiplies(arguments: tuple[Any, ...]) -> bool:
     """Whether the operation is a product that tensor cores may compute."""
     return any(isinstance(a, (Conv2dGeometry, LinearGeometry)) for a in arguments)
+
+
+_MEETS_PADDING = {"conv2d": 1, "conv2d_input_grad": 1, "conv_transpose2d": 1, "conv2d_weight_grad": 0}
+"""Which argument is multiplied by zeros that lie outside the other one, or is not: no path must."""
+
+
+def _multiplies_padding(operation: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether padding may give NaN (0 * inf) on one path and nothing on another."""
+    return operation in _MEETS_PADDING and not np.isfinite(arguments[_MEETS_PADDING[operation]]).all()
 
 
 def _worst_exact(output: int, got: np.ndarray, expected: np.ndarray) -> Deviation:
@@ -101,8 +114,8 @@ def _worst_exact(output: int, got: np.ndarray, expected: np.ndarray) -> Deviatio
     return _at(output, np.where(same, 0.0, math.inf), got, expected, np.zeros(got.shape))
 
 
-def _worst_rounded(got: np.ndarray, expected: np.ndarray, magnitude: np.ndarray, n: int, product: bool) -> Deviation:
-    allowed = _allowed(got.dtype, expected, magnitude, n, product)
+def _ratio(got: np.ndarray, expected: np.ndarray, magnitude: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """|got - expected| / allowed per element; where either is not finite, 0 if they agree and inf if not."""
     # An overflowing result counts as the type's largest number: what matters is whether the exact one is as large.
     limit = float(_finfo(got.dtype).max)
     value = got.astype(np.float64)
@@ -113,7 +126,7 @@ def _worst_rounded(got: np.ndarray, expected: np.ndarray, magnitude: np.ndarray,
     ratio = np.where(np.isfinite(expected) & ~np.isnan(value), ratio, np.where(same, 0.0, math.inf))
     # Where partial sums may overflow the accumulator, any result is within reach of some order of summation.
     may_overflow = np.isfinite(magnitude) & (magnitude >= float(_finfo(accumulation_dtype(got.dtype)).max))
-    return _at(0, np.where(may_overflow, 0.0, ratio), got, expected, allowed)
+    return np.where(may_overflow, 0.0, ratio)
 
 
 def _allowed(dtype: np.dtype, expected: np.ndarray, magnitude: np.ndarray, n: int, product: bool) -> np.ndarray:

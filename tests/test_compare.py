@@ -126,9 +126,13 @@ def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "max_pool2d_indices"])
 @np.errstate(invalid="ignore")
 def test_non_finite_values_agree_by_position(operation, value, rng):
+    # What meets padding stays finite: see the next test.
+    finite_shape = CONV.y_shape if operation == "conv2d_weight_grad" else CONV.w_shape
+
     def make(shape):
         numbers = rng.standard_normal(shape).astype(np.float32)
-        numbers.flat[:: max(1, numbers.size // 2)] = value
+        if shape != finite_shape:
+            numbers.flat[:: max(1, numbers.size // 2)] = value
         return numbers
 
     arguments = calls(make)[operation]
@@ -142,6 +146,29 @@ def test_non_finite_values_agree_by_position(operation, value, rng):
 
     with pytest.raises(DivergenceError):
         getattr(spoiled(operation, finite), operation)(*arguments)
+
+
+@np.errstate(invalid="ignore")
+def test_a_path_may_or_may_not_multiply_padding_by_infinity(rng):
+    """The corner's NaN is 0 * inf, a product with padding; the finite elements must be right all the same."""
+    g = Conv2dGeometry.of("conv2d", (1, 1, 3, 3), (1, 1, 3, 3), stride=1, padding=1, dilation=1, groups=1)
+    x, w = np.ones(g.x_shape, np.float32), np.ones(g.w_shape, np.float32)
+    w[0, 0, 0, 0] = np.inf
+
+    def corner(value):
+        def spoil(y):
+            y[0, 0, 0, 0] = value
+            return y
+
+        return spoil
+
+    for value in (4, np.nan):
+        spoiled("conv2d", corner(value)).conv2d(x, w, None, g)
+    y = cpu.conv2d(x, w, None, g)
+    assert y[0, 0, 1, 1] == np.inf
+    for wrong in (1.0, -np.inf):
+        with pytest.raises(DivergenceError):
+            spoiled("conv2d", lambda y, wrong=wrong: np.where(y == np.inf, wrong, y)).conv2d(x, w, None, g)
 
 
 @pytest.mark.parametrize("wrong", [-np.inf, np.nan, 0.0, 65504.0 / 2])

@@ -21,6 +21,7 @@ H200 = next(gpu for gpu in GPUS if gpu.name == "H200")
 DEVICE = Device(H200.sm, H200.multiprocessors)
 MAKE = calls.Maker(
     array=lambda shape: Array(shape, np.float32, DEVICE),
+    weights=lambda shape: Array(shape, np.float32, DEVICE),
     taps=lambda x, geometry: Array(geometry.y_shape, geometry.tap_dtype, DEVICE),
 )
 CASES = {

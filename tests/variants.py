@@ -46,6 +46,7 @@ def find(device: Device) -> Iterator[tuple[Key, Launch]]:
     for dtype in map(dtype_of, DTYPES):
         make = calls.Maker(
             array=lambda shape, dtype=dtype: Array(shape, dtype, device),
+            weights=lambda shape, dtype=dtype: Array(shape, dtype, device),
             taps=lambda x, g: Array(g.y_shape, g.tap_dtype, device),
         )
         for family, case in (*_awkward(), *_layers()):

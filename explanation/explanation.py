@@ -21,7 +21,7 @@ AGREES = 1e-8
 """The largest disagreement taken for rounding: float64 keeps 16 digits, and a small step costs up to half of them."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Gradient:
     """One gradient of one layer. `disagreement` is None until it is measured."""
 
@@ -36,7 +36,7 @@ class Gradient:
         return self.value.shape
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One layer: its input x and the gradient dy that arrives at its output, on this pass."""
 
@@ -70,15 +70,17 @@ class Explanation:
         self.description = repr(net)
         self._rng = np.random.default_rng(seed)
         layers = list(_leaves(_in_float64(net)))
-        names = _names(layers)
-        inputs = [self._random(self.input_shape)]
+        arrays = [self._random(self.input_shape)]
         for layer in layers:
-            inputs.append(layer(inputs[-1]))
-        dy = self._random(inputs[-1].shape)
+            arrays.append(layer(arrays[-1]))
+        *inputs, y = arrays
+        written = [formulas(layer, x.shape) for layer, x in zip(layers, inputs, strict=True)]
+        names = _numbered([each.kind for each in written])
+        dy = self._random(y.shape)
         self.steps: list[Step] = []
-        for name, layer, x in zip(reversed(names), reversed(layers), reversed(inputs[:-1]), strict=True):
+        for name, layer, x, each in reversed(list(zip(names, layers, inputs, written, strict=True))):
             dx = layer.backward(dy)
-            self.steps.insert(0, _step(name, layer, x, dy, dx))
+            self.steps.insert(0, Step(name, layer, x, dy, each, _gradients(name, layer, each, dx)))
             dy = dx
 
     def _random(self, shape: Shape) -> Any:
@@ -116,9 +118,9 @@ class Explanation:
         if name not in self.gradients:
             possible = ", ".join(f"{g.name} {g.shape}" for g in self.gradients.values())
             raise ValueError(f"there is no gradient {name!r}; there are {possible}")
-        _check_index(name, index, self.gradients[name].shape)
-        step = next(step for step in self.steps if self.gradients[name] in step.gradients)
         gradient = self.gradients[name]
+        _check_index(name, index, gradient.shape)
+        step = next(step for step in self.steps if gradient in step.gradients)
         found = terms(step.layer, gradient.of, index, to_numpy(step.x), to_numpy(step.dy))
         return Terms(name, index, tuple(found), float(gradient.value[index]))
 
@@ -162,12 +164,8 @@ def _leaves(layer: Layer) -> Iterator[Layer]:
         yield layer
 
 
-_KINDS = {"Conv2d": "conv", "MaxPool2d": "pool", "AvgPool2d": "pool"}
-
-
-def _names(layers: list[Layer]) -> list[str]:
+def _numbered(kinds: list[str]) -> list[str]:
     """conv, pool, linear ...; numbered from 1 where a kind comes more than once."""
-    kinds = [_KINDS.get(type(layer).__name__, type(layer).__name__.lower()) for layer in layers]
     counts, seen = Counter(kinds), Counter[str]()
     names = []
     for kind in kinds:
@@ -179,15 +177,13 @@ def _names(layers: list[Layer]) -> list[str]:
 _SHORT = {"input": "dx", "weight": "dw", "bias": "db"}
 
 
-def _step(name: str, layer: Layer, x: Any, dy: Any, dx: Any) -> Step:
-    written = formulas(layer, x.shape)
-    values = {of: parameter.grad for of, parameter in layer.named_parameters()} | {"input": dx}
-    gradients = [
+def _gradients(name: str, layer: Layer, written: Formulas, dx: Any) -> list[Gradient]:
+    values = {"input": dx} | {of: parameter.grad for of, parameter in layer.named_parameters()}
+    return [
         Gradient(f"{name}.{_SHORT.get(of, 'd' + of)}", of, formula, values[of])
         for of, formula in written.gradients.items()
         if of in values
     ]
-    return Step(name, layer, x, dy, written, gradients)
 
 
 def _check_index(name: str, index: Index, shape: Shape) -> None:

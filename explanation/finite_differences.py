@@ -58,14 +58,13 @@ def _loss(dy: Any, y: Any) -> tuple[float, float]:
 def _worst(
     loss: Callable[[Any], tuple[float, float]], at: np.ndarray, gradient: np.ndarray, rng: np.random.Generator
 ) -> float:
-    norm = float(np.linalg.norm(gradient.ravel()))
-    worst = 0.0
+    errors = []
     for _ in range(DIRECTIONS):
         direction = rng.choice([-1.0, 1.0], at.shape)
-        predicted = float((gradient * direction).sum())
-        error = abs(_along(loss, at, direction) - predicted)
-        worst = max(worst, error / norm if norm else error)
-    return worst
+        errors.append(abs(_along(loss, at, direction) - float((gradient * direction).sum())))
+    worst = float(np.max(errors))  # a NaN among them stays, as with max() it would not
+    norm = float(np.linalg.norm(gradient))
+    return worst / norm if norm else worst
 
 
 def _along(loss: Callable[[Any], tuple[float, float]], at: np.ndarray, direction: np.ndarray) -> float:

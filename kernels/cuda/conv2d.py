@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
 from . import direct
 from .errors import reported
@@ -80,7 +81,7 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_forward", choose(product, x.dtype.name, architecture_of(x)), _FORWARD, defines, y, b,
+        "conv2d_forward", choose(product, x.dtype.name, architecture_of(x), get_float32_precision()), _FORWARD, defines, y, b,
         groups=g.groups, channels=(g.K, g.P * g.Q), x=x, w=w, **_window(g),
     )  # fmt: skip
     return y
@@ -105,7 +106,7 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_input_grad", choose(product, dy.dtype.name, architecture_of(dy)), _INPUT_GRAD, defines, dx, b,
+        "conv2d_input_grad", choose(product, dy.dtype.name, architecture_of(dy), get_float32_precision()), _INPUT_GRAD, defines, dx, b,
         groups=g.groups, channels=(g.C, g.H * g.W), dy=dy, w=w, **_window(g),
         filters=g.K // g.groups, classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
         class_rows=fast_div(rows[0]), class_columns=fast_div(rows[1]),
@@ -125,7 +126,7 @@ def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_weight_grad", choose(product, dy.dtype.name, architecture_of(dy)), _WEIGHT_GRAD, defines, dw, None,
+        "conv2d_weight_grad", choose(product, dy.dtype.name, architecture_of(dy), get_float32_precision()), _WEIGHT_GRAD, defines, dw, None,
         groups=g.groups, dy=dy, x=x, **_window(g),
     )  # fmt: skip
     return dw

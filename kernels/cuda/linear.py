@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...precision import get_float32_precision
 from ..geometry import LinearGeometry
 from .direct import bias_grad
 from .errors import reported
@@ -72,7 +73,7 @@ def _product(
         "BIAS_ALONG_M": int(channels[1] == 1),
     }
     launch_product(
-        "linear", choose(product, c.dtype.name, architecture_of(c)), _PARAMS, defines, c, bias,
+        "linear", choose(product, c.dtype.name, architecture_of(c), get_float32_precision()), _PARAMS, defines, c, bias,
         channels=channels, a=a, b=b, stride_a=a.shape[1], stride_b=b.shape[1],
     )  # fmt: skip
 
@@ -80,7 +81,9 @@ def _product(
 @reported
 def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
     """The bias gradient of a 1x1 image whose channels are the outputs."""
-    n, o = dy.shape if batch_axis == 0 else dy.shape[::-1]
+    (dy,) = inputs(dy)
     if batch_axis == 0:
-        return direct.bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
-    return direct.bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)
+        n, o = dy.shape
+        return bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
+    o, n = dy.shape
+    return bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)

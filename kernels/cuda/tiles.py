@@ -95,6 +95,18 @@ TILES = (
 # Two registers for each float64 accumulator: only the small warp parts.
 FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(32, 64, 32, 32, 0.55))
 
+# Data-center GPUs, whose tensor cores do TF32 at 8 times the rate of FFMA, and float64 at all.
+_FULL_RATE_TENSOR_CORES = (80, 90, 100)
+
+# Threads that an SM's registers serve, with large (64x32) and small (32x32) warp parts.
+_THREADS_PER_SM = {
+    "Ffma": (512, 768),
+    "Tf32": (256, 512),
+    "Tf32x3": (256, 512),
+    "Mma16bit": (256, 512),
+    "Dmma": (384, 384),
+}
+
 _K_BYTES = 64  # of one row of a k-tile
 _CLOCK = 1.7e9
 _BANDWIDTH = 3.0e12
@@ -157,14 +169,14 @@ class Configuration:
 
     def _image(self, rows: int, k_major: bool) -> int:
         """Bytes of one operand's k-tile: gemm.cuh, Image."""
-        padding = 16 if k_major or self.itemsize == 2 else 32
+        padding = 16 if self.itemsize == 2 or (k_major and self.itemsize == 4) else 32
         return rows * (_K_BYTES + padding) if k_major else self.k * (rows * self.itemsize + padding)
 
     @property
     def blocks_per_sm(self) -> int:
         """Blocks that registers and shared memory allow on one SM; the compiler is held to these registers."""
-        accumulators = self.tile.warp_m * self.tile.warp_n // 32 * self.accumulator_size // 4
-        threads = 512 if accumulators > 32 else 768
+        large, small = _THREADS_PER_SM[self.multiply]
+        threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
         reserved = 3 * 1024  # the driver's share and the tables of taps
         by_shared = self.architecture.shared_bytes // (self.shared_bytes + reserved)
         return max(1, min(threads // self.threads, by_shared))
@@ -203,22 +215,37 @@ class Configuration:
         }
 
 
-def candidates(product: Product, dtype: str, architecture: Architecture) -> Iterator[Configuration]:
+def multiply_policy(dtype: str, sm: int, precision: str) -> str:
+    """The policy of src/ffma.cuh or src/mma.cuh that multiplies.
+
+    precision: of float32, as precision.py names it; "auto" takes TF32 three times where that is faster than FFMA.
+    """
+    if dtype == "float64":
+        return "Dmma" if sm in _FULL_RATE_TENSOR_CORES else "Ffma"
+    if dtype in ("float16", "bfloat16"):
+        return "Mma16bit" if sm >= 80 or dtype == "float16" else "Ffma"
+    if sm < 80 or precision == "ieee" or (precision == "auto" and sm not in _FULL_RATE_TENSOR_CORES):
+        return "Ffma"
+    return "Tf32" if precision == "tf32" else "Tf32x3"
+
+
+def candidates(product: Product, dtype: str, architecture: Architecture, precision: str) -> Iterator[Configuration]:
     """Every tile with every split of k that leaves each block at least 8 steps and the workspace its limit."""
     stages = 3 if architecture.sm >= 80 else 2
+    multiply = multiply_policy(dtype, architecture.sm, precision)
     for tile in FLOAT64_TILES if dtype == "float64" else TILES:
-        one = Configuration(product, dtype, tile, "Ffma", stages, 1, architecture)
+        one = Configuration(product, dtype, tile, multiply, stages, 1, architecture)
         yield one
         for splits in range(2, min(64, one.k_tiles // 8) + 1):
-            split = Configuration(product, dtype, tile, "Ffma", stages, splits, architecture)
+            split = Configuration(product, dtype, tile, multiply, stages, splits, architecture)
             if split.workspace_bytes <= WORKSPACE_LIMIT:
                 yield split
 
 
 @lru_cache(maxsize=1024)
-def choose(product: Product, dtype: str, architecture: Architecture) -> Configuration:
+def choose(product: Product, dtype: str, architecture: Architecture, precision: str) -> Configuration:
     """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
-    return min(candidates(product, dtype, architecture), key=lambda c: c.seconds)
+    return min(candidates(product, dtype, architecture, precision), key=lambda c: c.seconds)
 
 
 def vector(dtype_size: int, *extents: int) -> int:

@@ -24,11 +24,11 @@ DEVICE int warp_row() { return threadIdx.x / 32 % WARPS_M * WARP_M; }
 DEVICE int warp_column() { return threadIdx.x / 32 / WARPS_M * WARP_N; }
 
 // One operand's k-tile in shared memory, with either k or the row (m of A, n of B) contiguous. The padding keeps
-// 16-byte rows aligned and lets the lanes of a warp read the fragments of every multiply policy without conflicts.
+// rows aligned to 16 bytes and the lanes that read a fragment together in different banks.
 template <int ROWS, bool K_MAJOR_>
 struct Image {
     static constexpr bool K_MAJOR = K_MAJOR_;
-    static constexpr int PADDING = (K_MAJOR || sizeof(Element) == 2 ? 16 : 32) / sizeof(Element);
+    static constexpr int PADDING = (sizeof(Element) == 2 || (K_MAJOR && sizeof(Element) == 4) ? 16 : 32) / sizeof(Element);
     static constexpr int LD = (K_MAJOR ? TILE_K : ROWS) + PADDING;
     static constexpr int SIZE = LD * (K_MAJOR ? ROWS : TILE_K);
     static DEVICE int at(int row, int k) { return K_MAJOR ? row * LD + k : k * LD + row; }

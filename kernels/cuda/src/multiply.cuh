@@ -3,6 +3,7 @@
 #define BACKSTRIDE_MULTIPLY
 
 #include "ffma.cuh"
+#include "mma.cuh"
 
 template <class ImageA, class ImageB>
 using Multiply = MULTIPLY<ImageA, ImageB>;

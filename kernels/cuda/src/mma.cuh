@@ -1,0 +1,222 @@
+// Multiply policies on tensor cores. Of its warp's part of the tile, lane (g, t) = (lane / 4, lane % 4) holds rows
+// 8i + g and, of every eight columns, 2t and 2t + 1: the accumulator layout of all mma instructions.
+#ifndef BACKSTRIDE_MMA
+#define BACKSTRIDE_MMA
+
+#include "gemm.cuh"
+
+struct MmaLayout {
+    Acc acc[WARP_M / 8][WARP_N / 4] = {};
+    DEVICE int row(int i) const { return 8 * i + lane_id() / 4; }
+    DEVICE int column(int j) const { return j / 2 * 8 + lane_id() % 4 * 2 + j % 2; }
+};
+
+// A k-tile row is four groups of 16 bytes. A 16-row instruction takes two groups of A and B at a time.
+constexpr int GROUP = 16 / sizeof(Element), GROUPS = TILE_K / GROUP;
+
+// Four matrices of 8 rows by one group, matrix i at (row + row_step*(i%2), k) and so on as load_a and load_b say, in
+// the layout of ldmatrix. Where rows are contiguous ldmatrix transposes 16-bit elements; wider ones are read singly.
+template <class Image, class Row, class K>
+DEVICE void load_matrices(unsigned (&f)[4], const Element* image, Row row, K k) {
+    int lane = lane_id();
+    if constexpr (Image::K_MAJOR) {
+        ldmatrix_x4(f, image + Image::at(row(lane / 8) + lane % 8, k(lane / 8)));
+    } else if constexpr (sizeof(Element) == 2) {
+        ldmatrix_x4_trans(f, image + Image::at(row(lane / 8), k(lane / 8) + lane % 8));
+    } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) f[i] = __float_as_uint(image[Image::at(row(i) + lane / 4, k(i) + lane % 4)]);
+    }
+}
+
+// Rows row..row+15 of A by groups 2*pair and 2*pair+1: one instruction's operand.
+template <class Image>
+DEVICE void load_a(unsigned (&f)[4], const Element* image, int row, int pair) {
+    load_matrices<Image>(f, image, [=](int i) { return row + i % 2 * 8; }, [=](int i) { return (2 * pair + i / 2) * GROUP; });
+}
+
+// Columns column..column+7 of B by all four groups: two instructions' operands.
+template <class Image>
+DEVICE void load_b(unsigned (&f)[4], const Element* image, int column) {
+    load_matrices<Image>(f, image, [=](int) { return column; }, [=](int i) { return i * GROUP; });
+}
+
+// --- float32 by TF32 products -----------------------------------------------------------------------------------------
+
+constexpr unsigned INFINITY_BITS = 0x7f800000u;
+
+// x = big + small to 2^-22 of x, both TF32. Where x is infinite, NaN or rounds to infinity, big is +-1 and small all
+// of x: small * big + big * small + big * big then is what x * y is, also for two infinities.
+DEVICE void split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
+    bool all_finite = true;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        big[i] = to_tf32(__uint_as_float(x[i]));
+        small[i] = to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i]));
+        all_finite &= (small[i] & INFINITY_BITS) != INFINITY_BITS;
+    }
+    if (all_finite) return;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        if ((small[i] & INFINITY_BITS) != INFINITY_BITS) continue;
+        bool nan = (x[i] & 0x7fffffffu) > INFINITY_BITS;
+        big[i] = (x[i] & 0x80000000u) | 0x3f800000u;
+        small[i] = nan ? 0x7fc00000u : x[i] & 0xffffe000u;
+    }
+}
+
+// sum += a b for 16 rows of A each, by one instruction for two groups of k.
+template <int ROWS>
+DEVICE void multiply_add_tf32(float (&sum)[ROWS][4], const unsigned (&a)[ROWS][4], const unsigned* b) {
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i) mma_m16n8k8_tf32(sum[i], a[i], {b[0], b[1]});
+}
+
+// The tensor cores truncate what they accumulate, so each k-tile has a fresh accumulator, added here by FADD.
+template <int ROWS>
+DEVICE void add_fresh(MmaLayout& to, int j, const float (&fresh)[ROWS][4]) {
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            auto& sum = to.acc[2 * i + e / 2][2 * j + e % 2];
+            sum = add_rn(sum, fresh[i][e]);
+        }
+}
+
+// Three TF32 products for each float32 product: only small * small, 2^-22 of the product, is left out.
+// Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores" (2022).
+template <class ImageA, class ImageB>
+struct Tf32x3 : MmaLayout {
+    static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
+
+    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+        unsigned big[PAIRS][ROWS][4], small[PAIRS][ROWS][4];
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; ++pair)
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) {
+                unsigned a[4];
+                load_a<ImageA>(a, image_a, warp_row() + 16 * i, pair);
+                split(a, big[pair][i], small[pair][i]);
+            }
+#pragma unroll
+        for (int j = 0; j < COLUMNS; ++j) {
+            unsigned b[4], b_big[4], b_small[4];
+            load_b<ImageB>(b, image_b, warp_column() + 8 * j);
+            split(b, b_big, b_small);
+            float fresh[ROWS][4] = {};
+#pragma unroll
+            for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, small[pair], b_big + 2 * pair);
+#pragma unroll
+            for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_small + 2 * pair);
+#pragma unroll
+            for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_big + 2 * pair);
+            add_fresh(*this, j, fresh);
+        }
+    }
+};
+
+// One TF32 product, of operands rounded to 10 stored mantissa bits.
+template <class ImageA, class ImageB>
+struct Tf32 : MmaLayout {
+    static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
+
+    static DEVICE void round(unsigned (&x)[4]) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) x[i] = to_tf32(__uint_as_float(x[i]));
+    }
+
+    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+        unsigned a[PAIRS][ROWS][4];
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; ++pair)
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) {
+                load_a<ImageA>(a[pair][i], image_a, warp_row() + 16 * i, pair);
+                round(a[pair][i]);
+            }
+#pragma unroll
+        for (int j = 0; j < COLUMNS; ++j) {
+            unsigned b[4];
+            load_b<ImageB>(b, image_b, warp_column() + 8 * j);
+            round(b);
+            float fresh[ROWS][4] = {};
+#pragma unroll
+            for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, a[pair], b + 2 * pair);
+            add_fresh(*this, j, fresh);
+        }
+    }
+};
+
+// --- 16-bit operands, float32 accumulation ----------------------------------------------------------------------------
+
+DEVICE void mma_16bit(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, float16) {
+#if HAS_CP_ASYNC
+    mma_m16n8k16_f16(d, a, {b0, b1});
+#else
+    mma_m16n8k8_f16(d, {a[0], a[1]}, b0);
+    mma_m16n8k8_f16(d, {a[2], a[3]}, b1);
+#endif
+}
+DEVICE void mma_16bit(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, bfloat16) {
+    mma_m16n8k16_bf16(d, a, {b0, b1});
+}
+
+// Operand depends on the template, so that a text for another dtype may hold this struct uninstantiated.
+template <class ImageA, class ImageB, class Operand = Element>
+struct Mma16bit : MmaLayout {
+    static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
+
+    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+        unsigned a[PAIRS][ROWS][4];
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; ++pair)
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) load_a<ImageA>(a[pair][i], image_a, warp_row() + 16 * i, pair);
+#pragma unroll
+        for (int j = 0; j < COLUMNS; ++j) {
+            unsigned b[4];
+            load_b<ImageB>(b, image_b, warp_column() + 8 * j);
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) {
+                float sum[4] = {acc[2 * i][2 * j], acc[2 * i][2 * j + 1], acc[2 * i + 1][2 * j], acc[2 * i + 1][2 * j + 1]};
+#pragma unroll
+                for (int pair = 0; pair < PAIRS; ++pair)
+                    mma_16bit(sum, a[pair][i], b[2 * pair], b[2 * pair + 1], Operand{});
+#pragma unroll
+                for (int e = 0; e < 4; ++e) acc[2 * i + e / 2][2 * j + e % 2] = sum[e];
+            }
+        }
+    }
+};
+
+// --- float64 ----------------------------------------------------------------------------------------------------------
+
+template <class ImageA, class ImageB>
+struct Dmma : MmaLayout {
+    static constexpr int ROWS = WARP_M / 8, COLUMNS = WARP_N / 8;
+
+    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+        int row = warp_row() + lane_id() / 4, column = warp_column() + lane_id() / 4, t = lane_id() % 4;
+#pragma unroll
+        for (int k = 0; k < TILE_K; k += 4) {
+            double a[ROWS];
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) a[i] = image_a[ImageA::at(row + 8 * i, k + t)];
+#pragma unroll
+            for (int j = 0; j < COLUMNS; ++j) {
+                double b = image_b[ImageB::at(column + 8 * j, k + t)];
+#pragma unroll
+                for (int i = 0; i < ROWS; ++i) {
+                    double sum[2] = {acc[i][2 * j], acc[i][2 * j + 1]};
+                    mma_m8n8k4_f64(sum, a[i], b);
+                    acc[i][2 * j] = sum[0];
+                    acc[i][2 * j + 1] = sum[1];
+                }
+            }
+        }
+    }
+};
+
+#endif  // BACKSTRIDE_MMA

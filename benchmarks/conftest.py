@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from backstride.backend import get_backend, synchronize, to_numpy
 from backstride.benchmarks.accuracy import exact, judge
 from backstride.benchmarks.cases import Case, Operation, cases

@@ -131,10 +131,14 @@ class Ceilings:
         return moved / self.bytes > flops / self.flops
 
 
+CEILING_LOADS = {"numpy": (2048, 1 << 27), "cupy": (8192, 1 << 30)}
+"""By backend: rows and columns of the matrices that are multiplied, bytes that are copied."""
+
+
 def measure_ceilings(dtype: str, timer: Timer, seconds: float = 1.0) -> Ceilings:
     """The best of several large matrix products in `dtype` (16-bit on NumPy: float32), and of several large copies."""
     on_gpu = backend.get_backend() == "cupy"
-    extent, copied = (8192, 1 << 30) if on_gpu else (2048, 1 << 27)
+    extent, copied = CEILING_LOADS[backend.get_backend()]
     kind = dtype if on_gpu or dtype == "float64" else "float32"
     a = backend.asarray(np.random.default_rng(0).standard_normal((extent, extent), dtype=np.float32).astype(kind))
     source = backend.asarray(np.ones(copied, dtype=np.uint8))

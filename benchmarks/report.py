@@ -15,7 +15,7 @@ from .results import Ratio, Results, Row
 
 def figure(value: float, unit: str) -> str:
     """Three significant figures and the unit."""
-    return f"{value:#.3g}".rstrip(".") + f" {unit}" if value < 1000 else f"{value:.0f} {unit}"
+    return f"{value:#.3g}".rstrip(".") + f" {unit}" if value < 999.5 else f"{value:.0f} {unit}"
 
 
 def seconds(value: float) -> str:

@@ -18,13 +18,13 @@ MOMENTUM = 0.9
 
 
 def network(image_shape: tuple[int, ...], dtype: str = "float32") -> Any:
-    """The network for images of shape (C, H, W), H and W multiples of 4; always with the same parameters."""
+    """The network for images of shape (C, H, W), H and W multiples of 4; the same parameters in every dtype."""
     from ..layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
     channels, height, width = image_shape
     first, second = CHANNELS
     rng = np.random.default_rng(0)
-    return Sequential(
+    net = Sequential(
         Conv2d(channels, first, 3, padding=1, dtype=dtype, rng=rng),
         ReLU(),
         MaxPool2d(2),
@@ -34,6 +34,10 @@ def network(image_shape: tuple[int, ...], dtype: str = "float32") -> Any:
         Flatten(),
         Linear(second * (height // 4) * (width // 4), CLASSES, dtype=dtype, rng=rng),
     )
+    if dtype != "float32":
+        for parameter, drawn in zip(net.parameters(), network(image_shape).parameters(), strict=True):
+            parameter.data[...] = drawn.data
+    return net
 
 
 def training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:

@@ -20,6 +20,9 @@ from .errors import CommandError
 MOMENTUM = 0.9
 FILTERS = 48
 
+_METADATA = "backstride train"
+"""The name of the training state in a saved file's metadata."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -106,22 +109,21 @@ class Run:
         return float(self.loss(logits, asarray(digits.labels))), to_numpy(logits.argmax(axis=1))
 
     def save(self, path: Path) -> None:
-        metadata = {
-            "settings": json.dumps(asdict(self.settings)),
-            "history": json.dumps([asdict(epoch) for epoch in self.history]),
-        }
-        save_weights(self.net, path, optimizer=self.optimizer, metadata=metadata)
+        training = {"settings": asdict(self.settings), "history": [asdict(epoch) for epoch in self.history]}
+        # one entry: safetensors writes several in any order, and the same run shall be the same file
+        save_weights(self.net, path, optimizer=self.optimizer, metadata={_METADATA: json.dumps(training)})
 
     @classmethod
     def load(cls, path: Path) -> Run:
         """The run that `save` left in the file; CommandError where it is no such file."""
         try:
             _, metadata = read_weights(path)
-            if not {"settings", "history"} <= metadata.keys():
+            if _METADATA not in metadata:
                 raise CommandError(f"{path} was not saved by `backstride train`: it has weights and no training state")
-            run = cls(Settings(**json.loads(metadata["settings"])))
-            run.history = [Epoch(**epoch) for epoch in json.loads(metadata["history"])]
+            training = json.loads(metadata[_METADATA])
+            run = cls(Settings(**training["settings"]))
+            run.history = [Epoch(**epoch) for epoch in training["history"]]
             load_weights(run.net, path, optimizer=run.optimizer)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise CommandError(" ".join(str(error).split())) from error
         return run

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
 from . import direct
 from .errors import reported
-from .launch import check_index, empty, inputs, launch_product, product_params
+from .launch import check_index, configure, empty, inputs, launch_product, product_params
 from .loader import fast_div
-from .tiles import Product, architecture_of, choose, vector
+from .tiles import Product, vector
 
 _WINDOW = (
     ("H", "int"), ("W", "int"), ("P", "FastDiv"), ("Q", "FastDiv"), ("R", "FastDiv"), ("S", "FastDiv"),
@@ -73,15 +72,17 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     _check("conv2d", g)
     y = empty(g.y_shape, x.dtype)
     depth = g.C // g.groups * g.R * g.S
-    product = Product(g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True)
+    pointwise = _is_pointwise(g)
+    product = Product(g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True, gathered=not pointwise)
+    configuration = configure(product, y)
     defines = {
-        "POINTWISE": int(_is_pointwise(g)),
+        "POINTWISE": int(pointwise),
         "A_VECTOR": vector(x.itemsize, g.P * g.Q),
-        "B_VECTOR": vector(x.itemsize, depth),
+        "B_VECTOR": configuration.vector_b(vector(x.itemsize, depth)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_forward", choose(product, x.dtype.name, architecture_of(x), get_float32_precision()), _FORWARD, defines, y, b,
+        "conv2d_forward", configuration, _FORWARD, defines, y, b,
         groups=g.groups, channels=(g.K, g.P * g.Q), x=x, w=w, **_window(g),
     )  # fmt: skip
     return y
@@ -91,22 +92,23 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     _check("conv2d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
     pointwise = _is_pointwise(g)
-    # the classes of an axis, and the rows and taps that the largest of them has (src/residues.cuh)
-    classes, rows, taps, gcds, inverses = zip(
-        *(_classes(*axis) for axis in zip((g.H, g.W), (g.R, g.S), g.stride, g.dilation, strict=True)), strict=True
+    classes, rows, gcds, inverses = zip(
+        *(_classes(*axis) for axis in zip((g.H, g.W), g.stride, g.dilation, strict=True)), strict=True
     )
+    mean_depth = -(-g.K // g.groups * g.R * g.S // math.prod(classes))
     product = Product(
-        g.N * math.prod(rows), g.C // g.groups, g.K // g.groups * math.prod(taps), g.groups * math.prod(classes),
-        False, not pointwise,
+        g.N * math.prod(rows), g.C // g.groups, mean_depth, g.groups * math.prod(classes), False, not pointwise,
+        gathered=not pointwise,
     )  # fmt: skip
+    configuration = configure(product, dx)
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
-        "B_VECTOR": vector(dy.itemsize, g.C // g.groups),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_input_grad", choose(product, dy.dtype.name, architecture_of(dy), get_float32_precision()), _INPUT_GRAD, defines, dx, b,
+        "conv2d_input_grad", configuration, _INPUT_GRAD, defines, dx, b,
         groups=g.groups, channels=(g.C, g.H * g.W), dy=dy, w=w, **_window(g),
         filters=g.K // g.groups, classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
         class_rows=fast_div(rows[0]), class_columns=fast_div(rows[1]),
@@ -118,15 +120,18 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
 def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
     _check("conv2d_weight_grad", g)
     dw = empty(g.w_shape, dy.dtype)
-    product = Product(g.C // g.groups * g.R * g.S, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True)
+    pointwise = _is_pointwise(g)
+    taps = g.C // g.groups * g.R * g.S
+    product = Product(taps, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True, gathered=not pointwise)
+    configuration = configure(product, dw)
     defines = {
-        "POINTWISE": int(_is_pointwise(g)),
+        "POINTWISE": int(pointwise),
         "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
-        "B_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_weight_grad", choose(product, dy.dtype.name, architecture_of(dy), get_float32_precision()), _WEIGHT_GRAD, defines, dw, None,
+        "conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, None,
         groups=g.groups, dy=dy, x=x, **_window(g),
     )  # fmt: skip
     return dw
@@ -138,12 +143,12 @@ def _is_pointwise(g: Conv2dGeometry) -> bool:
     return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
 
 
-def _classes(extent: int, kernel: int, stride: int, dilation: int) -> tuple[int, int, int, int, int]:
-    """One axis of the input gradient: its residue classes, the most rows and taps of one, and for its taps
+def _classes(extent: int, stride: int, dilation: int) -> tuple[int, int, int, int]:
+    """One axis of the input gradient (src/residues.cuh): its residue classes, the most rows of one, and for its taps
     gcd(dilation, stride) and the inverse of dilation/gcd modulo stride/gcd."""
     gcd = math.gcd(dilation, stride)
     period = stride // gcd
-    return min(stride, extent), -(-extent // stride), -(-kernel // period), gcd, pow(dilation // gcd, -1, period)
+    return min(stride, extent), -(-extent // stride), gcd, pow(dilation // gcd, -1, period)
 
 
 def _window(g: Conv2dGeometry) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ...backend import import_cupy
+from ...precision import get_float32_precision
 from ..checks import accumulation_dtype, value_error
 from .arrays import contiguous
 from .loader import C_TYPES, Params, fast_div, kernel
-from .tiles import INDEX_LIMIT, Configuration
+from .tiles import INDEX_LIMIT, Configuration, Product, architecture_of, choose
 
 _DEFAULT_SHARED_BYTES = 48 * 1024  # a kernel must ask for more
 
@@ -35,12 +37,12 @@ _SPLIT_SUM = Params(
         ("bias", "const Element*"),
         ("partial", "const Acc*"),
         ("size", "int"),
-        ("splits", "int"),
+        ("parts", "int"),
         ("inner", "FastDiv"),
         ("channels", "FastDiv"),
     )
 )
-_SPLIT_SUM_THREADS = 256
+_SUM_THREADS = 256
 
 
 def product_params(*fields: tuple[str, str]) -> Params:
@@ -56,7 +58,14 @@ def check_index(operation: str, **extents: int) -> None:
 
 
 def launch(
-    name: str, entry: str, defines: dict[str, object], params: Params, grid: int, block: int, shared: int, **values: Any
+    name: str,
+    entry: str,
+    defines: Mapping[str, object],
+    params: Params,
+    grid: int,
+    block: int,
+    shared: int,
+    **values: Any,
 ) -> None:
     """Queue src/`name`'s `entry` on the current stream."""
     function = kernel(name, entry, defines, params)
@@ -65,11 +74,16 @@ def launch(
     function((grid,), (block,), (params.pack(**values),), shared_mem=shared)
 
 
+def configure(product: Product, array: Any) -> Configuration:
+    """The configuration of a product of arrays like this one."""
+    return choose(product, array.dtype.name, architecture_of(array), get_float32_precision())
+
+
 def launch_product(
     entry: str,
     configuration: Configuration,
     params: Params,
-    defines: dict[str, object],
+    defines: Mapping[str, object],
     y: Any,
     bias: Any,
     *,
@@ -97,13 +111,13 @@ def launch_product(
         sum_partials(partial, y, bias, c.splits, channels)
 
 
-def sum_partials(partial: Any, y: Any, bias: Any, splits: int, channels: tuple[int, int]) -> None:
-    """y = the sum of the `splits` parts of its size in `partial`, in order, plus the bias."""
-    blocks = -(-y.size // _SPLIT_SUM_THREADS)
+def sum_partials(partial: Any, y: Any, bias: Any, parts: int, channels: tuple[int, int]) -> None:
+    """y = the sum of the `parts` parts of its size in `partial`, in a fixed order, plus the bias."""
+    lanes = 8 if parts >= 16 else 1
+    defines = {"TYPE": C_TYPES[y.dtype.name], "THREADS": _SUM_THREADS, "LANES": lanes}
     launch(
-        "split_sum.cu", "split_sum", {"TYPE": C_TYPES[y.dtype.name], "THREADS": _SPLIT_SUM_THREADS}, _SPLIT_SUM,
-        blocks, _SPLIT_SUM_THREADS, 0,
-        y=y, bias=bias, partial=partial, size=y.size, splits=splits,
+        "split_sum.cu", "split_sum", defines, _SPLIT_SUM, -(-y.size * lanes // _SUM_THREADS), _SUM_THREADS, 0,
+        y=y, bias=bias, partial=partial, size=y.size, parts=parts,
         inner=fast_div(channels[1]), channels=fast_div(channels[0]),
     )  # fmt: skip
 

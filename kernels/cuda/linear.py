@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...precision import get_float32_precision
 from ..geometry import LinearGeometry
 from .direct import bias_grad
 from .errors import reported
-from .launch import check_index, empty, inputs, launch_product, product_params
-from .tiles import Product, architecture_of, choose, vector
+from .launch import check_index, configure, empty, inputs, launch_product, product_params
+from .tiles import Product, vector
 
 _PARAMS = product_params(
     ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
@@ -22,7 +21,7 @@ def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     y = empty(g.y_shape, x.dtype)
     if g.batch_axis == 0:
-        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), channels=(g.O, 1))
+        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), channels=(g.O, 1), bias_along_m=True)
     else:
         _product("linear", x, w, y, b, k=g.F, k_major=(False, True), channels=(g.O, g.N))
     return y
@@ -60,20 +59,22 @@ def _product(
     k: int,
     k_major: tuple[bool, bool],
     channels: tuple[int, int] = (1, 1),
+    bias_along_m: bool = False,
 ) -> None:
     """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m)."""
     n, m = c.shape
     check_index(operation, rows=n, columns=m, depth=k)
     product = Product(m, n, k, 1, *k_major)
+    configuration = configure(product, c)
     defines = {
         "A_K_MAJOR": int(k_major[0]),
         "B_K_MAJOR": int(k_major[1]),
         "A_VECTOR": vector(a.itemsize, a.shape[1]),
-        "B_VECTOR": vector(b.itemsize, b.shape[1]),
-        "BIAS_ALONG_M": int(channels[1] == 1),
+        "B_VECTOR": configuration.vector_b(vector(b.itemsize, b.shape[1])),
+        "BIAS_ALONG_M": int(bias_along_m),
     }
     launch_product(
-        "linear", choose(product, c.dtype.name, architecture_of(c), get_float32_precision()), _PARAMS, defines, c, bias,
+        "linear", configuration, _PARAMS, defines, c, bias,
         channels=channels, a=a, b=b, stride_a=a.shape[1], stride_b=b.shape[1],
     )  # fmt: skip
 

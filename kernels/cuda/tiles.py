@@ -1,9 +1,9 @@
-"""Which tile, how many blocks and how much memory a matrix product takes: pure functions of extents, dtype and device."""
+"""Which tile, how many blocks and how much memory a matrix product takes: functions of extents, dtype and device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -27,15 +27,6 @@ class Architecture:
         kib = {75: 64, 80: 164, 86: 100, 87: 164, 89: 100, 120: 100, 121: 100}.get(self.sm, 228)
         return kib * 1024
 
-    @property
-    def float32_lanes(self) -> int:
-        """float32 multiply-adds per clock of one SM."""
-        return 64 if self.sm in (75, 80) else 128
-
-    @property
-    def float64_lanes(self) -> int:
-        return {80: 32, 90: 64, 100: 64}.get(self.sm, 2)
-
 
 @lru_cache
 def _architecture(device: int) -> Architecture:
@@ -52,7 +43,8 @@ def architecture_of(array: Any) -> Architecture:
 class Product:
     """The extents of `batch` matrix products C (m, n) = A (m, k) B (k, n), and how A and B lie in memory.
 
-    a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C.
+    a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C. gathered: A is
+    an image seen through a window, whose elements are fetched one by one.
     """
 
     m: int
@@ -61,6 +53,7 @@ class Product:
     batch: int
     a_k_major: bool
     b_k_major: bool
+    gathered: bool = False
 
     @property
     def outputs(self) -> int:
@@ -69,9 +62,9 @@ class Product:
 
 @dataclass(frozen=True)
 class Tile:
-    """The part of C that a block computes, the part of each of its warps, and the share of the peak it can reach.
+    """The part of C that a block computes, and the part of that which each of its warps does.
 
-    `efficiency` is an estimate: larger tiles load less per multiplication.
+    efficiency: the share of the peak it can reach, an estimate: larger tiles load less for each multiplication.
     """
 
     m: int
@@ -91,12 +84,16 @@ TILES = (
     Tile(64, 64, 32, 32, 0.70),
     Tile(128, 32, 32, 32, 0.65),
     Tile(32, 64, 32, 32, 0.55),
+    Tile(128, 16, 32, 16, 0.50),
 )
 # Two registers for each float64 accumulator: only the small warp parts.
-FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(32, 64, 32, 32, 0.55))
+FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(128, 16, 32, 16, 0.50))
 
 # Data-center GPUs, whose tensor cores do TF32 at 8 times the rate of FFMA, and float64 at all.
 _FULL_RATE_TENSOR_CORES = (80, 90, 100)
+
+# Below this k three TF32 products are no more accurate than FFMA, and memory is the limit anyway.
+_LEAST_K_FOR_TF32X3 = 48
 
 # Threads that an SM's registers serve, with large (64x32) and small (32x32) warp parts.
 _THREADS_PER_SM = {
@@ -107,10 +104,27 @@ _THREADS_PER_SM = {
     "Dmma": (384, 384),
 }
 
-_K_BYTES = 64  # of one row of a k-tile
+# Multiply-adds per clock of one SM by architecture and, under None, elsewhere: datasheet peaks, for sm_90 and sm_100
+# times the 0.63 that mma.sync reaches there ("Dissecting the NVIDIA Hopper Architecture", arXiv 2501.12084).
+_RATES: dict[str, dict[int | None, float]] = {
+    "Ffma": {75: 64, 80: 64, None: 128},
+    "Tf32x3": {80: 171, 90: 224, 100: 224, None: 43},
+    "Tf32": {80: 512, 90: 672, 100: 672, None: 128},
+    "Mma16bit": {75: 512, 80: 1024, 90: 1344, 100: 1344, None: 512},
+    "Dmma": {80: 64, 90: 128, 100: 64, None: 2},
+}
+_FLOAT64_LANES = {80: 32, 90: 64, 100: 64}  # 2 elsewhere
+
+# Estimates: instructions to fetch one word of an operand, clocks to fill the pipeline and store C, the duration of
+# another launch and of each part it adds, and the bandwidth that partial sums have.
+_FETCH_INSTRUCTIONS = 9
+_FIXED_CLOCKS = 2000
+_SPLIT_SECONDS = 4e-6
+_PART_SECONDS = 15e-9
 _CLOCK = 1.7e9
 _BANDWIDTH = 3.0e12
-_LAUNCH_SECONDS = 3e-6
+
+_K_BYTES = 64  # of one row of a k-tile
 
 
 @dataclass(frozen=True)
@@ -186,17 +200,37 @@ class Configuration:
         return 0 if self.splits == 1 else self.splits * self.product.outputs * self.accumulator_size
 
     @property
+    def rate(self) -> float:
+        """Multiply-adds per clock of one SM."""
+        sm = self.architecture.sm
+        if self.multiply == "Ffma" and self.dtype == "float64":
+            return _FLOAT64_LANES.get(sm, 2)
+        rates = _RATES[self.multiply]
+        return rates.get(sm, rates[None])
+
+    @property
+    def step_clocks(self) -> float:
+        """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all its fetches."""
+        tile = self.tile
+        words = (tile.m * (1 if self.product.gathered else 0.25) + tile.n * 0.25) * self.k
+        fetching = words * _FETCH_INSTRUCTIONS / 128
+        return max(tile.m * tile.n * self.k / (self.rate * tile.efficiency), fetching)
+
+    @property
     def seconds(self) -> float:
-        """Estimated duration: the busiest SM's blocks, one after the other, and the traffic of partial sums."""
-        lanes = self.architecture.float64_lanes if self.dtype == "float64" else self.architecture.float32_lanes
+        """Estimated duration: the busiest SM's blocks, and the sum of the partial results."""
         on_one_sm = -(-self.blocks // self.architecture.multiprocessors)
         warps = min(on_one_sm, self.blocks_per_sm) * self.threads // 32
-        hidden = min(1.0, 0.4 + 0.6 * warps / 8)  # of the latency, by switching between warps
-        step = self.tile.m * self.tile.n * self.k / (lanes * self.tile.efficiency * hidden)
+        hidden = warps / (warps + 2)  # of the latency, by switching between warps
         steps = -(-self.k_tiles // self.splits)
-        prologue = 1500  # clocks: first tiles' latency, and storing C
-        partial = 0.0 if self.splits == 1 else _LAUNCH_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
-        return on_one_sm * (steps * step + prologue) / _CLOCK + partial
+        product = on_one_sm * (steps * self.step_clocks / hidden + _FIXED_CLOCKS) / _CLOCK
+        if self.splits == 1:
+            return product
+        return product + _SPLIT_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
+
+    def vector_b(self, most: int) -> int:
+        """Elements per word of B, at most `most`: no more than a thread's share of its k-tile."""
+        return min(most, self.tile.n * self.k // self.threads)
 
     @property
     def defines(self) -> dict[str, object]:
@@ -215,7 +249,7 @@ class Configuration:
         }
 
 
-def multiply_policy(dtype: str, sm: int, precision: str) -> str:
+def multiply_policy(dtype: str, k: int, sm: int, precision: str) -> str:
     """The policy of src/ffma.cuh or src/mma.cuh that multiplies.
 
     precision: of float32, as precision.py names it; "auto" takes TF32 three times where that is faster than FFMA.
@@ -224,33 +258,50 @@ def multiply_policy(dtype: str, sm: int, precision: str) -> str:
         return "Dmma" if sm in _FULL_RATE_TENSOR_CORES else "Ffma"
     if dtype in ("float16", "bfloat16"):
         return "Mma16bit" if sm >= 80 or dtype == "float16" else "Ffma"
-    if sm < 80 or precision == "ieee" or (precision == "auto" and sm not in _FULL_RATE_TENSOR_CORES):
+    if sm < 80 or precision == "ieee":
+        return "Ffma"
+    if precision == "auto" and (sm not in _FULL_RATE_TENSOR_CORES or k < _LEAST_K_FOR_TF32X3):
         return "Ffma"
     return "Tf32" if precision == "tf32" else "Tf32x3"
 
 
 def candidates(product: Product, dtype: str, architecture: Architecture, precision: str) -> Iterator[Configuration]:
-    """Every tile with every split of k that leaves each block at least 8 steps and the workspace its limit."""
-    stages = 3 if architecture.sm >= 80 else 2
-    multiply = multiply_policy(dtype, architecture.sm, precision)
+    """Every tile, whole and with k split so as to fill the SMs once, twice, ... to their capacity.
+
+    A split leaves each block at least 8 steps, and the workspace its limit.
+    """
+    multiply = multiply_policy(dtype, product.k, architecture.sm, precision)
     for tile in FLOAT64_TILES if dtype == "float64" else TILES:
-        one = Configuration(product, dtype, tile, multiply, stages, 1, architecture)
-        yield one
-        for splits in range(2, min(64, one.k_tiles // 8) + 1):
-            split = Configuration(product, dtype, tile, multiply, stages, splits, architecture)
-            if split.workspace_bytes <= WORKSPACE_LIMIT:
+        whole = Configuration(product, dtype, tile, multiply, _stages(architecture), 1, architecture)
+        yield whole
+        fills = range(1, 2 * whole.blocks_per_sm + 1)
+        for splits in sorted({n * architecture.multiprocessors // max(1, whole.blocks) for n in fills}):
+            split = replace(whole, splits=splits)
+            if 1 < splits <= whole.k_tiles // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
                 yield split
+
+
+def _stages(architecture: Architecture) -> int:
+    """k-tiles in flight: without cp.async (before sm_80) they wait in registers, and two buffers do."""
+    return 3 if architecture.sm >= 80 else 2
+
+
+# "ieee" promises the same bits on every GPU model: how k is split must not depend on it.
+_IEEE_MODEL = Architecture(90, 132)
 
 
 @lru_cache(maxsize=1024)
 def choose(product: Product, dtype: str, architecture: Architecture, precision: str) -> Configuration:
     """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
-    return min(candidates(product, dtype, architecture, precision), key=lambda c: c.seconds)
+    same_everywhere = dtype == "float32" and precision == "ieee"
+    model = _IEEE_MODEL if same_everywhere else architecture
+    best = min(candidates(product, dtype, model, precision), key=lambda c: c.seconds)
+    return replace(best, architecture=architecture, stages=_stages(architecture))
 
 
-def vector(dtype_size: int, *extents: int) -> int:
+def vector(itemsize: int, *extents: int) -> int:
     """The most elements, in words of at most 16 bytes, that divide all these extents and strides."""
-    count = 16 // dtype_size
+    count = 16 // itemsize
     while any(extent % count for extent in extents):
         count //= 2
     return count

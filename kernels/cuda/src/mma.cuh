@@ -45,23 +45,24 @@ DEVICE void load_b(unsigned (&f)[4], const Element* image, int column) {
 
 constexpr unsigned INFINITY_BITS = 0x7f800000u;
 
-// x = big + small to 2^-22 of x, both TF32. Where x is infinite, NaN or rounds to infinity, big is +-1 and small all
-// of x: small * big + big * small + big * big then is what x * y is, also for two infinities.
+// x = big + small to 2^-22 of x, both TF32. For x infinite or NaN, big is +-1 and small is x: small * big + big * small
+// + big * big then is what x * y is, also for two infinities. A subnormal x counts as zero.
 DEVICE void split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
-    bool all_finite = true;
+    auto rest = [&](int i) { return to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i])); };
+    bool usual = true;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         big[i] = to_tf32(__uint_as_float(x[i]));
-        small[i] = to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i]));
-        all_finite &= (small[i] & INFINITY_BITS) != INFINITY_BITS;
+        small[i] = rest(i);
+        usual &= (small[i] & INFINITY_BITS) != INFINITY_BITS;
     }
-    if (all_finite) return;
+    if (usual) return;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         if ((small[i] & INFINITY_BITS) != INFINITY_BITS) continue;
-        bool nan = (x[i] & 0x7fffffffu) > INFINITY_BITS;
-        big[i] = (x[i] & 0x80000000u) | 0x3f800000u;
-        small[i] = nan ? 0x7fc00000u : x[i] & 0xffffe000u;
+        bool finite = (x[i] & INFINITY_BITS) != INFINITY_BITS, nan = (x[i] & 0x7fffffffu) > INFINITY_BITS;
+        big[i] = finite ? x[i] & 0xffffe000u : (x[i] & 0x80000000u) | 0x3f800000u;  // so close to infinity: truncated
+        small[i] = finite ? rest(i) : nan ? 0x7fc00000u : x[i];
     }
 }
 

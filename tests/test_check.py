@@ -6,6 +6,7 @@ import argparse
 import json
 from types import SimpleNamespace
 
+import emulator
 import numpy as np
 import pytest
 
@@ -128,3 +129,15 @@ def test_json_is_strict(fake_cuda, capsys):
     document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert document["calls"] == len(document["outcomes"]) == 3
     assert any(o["error"] is None for o in document["outcomes"])
+
+
+def test_it_runs_on_cupy_arrays(monkeypatch):
+    """On the emulator's CuPy, arrays with gaps included."""
+    monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "emulated", ""))
+    operations = ["max_pool2d", "avg_pool2d_grad", "linear_bias_grad"]
+    with emulator.installed():
+        outcomes = list(
+            conformance.run("cupy", operations=operations, dtypes=["float32"], cases=["overlapping-padded", "deep"])
+        )
+    assert {o.operation for o in outcomes} == set(operations)
+    assert [o for o in outcomes if not o.passed] == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import emulator
 import numpy as np
 import pytest
 from accuracy import DTYPES, dtype_of, normal
 
-from backstride import use_float32_precision
-from backstride.kernels import bound, cpu, dispatch
+from backstride import backend, kernels, use_float32_precision
+from backstride.kernels import bound, cpu, cuda, dispatch
 from backstride.kernels.compare import Comparing, DivergenceError
 from backstride.kernels.geometry import AvgDivisor, Conv2dGeometry, LinearGeometry, Pool2dGeometry
 
@@ -226,3 +227,16 @@ def test_the_backend_switch_puts_it_above_the_cuda_path(monkeypatch):
     monkeypatch.setattr(dispatch, "is_cupy", lambda array: True)
     monkeypatch.setattr(dispatch, "get_backend", lambda: "compare")
     assert isinstance(dispatch.path_of(object()), Comparing)
+
+
+def test_on_cupy_arrays(monkeypatch, rng):
+    """The emulator's CuPy: a right call passes, its result stays on the device, and a spoiled kernel raises."""
+    x = rng.standard_normal((2, 3, 6, 5)).astype(np.float32)
+    monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "emulated", ""))
+    with emulator.installed() as cupy, backend.use_backend("compare"):
+        y, taps = kernels.max_pool2d(cupy.asarray(x), 2)
+        assert isinstance(y, cupy.ndarray)
+        np.testing.assert_array_equal(y.get(), kernels.max_pool2d(x, 2)[0])
+        monkeypatch.setattr(cuda, "max_pool2d", lambda x, geometry: (y, taps + 1))
+        with pytest.raises(DivergenceError, match=r"max_pool2d\(x=float32\[2, 3, 6, 5\], geometry=.*output 1 at"):
+            kernels.max_pool2d(cupy.asarray(x), 2)

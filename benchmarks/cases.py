@@ -53,10 +53,10 @@ OPERATIONS = {
 class Case:
     """One operation on one shape.
 
-    `group` is the operation's title; depthwise convolutions are a group of their own. `arguments` and `options` are
-    what the operation's function takes, the arrays still NumPy's. `flops` counts a multiply and an add for each product
-    (and one operation for each element that a pooling window or a bias gradient reads), whatever the algorithm saves;
-    `bytes` counts every input and output once.
+    `group` is the operation's title; products of depthwise convolutions are groups of their own. `arguments` and
+    `options` are what the operation's function takes, the arrays still NumPy's. `flops` counts a multiply and an add
+    for each product (and one operation for each element that a pooling window or a bias gradient reads), whatever the
+    algorithm saves; `bytes` counts every input and output once.
     """
 
     suite: str
@@ -114,7 +114,7 @@ def cases(suite: Iterable[Shape], operations: Iterable[Operation], dtype: str, b
             if operation.family == shape.family:
                 draw = _normal(shape.text, dtype)
                 x_shape, w_shape, options = layer.arguments(shape.family, images)
-                depthwise = shape.family == "conv" and layer.depthwise
+                depthwise = layer.depthwise and operation.name != "conv2d_bias_grad"
                 yield Case(
                     shape.suite, f"{shape.text} @{images}", shape.source,
                     f"depthwise {operation.title}" if depthwise else operation.title,

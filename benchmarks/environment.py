@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
+from ..kernels.cpu import threads
+from ..precision import get_float32_precision
 from ..version import __version__
 
 PACKAGES = ("numpy", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x", "threadpoolctl", "ml_dtypes")
 
 
-def threads() -> int:
-    """The cores this process may use; everything that is measured uses as many threads."""
+def cores() -> int:
+    """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -30,8 +32,10 @@ def describe() -> dict[str, Any]:
         "backend": backend.get_backend(),
         "device": _device() if backend.get_backend() == "cupy" else None,
         "processor": _processor(),
-        "threads": threads(),
+        "cores": cores(),
+        "threads": threads.count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "float32_precision": get_float32_precision(),
         "blas": _blas(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import backend
+from ..kernels.cpu import threads
 from .cases import Call
-from .environment import threads
 
 SHORTEST_SAMPLE = 2e-3
 """Seconds one sample lasts at least: short calls are repeated, so that the clock and the first call's misses vanish."""
@@ -146,8 +146,8 @@ def measure_ceilings(dtype: str, timer: Timer, seconds: float = 1.0) -> Ceilings
     product = Contestant("product", lambda: a @ a)
     if on_gpu:
         return _ceilings(extent, copied, product, lambda: target.__setitem__(slice(None), source), timer, seconds)
-    with ThreadPoolExecutor(threads()) as pool:
-        parts = list(zip(np.array_split(target, threads()), np.array_split(source, threads()), strict=True))
+    with ThreadPoolExecutor(threads.count()) as pool:
+        parts = list(zip(np.array_split(target, threads.count()), np.array_split(source, threads.count()), strict=True))
         return _ceilings(
             extent, copied, product, lambda: list(pool.map(lambda p: np.copyto(*p), parts)), timer, seconds
         )

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..kernels.cpu import threads
 from . import textbook
 from .cases import Call, Case
-from .environment import threads
 
 TF32_TOLERANCE = 4e-3
 """Of the largest magnitude: TF32 keeps 10 bits of each factor, so its products err by up to 2**-10."""
@@ -94,7 +94,7 @@ def _import_torch() -> ModuleType | None:
         torch = import_module("torch")
     except ImportError:
         return None
-    torch.set_num_threads(threads())
+    torch.set_num_threads(threads.count())
     return torch
 
 

@@ -73,9 +73,10 @@ def ratios(axes: Axes, results: Results, peer: str) -> None:
     axes.set_xscale("log")
     every = [ratio.median for row in results.rows if (ratio := row.ratio(peer))]
     axes.set_xlim(min(0.4, *every) / 1.3, max(2.0, *every) * 1.3)
-    left, right = axes.get_xlim()
-    ticks = [2.0**power for power in range(math.ceil(math.log2(left)), math.floor(math.log2(right)) + 1)]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    first, last = (math.log2(limit) for limit in axes.get_xlim())
+    step = math.ceil((last - first) / 9)
+    powers = [power for power in range(-32 * step, 33 * step, step) if first < power < last]
+    axes.set_xticks([2.0**power for power in powers], [f"{2.0**power:.3g}" for power in powers])
     axes.set_xticks([], minor=True)
     axes.set(xlabel=f"our time / {peer}'s; left of 1 we are faster")
     axes.set_title(f"{results.peers[peer]}: geometric mean (bar) and shapes (dots)", fontsize=10)

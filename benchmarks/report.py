@@ -151,7 +151,7 @@ def ratio_text(ratio: Ratio | float | None) -> Text:
 def remarks(results: Results) -> list[str]:
     """What a reader must know beside the figures."""
     lines = [f"wrong: {row.operation} {row.shape}: {row.fault}" for row in results.rows if row.fault is not None]
-    load, cores = results.environment["load"], results.environment["threads"]
+    load, cores = results.environment["load"], results.environment["cores"]
     if load and load > cores / 2:
         lines.append(f"busy machine: the load average was {load} on {cores} cores; run again when it is quiet")
     if results.noise:

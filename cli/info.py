@@ -61,7 +61,7 @@ def _facts(backend: str, asked: str) -> list[tuple[str, str]]:
     if found["device"]:
         facts += [("device", _device(found["device"]))]
     facts += [
-        ("processor", f"{found['processor']}, {found['threads']} cores for this process"),
+        ("processor", f"{found['processor']}, {found['cores']} cores for this process"),
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
         ("float32 products", get_float32_precision()),
     ]

@@ -80,6 +80,7 @@ FAULTS = {
         "divergent barrier: .* waits in __shfl_xor_sync while",
     ),
     "cp.async from outside": ("cp_async<4>(shared + t, x + i, true);", "out-of-bounds read of 4 bytes"),
+    "zero-filling cp.async from outside": ("cp_async<4>(shared + t, x + 100, false);", "out-of-bounds read of 1 bytes"),
     "cp.async to misaligned shared memory": ("cp_async<16>(shared + 1, x, true);", "not a multiple of 16"),
     "cp.async from misaligned global memory": ("cp_async<8>(shared, x + 1, false);", "not a multiple of 8"),
     "cp.async to global memory": ("cp_async<4>(y, x, true);", "not all in shared memory"),

@@ -7,6 +7,9 @@ folder of compiled kernels.
 module.py launches what build.py compiled, with runtime.h as its CUDA dialect and twins.h in place of inline PTX.
 server.cpp, in a process of its own (process.py), runs the launches. array.py, memory.py and device.py are CuPy's
 arrays, memory and devices.
+
+It cannot show what the GPU does otherwise: timing, occupancy, bank conflicts, launch bounds, two launches at a time,
+C++ operators on float32 flushing subnormals and being contracted to fma.
 """
 
 from __future__ import annotations

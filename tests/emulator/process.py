@@ -7,6 +7,7 @@ import os
 import re
 import select
 import subprocess
+import threading
 from pathlib import Path
 
 from . import memory
@@ -24,10 +25,15 @@ class Server:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
         atexit.register(self.stop)
 
     def run(self, request: bytes) -> str | None:
         """Performs one launch; returns the report of its fault, if any."""
+        with self._lock:
+            return self._run(request)
+
+    def _run(self, request: bytes) -> str | None:
         process = self._process = self._process or self._start()
         assert process.stdin
         assert process.stdout

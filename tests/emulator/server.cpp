@@ -39,9 +39,9 @@ struct Fiber {
     char* stack;
     uint3 index;
     State state;
-    int line, predicate;                          // at a barrier
+    int line, predicate;  // at a barrier
     const char* collective; unsigned mask; void* lane;  // at a warp collective
-    std::deque<std::vector<Copy>> groups;         // cp.async groups under way, oldest first; the last is open
+    std::deque<std::vector<Copy>> groups;  // cp.async groups under way, oldest first; the last is open
 };
 
 struct Allocation { uint64_t address, size; };
@@ -74,6 +74,7 @@ size_t shadow_scale, shadow_offset;  // ASan's: a byte tells of 2^scale bytes, 0
 std::mt19937 random_bits;
 
 void print_place() {
+    if (!current) return;
     fprintf(stderr, "FAULT in %s, block (%u, %u, %u), thread (%u, %u, %u)\n", launch.name.c_str(), blockIdx.x,
             blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
 }
@@ -372,7 +373,7 @@ void emulator_require_shared(const void* p, size_t bytes, const char* what) {
 void emulator_copy(void* smem, const void* gmem, int bytes, bool valid) {
     emulator_require_shared(smem, bytes, "cp.async");
     if ((uintptr_t)gmem % bytes) emulator_fault("cp.async: the global address %p is not a multiple of %d", gmem, bytes);
-    if (valid) access((uintptr_t)gmem, bytes, false);
+    access((uintptr_t)gmem, valid ? bytes : 1, false);  // even where nothing is read the address must be a tensor's
     access((uintptr_t)smem, bytes, true);
     memset(smem, 0xff, bytes);
     current->groups.back().push_back({smem, gmem, bytes, valid});

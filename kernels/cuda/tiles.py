@@ -219,7 +219,7 @@ class Configuration:
     @property
     def seconds(self) -> float:
         """Estimated duration: the busiest SM's blocks, and the sum of the partial results."""
-        on_one_sm = -(-self.blocks // self.architecture.multiprocessors)
+        on_one_sm = max(1, -(-self.blocks // self.architecture.multiprocessors))  # an empty product has no block
         warps = min(on_one_sm, self.blocks_per_sm) * self.threads // 32
         hidden = warps / (warps + 2)  # of the latency, by switching between warps
         steps = -(-self.k_tiles // self.splits)

@@ -49,14 +49,14 @@ constexpr unsigned INFINITY_BITS = 0x7f800000u;
 // + big * big then is what x * y is, also for two infinities. A subnormal x counts as zero.
 DEVICE void split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
     auto rest = [&](int i) { return to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i])); };
-    bool usual = true;
+    float zero = 0;  // or NaN: multiply-adds are cheaper here than comparisons
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         big[i] = to_tf32(__uint_as_float(x[i]));
         small[i] = rest(i);
-        usual &= (small[i] & INFINITY_BITS) != INFINITY_BITS;
+        zero = fma_rn(__uint_as_float(small[i]), 0.0f, zero);
     }
-    if (usual) return;
+    if (zero == 0) return;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         if ((small[i] & INFINITY_BITS) != INFINITY_BITS) continue;

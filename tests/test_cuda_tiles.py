@@ -69,11 +69,13 @@ def test_every_candidate_can_be_launched(
     product: Product, dtype: str, architecture: Architecture, precision: str
 ) -> None:
     for c in candidates(product, dtype, architecture, precision):
-        assert c.m_tiles * c.tile.m >= product.m and c.n_tiles * c.tile.n >= product.n
+        assert c.m_tiles * c.tile.m >= product.m
+        assert c.n_tiles * c.tile.n >= product.n
         assert c.splits == 1 or c.splits * 8 <= c.k_tiles
         assert c.workspace_bytes <= WORKSPACE_LIMIT
         assert c.shared_bytes + 2048 <= 1024 * SHARED_PER_BLOCK[architecture.sm]  # 2048: the table of taps
-        assert 1 <= c.blocks_per_sm and c.blocks_per_sm * c.threads <= 1024
+        assert c.blocks_per_sm >= 1
+        assert c.blocks_per_sm * c.threads <= 1024
         assert c.seconds > 0
 
 
@@ -172,5 +174,6 @@ def test_more_work_takes_longer() -> None:
 @given(st.sampled_from([2, 4, 8]), st.lists(st.integers(0, 1000), min_size=1, max_size=3))
 def test_a_vector_divides_all_extents(itemsize: int, extents: list[int]) -> None:
     count = vector(itemsize, *extents)
-    assert count * itemsize <= 16 and all(extent % count == 0 for extent in extents)
+    assert count * itemsize <= 16
+    assert all(extent % count == 0 for extent in extents)
     assert count * itemsize == 16 or any(extent % (2 * count) for extent in extents)

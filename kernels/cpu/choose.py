@@ -1,17 +1,43 @@
-"""Which algorithm computes a convolution: the whole rule, by shape alone."""
+"""Which algorithm computes a convolution: the whole rule, by shapes, strides and the float32 precision alone.
+
+1. One channel per group (depthwise): taps, no matrix product.
+2. 3x3 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
+3. dx with few channels or a large window: col2im; its product has C*R*S rows where the other form has only C.
+4. Otherwise im2col; dx of a strided convolution as one im2col per residue class. For a 1x1 window the columns are the
+   input itself, so this is a plain matrix product.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
+from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
+from .correlation import Correlation
 
-FEW_CHANNELS = 8  # fewer rows than a product needs
+FEW_CHANNELS = 8  # rows: fewer than a product needs
 LARGE_WINDOW = 25  # taps
+WINOGRAD_CHANNELS = 16  # with fewer, transforming takes longer than the products saved
+WINOGRAD_EXTENT = 4  # in tiles that are mostly padding, what cancels is large beside the result
+WINOGRAD_WEIGHTS = 64  # transforming the weights takes as long as the products of this many tiles
 
 
-def input_grad(g: Conv2dGeometry) -> str:
-    """'col2im' or 'classes' (im2col on every residue class of the stride).
+def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:
+    """2 for F(2x2, 3x3), 4 for F(4x4, 3x3), or None for im2col; `arrays` are those read in place."""
+    if (c.R, c.S, c.G, c.stride, c.dilation) != (3, 3, 1, (1, 1), (1, 1)) or min(c.C, c.K) < WINOGRAD_CHANNELS:
+        return None
+    if min(c.H, c.W, c.P, c.Q) < WINOGRAD_EXTENT:
+        return None
+    if arrays[0].dtype != np.float32 or get_float32_precision() == "ieee":
+        return None
+    if not all(a.flags.c_contiguous for a in arrays):
+        return None
+    products = {None: 9 * c.N * c.P * c.Q}
+    for m in (2, 4):
+        tiles = c.N * -(-c.P // m) * -(-c.Q // m)
+        products[m] = (m + 2) ** 2 * (tiles + WINOGRAD_WEIGHTS)
+    return min(products, key=products.__getitem__)
 
-    With few input channels or a large window, col2im's product (C*R*S rows) is wide where the other has only C rows.
-    """
-    few_rows = g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
-    return "col2im" if few_rows else "classes"
+
+def input_grad_by_col2im(g: Conv2dGeometry) -> bool:
+    return g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW

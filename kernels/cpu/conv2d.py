@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import Conv2dGeometry
-from . import choose, col2im, im2col
+from . import choose, col2im, im2col, winograd
 from .correlation import Correlation
 from .residues import classes
 
@@ -14,7 +14,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Conv2dG
     g = geometry
     y = np.empty(g.y_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
-    im2col.correlate(by_group(x, g), weights_by_group(w, g), bias, by_group(y, g), Correlation.forward(g))
+    _correlate(by_group(x, g), weights_by_group(w, g), bias, by_group(y, g), Correlation.forward(g))
     return y
 
 
@@ -27,24 +27,36 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     y = np.empty(g.x_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
     x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.input_grad(g) == "col2im":
+    if choose.input_grad_by_col2im(g):
         col2im.input_grad(x, w, bias, out, g)
     else:
         for part in classes(g):
-            im2col.correlate(x, part.kernel(w), bias, part.part(out), part.problem)
+            _correlate(x, part.kernel(w), bias, part.part(out), part.problem)
     return y
 
 
 def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) -> np.ndarray:
     g = geometry
     dw = np.empty(g.w_shape, x.dtype)
-    im2col.weight_grad(by_group(dy, g), by_group(x, g), weights_by_group(dw, g), Correlation.forward(g))
+    c = Correlation.forward(g)
+    arrays = by_group(dy, g), by_group(x, g)
+    if m := choose.winograd_tile(c, *arrays):
+        winograd.weight_grad(*arrays, weights_by_group(dw, g), c, m)
+    else:
+        im2col.weight_grad(*arrays, weights_by_group(dw, g), c)
     return dw
 
 
 def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
     acc = im2col.sum_dtype(dy)
     return dy.sum(axis=(0, 2, 3), dtype=acc).astype(dy.dtype).reshape(-1, 1, 1)
+
+
+def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
+    if m := choose.winograd_tile(c, x):
+        winograd.correlate(x, w, b, y, c, m)
+    else:
+        im2col.correlate(x, w, b, y, c)
 
 
 def by_group(a: np.ndarray, g: Conv2dGeometry) -> np.ndarray:

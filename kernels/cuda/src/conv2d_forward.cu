@@ -12,18 +12,16 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forw
 
     const Element* x = p.x + (long long)block.group * p.group_x;
 #if POINTWISE
-    using Pixels = RowMajor<TILE_M, A_VECTOR, ByImage>;
-    Pixels a(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x});
+    Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
 #else
-    using Pixels = PixelRows<TILE_M>;
-    __shared__ Pixels::Table table;
+    __shared__ PixelRows<TILE_M>::Table table;
     Window window{x, p.image_x, p.H, p.W, p.rows, p.depth, p.P, p.Q, p.R, p.S,
                   p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    Pixels a(window, table, block.m0);
+    Loader a(PixelRows<TILE_M>(window, table, block.m0));
 #endif
     const Element* w = p.w + (long long)block.group * p.columns * p.depth;
-    KMajor<TILE_N, B_VECTOR, Contiguous> b(w, block.n0, p.columns, p.depth, p.depth, {});
-    Multiply<Pixels::Image, decltype(b)::Image> mma;
+    Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, p.columns, p.depth, p.depth, {}));
+    Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
     long long group_y = (long long)block.group * p.group_y;

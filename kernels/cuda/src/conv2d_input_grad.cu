@@ -34,8 +34,8 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     using Pixels = ByImage;
     ByImage pixels{p.plane, p.image_x};
     const Element* w = p.w + (long long)block.group * depth * p.columns;
-    RowMajor<TILE_M, A_VECTOR, ByImage> a(dy, block.m0, p.rows, depth, p.plane_x, {p.plane, p.image_y});
-    RowMajor<TILE_N, B_VECTOR, Contiguous> b(w, block.n0, p.columns, depth, p.columns, {});
+    Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(dy, block.m0, p.rows, depth, p.plane_x, {p.plane, p.image_y}));
+    Loader b(RowMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, p.columns, depth, p.columns, {}));
 #else
     __shared__ PixelRows<TILE_M>::Table table;
     __shared__ ResidueClass residue;
@@ -45,8 +45,8 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     using Pixels = const ClassPixels&;
     Pixels pixels = residue.pixels;
     const Element* w = p.w + (long long)block.group * p.filters * residue.taps.filter;
-    PixelRows<TILE_M> a(residue.window, table, block.m0);
-    KMajor<TILE_N, 1, const ClassTaps&> b(w, block.n0, p.columns, depth, taps, residue.taps);
+    Loader a(PixelRows<TILE_M>(residue.window, table, block.m0));
+    Loader b(KMajor<TILE_N, 1, const ClassTaps&>(w, block.n0, p.columns, depth, taps, residue.taps));
 #endif
     Share share(depth, block.split, p.splits);
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;

@@ -12,16 +12,16 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 
     const Element* x = p.x + (long long)block.group * p.group_x;
 #if POINTWISE
-    KMajor<TILE_M, A_VECTOR, ByImage> a(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x});
+    Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
 #else
     __shared__ TapRows<TILE_M>::Table table;
     Window window{x, p.image_x, p.H, p.W, p.depth, p.rows, p.P, p.Q, p.R, p.S,
                   p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    TapRows<TILE_M> a(window, table, block.m0);
+    Loader a(TapRows<TILE_M>(window, table, block.m0));
 #endif
     const Element* dy = p.dy + (long long)block.group * p.group_y;
     int plane_y = p.plane.divisor;
-    KMajor<TILE_N, B_VECTOR, ByImage> b(dy, block.n0, p.columns, p.depth, plane_y, {p.plane, p.image_y});
+    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, p.columns, p.depth, plane_y, {p.plane, p.image_y}));
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 

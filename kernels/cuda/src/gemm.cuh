@@ -43,8 +43,13 @@ template <class Source>
 struct Loader {
     using Bytes = Vec<Element, Source::VECTOR>;
     static constexpr bool ASYNC = HAS_CP_ASYNC && sizeof(Bytes) >= 4;
+    using Image = typename Source::Image;
     Source source;
     Bytes held[ASYNC ? 1 : Source::COUNT];
+
+    DEVICE Loader(const Source& source) : source(source) {}
+    DEVICE void prepare(int k_tile) { source.prepare(k_tile); }
+    DEVICE const Element* view(int, const Element* image) const { return image; }
 
     DEVICE void begin(int k_tile, Element* image) {
         source.seek(k_tile);
@@ -65,11 +70,9 @@ struct Loader {
 };
 
 // Multiplies k-tiles [first, last) into mma's accumulators, with STAGES - 1 tiles on their way from memory.
-template <class Mma, class SourceA, class SourceB>
-DEVICE void gemm_tile(Mma& mma, const SourceA& source_a, const SourceB& source_b, int first, int last, Element* shared) {
-    Loader<SourceA> a{source_a};
-    Loader<SourceB> b{source_b};
-    constexpr int SIZE_A = SourceA::Image::SIZE, SIZE = SIZE_A + SourceB::Image::SIZE;
+template <class Mma, class LoaderA, class LoaderB>
+DEVICE void gemm_tile(Mma& mma, LoaderA& a, LoaderB& b, int first, int last, Element* shared) {
+    constexpr int SIZE_A = LoaderA::Image::SIZE, SIZE = SIZE_A + LoaderB::Image::SIZE;
     auto stage = [&](int tile) { return shared + (tile - first) % STAGES * SIZE; };
     auto begin = [&](int tile) {
         if (tile < last) a.begin(tile, stage(tile)), b.begin(tile, stage(tile) + SIZE_A);
@@ -79,15 +82,15 @@ DEVICE void gemm_tile(Mma& mma, const SourceA& source_a, const SourceB& source_b
         if (tile < last) a.finish(stage(tile)), b.finish(stage(tile) + SIZE_A);
     };
 
-    for (int tile = first; tile < first + STAGES; ++tile) a.source.prepare(tile);
+    for (int tile = first; tile < first + STAGES; ++tile) a.prepare(tile);
     __syncthreads();
     for (int tile = first; tile < first + STAGES - 1; ++tile) begin(tile), finish(tile);
     for (int tile = first; tile < last; ++tile) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();  // this tile has arrived, and every warp is done with the one whose stage is filled next
         begin(tile + STAGES - 1);
-        a.source.prepare(tile + STAGES);
-        mma.multiply(stage(tile), stage(tile) + SIZE_A);
+        a.prepare(tile + STAGES);
+        mma.multiply(a.view(tile, stage(tile)), stage(tile) + SIZE_A);
         finish(tile + STAGES - 1);
     }
 }

@@ -7,8 +7,8 @@ struct Params;
 
 template <int ROWS, bool K_MAJOR, int VECTOR>
 DEVICE auto matrix(const Element* base, int row0, int rows, int depth, int stride) {
-    if constexpr (K_MAJOR) return KMajor<ROWS, VECTOR, Contiguous>(base, row0, rows, depth, stride, {});
-    else return RowMajor<ROWS, VECTOR, Contiguous>(base, row0, rows, depth, stride, {});
+    if constexpr (K_MAJOR) return Loader(KMajor<ROWS, VECTOR, Contiguous>(base, row0, rows, depth, stride, {}));
+    else return Loader(RowMajor<ROWS, VECTOR, Contiguous>(base, row0, rows, depth, stride, {}));
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(const Params p) {

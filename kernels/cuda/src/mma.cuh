@@ -29,10 +29,11 @@ DEVICE void load_matrices(unsigned (&f)[4], const Element* image, Row row, K k) 
     }
 }
 
-// Rows row..row+15 of A by groups 2*pair and 2*pair+1: one instruction's operand.
+// Of the warp's rows of A, 16i..16i+15 by groups 2*pair and 2*pair+1: one instruction's operand.
 template <class Image>
-DEVICE void load_a(unsigned (&f)[4], const Element* image, int row, int pair) {
-    load_matrices<Image>(f, image, [=](int i) { return row + i % 2 * 8; }, [=](int i) { return (2 * pair + i / 2) * GROUP; });
+DEVICE void load_a(unsigned (&f)[4], const Element* image, int i, int pair) {
+    int row = warp_row() + 16 * i;
+    load_matrices<Image>(f, image, [=](int m) { return row + m % 2 * 8; }, [=](int m) { return (2 * pair + m / 2) * GROUP; });
 }
 
 // Columns column..column+7 of B by all four groups: two instructions' operands.
@@ -91,14 +92,15 @@ template <class ImageA, class ImageB>
 struct Tf32x3 : MmaLayout {
     static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
 
-    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+    template <class A>
+    DEVICE void multiply(const A& image_a, const Element* image_b) {
         unsigned big[PAIRS][ROWS][4], small[PAIRS][ROWS][4];
 #pragma unroll
         for (int pair = 0; pair < PAIRS; ++pair)
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
                 unsigned a[4];
-                load_a<ImageA>(a, image_a, warp_row() + 16 * i, pair);
+                load_a<ImageA>(a, image_a, i, pair);
                 split(a, big[pair][i], small[pair][i]);
             }
 #pragma unroll
@@ -128,13 +130,14 @@ struct Tf32 : MmaLayout {
         for (int i = 0; i < 4; ++i) x[i] = to_tf32(__uint_as_float(x[i]));
     }
 
-    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+    template <class A>
+    DEVICE void multiply(const A& image_a, const Element* image_b) {
         unsigned a[PAIRS][ROWS][4];
 #pragma unroll
         for (int pair = 0; pair < PAIRS; ++pair)
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
-                load_a<ImageA>(a[pair][i], image_a, warp_row() + 16 * i, pair);
+                load_a<ImageA>(a[pair][i], image_a, i, pair);
                 round(a[pair][i]);
             }
 #pragma unroll
@@ -169,12 +172,13 @@ template <class ImageA, class ImageB, class Operand = Element>
 struct Mma16bit : MmaLayout {
     static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
 
-    DEVICE void multiply(const Element* image_a, const Element* image_b) {
+    template <class A>
+    DEVICE void multiply(const A& image_a, const Element* image_b) {
         unsigned a[PAIRS][ROWS][4];
 #pragma unroll
         for (int pair = 0; pair < PAIRS; ++pair)
 #pragma unroll
-            for (int i = 0; i < ROWS; ++i) load_a<ImageA>(a[pair][i], image_a, warp_row() + 16 * i, pair);
+            for (int i = 0; i < ROWS; ++i) load_a<ImageA>(a[pair][i], image_a, i, pair);
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j) {
             unsigned b[4];

@@ -1,4 +1,4 @@
-"""Every kernel variant under the CUDA compiler: no spills, no stack frame, and as many blocks per SM as it counts on.
+"""Every kernel variant under the CUDA compiler: no spills, no stack frame, no more registers than it may use.
 
 All variants for all architectures take too long for every run: by default each run compiles one variant in TURNS, for
 one architecture each. Which ones follows from the CUDA sources, so a change of the kernels moves on to others.
@@ -23,7 +23,7 @@ from backstride.kernels.cuda.occupancy import LIMITS, blocks_per_sm
 ALL = os.environ.get("BACKSTRIDE_COMPILE_MATRIX") == "all"
 TURNS = 4
 LEAST_THREADS = 512
-"""Resident on an SM at least, where a kernel does not say how many blocks it counts on: enough to hide latency."""
+"""That an SM's registers must be enough for, where a kernel does not say how many blocks it counts on."""
 
 
 def chosen() -> dict[int, list[Launch]]:
@@ -47,11 +47,12 @@ def faults(launch: Launch, sm: int, usage: ptxas.Usage) -> list[str]:
     found = []
     if usage.spill_bytes or usage.stack_bytes:
         found.append(f"spills {usage.spill_bytes} bytes, {usage.stack_bytes} bytes of stack")
-    shared = launch.shared_bytes + usage.static_shared_bytes
-    resident = blocks_per_sm(sm, launch.threads, usage.registers, shared)
     needed = int(launch.defines.get("BLOCKS_PER_SM", -(-LEAST_THREADS // launch.threads)))
-    if resident < needed:
-        found.append(f"{resident} blocks per SM, not {needed}: {usage.registers} registers, {shared} bytes shared")
+    if blocks_per_sm(sm, launch.threads, usage.registers, 0) < needed:
+        found.append(f"{usage.registers} registers do not leave room for {needed} blocks per SM")
+    shared = launch.shared_bytes + usage.static_shared_bytes
+    if blocks_per_sm(sm, launch.threads, usage.registers, shared) < 1:
+        found.append(f"a block does not fit: {launch.threads} threads, {shared} bytes shared")
     return found
 
 
@@ -96,12 +97,18 @@ def test_spills_and_a_missed_budget_are_reported():
     (fault,) = faults(Launch(text, "greedy", (1,), (1024,), 0), 80, usage)
     assert fault.startswith("spills")
 
-    roomy = ptxas.Usage(registers=65, stack_bytes=0, spill_bytes=0, static_shared_bytes=0)
-    launch = Launch("#define BLOCKS_PER_SM 8\n", "roomy", (1,), (128,), 0)
-    assert faults(launch, 80, roomy) == ["7 blocks per SM, not 8: 65 registers, 0 bytes shared"]
+    roomy = ptxas.Usage(registers=65, stack_bytes=0, spill_bytes=0, static_shared_bytes=1024)
     assert not faults(Launch("#define BLOCKS_PER_SM 7\n", "roomy", (1,), (128,), 0), 80, roomy)
-    assert faults(Launch("", "roomy", (1,), (128,), 60_000), 80, roomy) == [
-        "2 blocks per SM, not 4: 65 registers, 60000 bytes shared"
+    assert faults(Launch("#define BLOCKS_PER_SM 8\n", "roomy", (1,), (128,), 0), 80, roomy) == [
+        "65 registers do not leave room for 8 blocks per SM"
+    ]
+    greedy = ptxas.Usage(registers=129, stack_bytes=0, spill_bytes=0, static_shared_bytes=0)
+    assert faults(Launch("", "greedy", (1,), (128,), 0), 80, greedy) == [
+        "129 registers do not leave room for 4 blocks per SM"
+    ]
+    assert not faults(Launch("", "roomy", (1,), (128,), 162 * 1024), 80, roomy)
+    assert faults(Launch("", "roomy", (1,), (128,), 163 * 1024), 80, roomy) == [
+        "a block does not fit: 128 threads, 167936 bytes shared"
     ]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from accuracy import DTYPES, dtype_of
 
-from backstride import calls
+from backstride import calls, use_float32_precision
 from backstride.benchmarks.suites import SHAPES, Layer
 from backstride.kernels import cuda
 from backstride.kernels.cuda.devices import GPUS
@@ -43,17 +44,15 @@ def _awkward() -> Iterator[tuple[Any, Case]]:
 
 def find(device: Device) -> Iterator[tuple[Key, Launch]]:
     """The launches of every operation, shape and dtype, each named without what only the architecture decides."""
-    for dtype in map(dtype_of, DTYPES):
-        make = calls.Maker(
-            array=lambda shape, dtype=dtype: Array(shape, dtype, device),
-            weights=lambda shape, dtype=dtype: Array(shape, dtype, device),
-            taps=lambda x, g: Array(g.y_shape, g.tap_dtype, device),
-        )
-        for family, case in (*_awkward(), *_layers()):
-            for operation, arguments in family(case, make):
-                for launch in dry_run(getattr(cuda, operation), arguments, device).launches:
-                    own = tuple((k, v) for k, v in launch.defines.items() if k not in _OF_ARCHITECTURE)
-                    yield (launch.entry, own), launch
+    for dtype, precision in [(name, "auto") for name in DTYPES] + [("float32", "ieee"), ("float32", "tf32")]:
+        array = partial(Array, dtype=dtype_of(dtype), device=device)
+        make = calls.Maker(array, array, taps=lambda x, g: Array(g.y_shape, g.tap_dtype, device))
+        with use_float32_precision(precision):
+            for family, case in (*_awkward(), *_layers()):
+                for operation, arguments in family(case, make):
+                    for launch in dry_run(getattr(cuda, operation), arguments, device).launches:
+                        own = tuple((k, v) for k, v in launch.defines.items() if k not in _OF_ARCHITECTURE)
+                        yield (launch.entry, own), launch
 
 
 def variants(every_gpu: bool) -> dict[Key, dict[int, Launch]]:

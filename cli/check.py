@@ -113,6 +113,7 @@ def _collect_with_progress(outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _print_table(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: int) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -121,11 +122,12 @@ def _print_table(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: 
     for outcome in outcomes:
         rows[outcome.operation].append(outcome)
     dtypes = tuple(dict.fromkeys(outcome.dtype for outcome in outcomes))
-    table = Table(title=f"{device_name(args.backend)}: worst error, in units of the rounding bound")
+    title = f"{device_name(args.backend)}: worst error, in units of the rounding bound"
+    table = Table(title=title, box=box.SIMPLE)
     table.add_column("operation", no_wrap=True)
     for heading in ("calls", *(dtype.replace("float", "f") for dtype in dtypes)):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("same bits twice", no_wrap=True)
+    table.add_column("same bits", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for operation, group in rows.items():
         worst = (max(o.error for o in group if o.dtype == dtype) for dtype in dtypes)

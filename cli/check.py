@@ -123,7 +123,7 @@ def _print_table(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: 
         rows[outcome.operation].append(outcome)
     dtypes = tuple(dict.fromkeys(outcome.dtype for outcome in outcomes))
     title = f"{device_name(args.backend)}: worst error, in units of the rounding bound"
-    table = Table(title=title, box=box.SIMPLE)
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     table.add_column("operation", no_wrap=True)
     for heading in ("calls", *(dtype.replace("float", "f") for dtype in dtypes)):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -134,7 +134,7 @@ def _print_table(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: 
         failures = sum(not outcome.passed for outcome in group)
         verdict = f"[red]{failures} failed" if failures else "[green]ok"
         repeatable = "yes" if all(outcome.repeatable for outcome in group) else "[red]no"
-        table.add_row(operation, str(len(group)), *(f"{error:.2g}" for error in worst), repeatable, verdict)
+        table.add_row(operation, str(len(group)), *(f"{error:.2f}" for error in worst), repeatable, verdict)
     console.print(table)
     for outcome in outcomes:
         if outcome.fault is not None:

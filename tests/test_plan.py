@@ -79,6 +79,25 @@ def test_floor_is_arithmetic_or_memory():
 
 
 @pytest.mark.parametrize(
+    ("name", "dtype", "precision", "peak"),
+    [
+        ("T4", "float32", "auto", 8.1),
+        ("T4", "float32", "tf32", 8.1),
+        ("T4", "float16", "auto", 65),
+        ("T4", "bfloat16", "auto", 8.1),  # no bfloat16 before sm_80
+        ("RTX 4090", "float32", "auto", 82.6),  # a third of its TF32 rate is less
+        ("A100 80GB SXM", "float32", "auto", 52),
+        ("A100 80GB SXM", "float32", "ieee", 19.5),
+        ("A100 80GB SXM", "bfloat16", "ieee", 312),
+        ("A100 80GB SXM", "float64", "tf32", 19.5),
+    ],
+)
+def test_peaks(name, dtype, precision, peak):
+    (gpu,) = (gpu for gpu in GPUS if gpu.name == name)
+    assert gpu.peak(dtype, precision) == pytest.approx(peak * 1e12)
+
+
+@pytest.mark.parametrize(
     ("sm", "threads", "registers", "shared", "blocks"),
     [
         (90, 256, 128, 0, 2),  # 256 * 128 registers are half of 65,536

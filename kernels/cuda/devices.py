@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class Gpu:
     """One GPU: compute capability sm / 10, SMs, peaks in TFLOP/s and memory bandwidth in GB/s.
 
-    `half` is the tensor cores' float16 rate with float32 accumulation, and bfloat16's where the GPU has it. tf32 is
-    None where there is no such unit.
+    `half` is the tensor cores' float16 rate with float32 accumulation, and bfloat16's from sm_80 on; float64 is with
+    tensor cores where they take it. tf32 is None where there is no such unit.
     """
 
     name: str
@@ -27,9 +27,11 @@ class Gpu:
 
     def peak(self, dtype: str, precision: str) -> float:
         """FLOP/s for sums of products in this dtype, float32 at this precision (precision.py)."""
-        if dtype != "float32":
-            return 1e12 * (self.float64 if dtype == "float64" else self.half)
-        tf32 = self.tf32 or 0.0
+        if dtype == "float64":
+            return 1e12 * self.float64
+        if dtype == "float16" or (dtype == "bfloat16" and self.sm >= 80):
+            return 1e12 * self.half
+        tf32 = self.tf32 if self.tf32 and dtype == "float32" else 0.0
         # tf32x3 spends three tensor-core products on one; auto takes the faster way.
         rates = {"ieee": self.float32, "tf32": max(tf32, self.float32)}
         return 1e12 * rates.get(precision, max(tf32 / 3, self.float32))
@@ -37,13 +39,13 @@ class Gpu:
 
 GPUS = (
     Gpu("T4", 75, 40, 8.1, 0.25, None, 65, 320),
-    Gpu("A100 80GB SXM", 80, 108, 19.5, 9.7, 156, 312, 2039),
+    Gpu("A100 80GB SXM", 80, 108, 19.5, 19.5, 156, 312, 2039),
     Gpu("A10", 86, 72, 31.2, 0.49, 62.5, 125, 600),
     Gpu("RTX 3090", 86, 82, 35.6, 0.56, 35.6, 71, 936),
     Gpu("L4", 89, 58, 30.3, 0.47, 60, 121, 300),
     Gpu("RTX 4090", 89, 128, 82.6, 1.29, 82.6, 165.2, 1008),
-    Gpu("H100 SXM", 90, 132, 67, 34, 495, 989, 3350),
-    Gpu("H200", 90, 132, 67, 34, 495, 989, 4800),
+    Gpu("H100 SXM", 90, 132, 67, 67, 495, 989, 3350),
+    Gpu("H200", 90, 132, 67, 67, 495, 989, 4800),
     Gpu("B200", 100, 148, 75, 37, 1100, 2250, 7700),
     Gpu("RTX 5090", 120, 170, 104.8, 1.64, 104.8, 209.5, 1792),
 )

@@ -17,6 +17,7 @@ from . import few_channels
 from .arrays import ALIGNMENT, address, chunks
 from .launch import check_index, empty, launch, sum_partials
 from .loader import C_TYPES, Params, fast_div
+from .tiles import WORKSPACE_LIMIT
 from .windows import (
     THREADS,
     TILE_FIELDS,
@@ -54,7 +55,7 @@ def applies_depthwise(g: Conv2dGeometry) -> bool:
 
 def depthwise_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     y = empty(g.y_shape, x.dtype)
-    tiling, multiplier = outputs_tiling(g, x.itemsize, 4), g.K // g.C
+    tiling, multiplier = outputs_tiling(g, x.itemsize, 16), g.K // g.C
     for first, planes, arrays in _plane_chunks(g, {"x": x}, {"y": y}):
         tiles = tiling.values(planes * multiplier, (g.P, g.Q))
         _launch(
@@ -67,7 +68,7 @@ def depthwise_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
 def depthwise_input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     """b: the bias of a transposed convolution, one per channel of dx, or None."""
     dx = empty(g.x_shape, dy.dtype)
-    tiling = inputs_tiling(g, dy.itemsize, 4)
+    tiling = inputs_tiling(g, dy.itemsize, 16)
     for first, planes, arrays in _plane_chunks(g, {"dx": dx}, {"dy": dy}):
         tiles = tiling.values(planes, (g.H, g.W))
         _launch(
@@ -79,10 +80,10 @@ def depthwise_input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
 
 def depthwise_weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
     dw = empty(g.w_shape, dy.dtype)
-    tiling = outputs_tiling(g, dy.itemsize, 2, lanes=1)
+    tiling = outputs_tiling(g, dy.itemsize, 8, lanes=1)
     tiles = tiling.values(g.N, (g.P, g.Q))
-    check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q)
-    split = Split.of(tiles["tiles"], THREADS, g.K)
+    check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q, weights=dw.size)
+    split = Split.of(tiles["tiles"], THREADS, g.K, dw.size)
     partial = empty((split.parts, *g.w_shape), accumulation_dtype(dy.dtype))
     _launch(
         "depthwise_weight_grad", _WEIGHT_GRAD, tiling, g.K * split.parts, g, dy.dtype,
@@ -121,7 +122,7 @@ def bias_grad(dy: Any) -> Any:
     plane = p * q // vec
     lanes = min(WARP, 1 << max(plane - 1, 0).bit_length())
     check_index("conv2d_bias_grad", pixels=n * p * q)
-    split = Split.of(n * plane, lanes, k)
+    split = Split.of(n * plane, lanes, k, k)
     partial = empty((split.parts, k), accumulation_dtype(dy.dtype))
     filter_blocks = -(-k * lanes // THREADS)
     launch(
@@ -144,9 +145,9 @@ class Split:
 
     @classmethod
     @cache
-    def of(cls, terms: int, threads: int, sums: int) -> Split:
-        """Enough parts for all `sums` to fill a GPU, but at least 8 terms for each of a part's `threads`."""
-        parts = max(1, min(PARTIAL_SUMS // sums, terms // (8 * threads)))
+    def of(cls, terms: int, threads: int, sums: int, results: int) -> Split:
+        """Enough parts for `sums` such sums of `results` numbers in all to fill a GPU, at least 8 terms a thread."""
+        parts = max(1, min(PARTIAL_SUMS // sums, terms // (8 * threads), WORKSPACE_LIMIT // (8 * results)))
         size = -(-terms // parts)
         return cls(max(1, -(-terms // size)) if size else 1, size)
 

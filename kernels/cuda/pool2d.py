@@ -40,7 +40,7 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
     y = import_cupy().empty(geometry.y_shape, x.dtype)
     taps = import_cupy().empty(geometry.y_shape, geometry.tap_dtype)
-    tiling = outputs_tiling(geometry, x.itemsize, 2)
+    tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d", _MAX_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
     return y, taps
@@ -50,7 +50,7 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
 def max_pool2d_grad(dy: Any, taps: Any, geometry: Pool2dGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = import_cupy().empty(geometry.x_shape, dy.dtype)
-    tiling = inputs_tiling(geometry, dy.itemsize, 2)
+    tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d_grad", _MAX_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx
@@ -77,7 +77,7 @@ def max_pool2d_indices(taps: Any, geometry: Pool2dGeometry) -> Any:
 def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     x = contiguous(x)
     y = import_cupy().empty(geometry.y_shape, x.dtype)
-    tiling = outputs_tiling(geometry, x.itemsize, 2)
+    tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
@@ -87,7 +87,7 @@ def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
 def avg_pool2d_grad(dy: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     dy = contiguous(dy)
     dx = import_cupy().empty(geometry.x_shape, dy.dtype)
-    tiling = inputs_tiling(geometry, dy.itemsize, 2)
+    tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx

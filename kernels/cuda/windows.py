@@ -17,6 +17,8 @@ Windowed = Conv2dGeometry | Pool2dGeometry
 
 THREADS = 128
 WARP = 32
+MAX_STRIDE = 4
+MAX_ROWS = 4
 ENOUGH_THREADS = 2**18
 """Tiles have several rows, for reuse in registers, only where this many threads remain to fill a GPU."""
 
@@ -49,8 +51,13 @@ class Tiling:
             field = f"(int)params.{name}.divisor" if kind == "FastDiv" else f"params.{name}"
             window[name.upper()] = _numbers(g)[name] if self.unrolled else field
         tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
-        threads = {"THREADS": THREADS, "LANES": self.lanes, "UNROLLED": int(self.unrolled)}
-        return {"TYPE": C_TYPES[dtype.name], **threads, **tile, **window}
+        threads = {"THREADS": THREADS, "BLOCKS_PER_SM": self._blocks_per_sm(g, dtype.itemsize), "LANES": self.lanes}
+        return {"TYPE": C_TYPES[dtype.name], "UNROLLED": int(self.unrolled), **threads, **tile, **window}
+
+    def _blocks_per_sm(self, g: Windowed, itemsize: int) -> int:
+        """What the compiler may count on: without a bound it spills for the sake of occupancy, or takes too much."""
+        words = g.R * g.S * max(1, itemsize // 4) if self.unrolled else 0
+        return 6 if words <= 9 else 4 if words <= 25 else 2
 
     def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
         """TILE_FIELDS for planes of these extents, cut into tiles."""
@@ -75,14 +82,14 @@ def window_values(g: Windowed) -> dict[str, Any]:
 
 
 @cache
-def outputs_tiling(g: Windowed, itemsize: int, tile_h: int, lanes: int = WARP) -> Tiling:
-    """Tiles of outputs, of at most tile_h rows, for visit_windows; `lanes` threads share a window that is large.
+def outputs_tiling(g: Windowed, itemsize: int, tile: int, lanes: int = WARP) -> Tiling:
+    """Tiles of at most `tile` outputs for visit_windows; `lanes` threads share a window that is large.
 
     The columns of a tile span vec_x = tile_w * stride inputs: neighbouring threads then load neighbouring vectors.
     """
     check_offsets(g)
     overlapping = g.stride[0] < g.R or g.stride[1] < g.S
-    if not _is_small(g) or (not overlapping and g.R * g.S >= lanes > 1):
+    if not _is_small(g, itemsize) or (not overlapping and g.R * g.S >= lanes > 1):
         return Tiling(unrolled=False, lanes=lanes)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
@@ -91,27 +98,29 @@ def outputs_tiling(g: Windowed, itemsize: int, tile_h: int, lanes: int = WARP) -
     else:
         tile_w = largest_power_of_two(g.Q, vec_x // stride)
         vec_x = tile_w * stride
-    tile_h = _rows(tile_h if g.stride[0] <= 4 else 1, 1, g.N * g.C * g.P * g.Q // tile_w, g.P)
+    tile_h = _rows(tile // tile_w, 1, g.N * g.C * g.P * g.Q // tile_w, g.P) if g.stride[0] <= MAX_STRIDE else 1
     return Tiling(True, tile_h, tile_w, vec_x, vec_y=tile_w)
 
 
 @cache
-def inputs_tiling(g: Windowed, itemsize: int, tile_h: int) -> Tiling:
-    """Tiles of inputs, of about tile_h rows, for visit_covering: multiples of the stride along both axes."""
+def inputs_tiling(g: Windowed, itemsize: int, tile: int) -> Tiling:
+    """Tiles of about `tile` inputs for visit_covering: multiples of the stride along both axes."""
     check_offsets(g)
-    if not _is_small(g) or max(g.stride) > 4:
+    if not _is_small(g, itemsize) or max(g.stride) > MAX_STRIDE:
         return Tiling(unrolled=False)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
     tile_w = vec_x if vec_x % stride == 0 else stride
     vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(g.Q, tile_w // stride)
-    tile_h = _rows(tile_h, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
+    tile_h = _rows(tile // tile_w, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
 
 
-def _is_small(g: Windowed) -> bool:
+def _is_small(g: Windowed, itemsize: int) -> bool:
     """Whether the unrolled window's code and registers stay small."""
-    return g.R <= 7 and g.S <= 7 and all(g.dilation[axis] * (kernel - 1) < 16 for axis, kernel in ((0, g.R), (1, g.S)))
+    taps = 25 if itemsize == 8 else 49
+    reach = max(g.dilation[0] * (g.R - 1), g.dilation[1] * (g.S - 1))
+    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and reach < 16
 
 
 def largest_power_of_two(extent: int, most: int) -> int:
@@ -124,7 +133,7 @@ def largest_power_of_two(extent: int, most: int) -> int:
 
 def _rows(most: int, multiple: int, threads: int, extent: int) -> int:
     """Rows of a tile: a multiple of `multiple`, no more than useful, halved while there would be too few threads."""
-    rows = max(multiple, most // multiple * multiple)
+    rows = max(multiple, min(most, MAX_ROWS) // multiple * multiple)
     while rows % (2 * multiple) == 0 and (threads // rows < ENOUGH_THREADS or rows >= 2 * extent):
         rows //= 2
     return rows

@@ -2,7 +2,7 @@
 #include "windows.cuh"
 #include "average.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) avg_pool2d(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool2d(Params params) {
     int index = tile_index();
     if (index >= params.tiles) return;
     Tile tile = tile_at(index, params.tile_rows, params.tile_columns);

@@ -1,7 +1,7 @@
 // Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one output plane.
 #include "windows.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) depthwise_forward(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_forward(Params params) {
     int index = tile_index();
     if (index >= params.tiles) return;
     Tile tile = tile_at(index, params.tile_rows, params.tile_columns);

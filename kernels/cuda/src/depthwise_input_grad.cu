@@ -2,7 +2,7 @@
 // own filters only. The bias is that of a transposed convolution, whose forward this is. A thread computes a tile of one plane of dx.
 #include "windows.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) depthwise_input_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_input_grad(Params params) {
     int index = tile_index();
     if (index >= params.tiles) return;
     Tile tile = tile_at(index, params.tile_rows, params.tile_columns);

@@ -31,7 +31,7 @@ DEVICE void add_tile(const Params& params, const Element* x, const Element* dy, 
 #endif
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) depthwise_weight_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_weight_grad(Params params) {
     __shared__ Acc of_warps[TAPS][WARPS];
     int filter = blockIdx.x, part = split_off(filter, params.parts);
     const Element* x = params.x + (long long)quotient(filter, params.multiplier) * params.H * params.W;

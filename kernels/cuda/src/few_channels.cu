@@ -38,6 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     Acc sum[FILTERS][PIXELS] = {};
 #pragma unroll 1
     for (int c = 0; c < CHANNELS; c++) {
+#pragma unroll 1
         for (int i = threadIdx.x; i < IMAGE_ROWS * IMAGE_COLUMNS; i += THREADS) {
             int r = i / IMAGE_COLUMNS, s = i % IMAGE_COLUMNS;
             Acc value[1];
@@ -45,6 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
                            params.H, params.W, (Acc)0);
             image[r * IMAGE_LD + s] = value[0];
         }
+#pragma unroll 1
         for (int i = threadIdx.x; i < BLOCK_FILTERS * KERNEL_H * KERNEL_W; i += THREADS) {
             int k = i / (KERNEL_H * KERNEL_W), tap = i % (KERNEL_H * KERNEL_W);
             bool exists = first_filter + k < filters;

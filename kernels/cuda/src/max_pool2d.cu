@@ -21,7 +21,7 @@ DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(Params params) {
     int index = tile_index();
     if (index >= params.tiles) return;
     Tile tile = tile_at(index, params.tile_rows, params.tile_columns);

@@ -6,7 +6,7 @@ using Tap = TAP;
 
 #include "windows.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d_grad(Params params) {
     int index = tile_index();
     if (index >= params.tiles) return;
     Tile tile = tile_at(index, params.tile_rows, params.tile_columns);

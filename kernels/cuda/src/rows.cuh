@@ -11,15 +11,17 @@ using Acc = Storage<Element>::acc;
 // w - SKEW, so that a vector of V elements lies wholly inside a row or wholly outside.
 template <int V, int SKEW, class T, class Value, int N>
 DEVICE void load_row(Value (&row)[N], const T* plane, int h, int w, int height, int width, Value outside) {
+    const T fill = Storage<T>::store(outside);
     bool row_inside = (unsigned)h < (unsigned)height;
 #pragma unroll
     for (int i = -SKEW; i < N; i += V) {
-        bool inside = row_inside && (unsigned)(w + i) < (unsigned)width;
-        Vec<T, V> v = {};
-        if (inside) v = *(const Vec<T, V>*)(plane + h * width + w + i);
+        Vec<T, V> v;
+#pragma unroll
+        for (int j = 0; j < V; j++) v.at[j] = fill;
+        if (row_inside && (unsigned)(w + i) < (unsigned)width) v = *(const Vec<T, V>*)(plane + h * width + w + i);
 #pragma unroll
         for (int j = 0; j < V; j++)
-            if (i + j >= 0 && i + j < N) row[i + j] = inside ? Storage<T>::load(v.at[j]) : outside;
+            if (i + j >= 0 && i + j < N) row[i + j] = Storage<T>::load(v.at[j]);
     }
 }
 

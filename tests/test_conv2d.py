@@ -73,6 +73,11 @@ def compute(path, case: Case, dtype: np.dtype, x, w, b, dy) -> dict[str, np.ndar
     }
 
 
+def skip_if_too_large(path, channels: int) -> None:
+    if path.name == "emulated" and channels > 8:
+        pytest.skip("too large for an emulator")
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_accuracy(path, case, dtype):
@@ -86,8 +91,7 @@ def test_accuracy(path, case, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("case", CONV_LARGE, ids=str)
 def test_accuracy_large(path, case, dtype):
-    if path.name == "emulated":
-        pytest.skip("too large for an emulator")
+    skip_if_too_large(path, max(case.x[1], case.w[0]))
     test_accuracy(path, case, dtype)
 
 
@@ -144,27 +148,51 @@ def test_elements_no_window_reaches_get_zero(path, rng):
     assert (dx[:, :, read] != 0).all()
 
 
+NON_FINITE = pytest.mark.parametrize(
+    ("channels", "extents"), [(3, (7, 6)), (40, (33, 38))], ids=["small", "large enough for a transform"]
+)
+
+
+@NON_FINITE
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_non_finite_input_reaches_exactly_its_windows(path, rng, value, dtype):
-    x, w = normal(rng, (1, 2, 7, 6), dtype), np.abs(normal(rng, (3, 2, 3, 3), dtype)) + 1
-    x[0, 1, 3, 2] = value
+def test_non_finite_input_reaches_exactly_its_windows(path, rng, value, dtype, channels, extents):
+    skip_if_too_large(path, channels)
+    x, w = normal(rng, (2, channels, *extents), dtype), np.abs(normal(rng, (channels, channels, 3, 3), dtype)) + 1
+    x[1, 1, 3, 2] = value
     y = path.run(kernels.conv2d, x.astype(dtype), w.astype(dtype), padding=1)
-    touched = np.zeros((7, 6), bool)
-    touched[2:5, 1:4] = True
-    expected = np.broadcast_to(np.asarray(value, dtype), y[:, :, touched].shape)
-    np.testing.assert_array_equal(y[:, :, touched], expected)
-    assert np.isfinite(y[:, :, ~touched]).all()
+    touched = np.zeros(y.shape, bool)
+    touched[1, :, 2:5, 1:4] = True
+    np.testing.assert_array_equal(y[touched], np.full(touched.sum(), value, dtype))
+    assert np.isfinite(y[~touched]).all()
 
 
-def test_non_finite_gradient_reaches_exactly_its_window(path, rng):
-    dy, w = rng.standard_normal((1, 2, 5, 4)), np.abs(rng.standard_normal((2, 3, 3, 3))) + 1
+@NON_FINITE
+def test_non_finite_gradient_reaches_exactly_its_window(path, rng, channels, extents):
+    skip_if_too_large(path, channels)
+    x_shape = (2, channels, *extents)
+    dy = rng.standard_normal((2, channels, extents[0] - 2, extents[1] - 2), np.float32)
+    w = np.abs(rng.standard_normal((channels, channels, 3, 3), np.float32)) + 1
     dy[0, 1, 2, 1] = np.inf
-    dx = path.run(kernels.conv2d_input_grad, dy, w, (1, 3, 7, 6))
-    touched = np.zeros((7, 6), bool)
-    touched[2:5, 1:4] = True
-    assert (dx[:, :, touched] == np.inf).all()
-    assert np.isfinite(dx[:, :, ~touched]).all()
+    dx = path.run(kernels.conv2d_input_grad, dy, w, x_shape)
+    touched = np.zeros(x_shape, bool)
+    touched[0, :, 2:5, 1:4] = True
+    assert (dx[touched] == np.inf).all()
+    assert np.isfinite(dx[~touched]).all()
+
+
+@NON_FINITE
+def test_non_finite_input_reaches_exactly_its_weights(path, rng, channels, extents):
+    """Without padding, the element at (0, 0) meets tap (0, 0) alone."""
+    skip_if_too_large(path, channels)
+    x = rng.standard_normal((2, channels, *extents), np.float32)
+    dy = np.abs(rng.standard_normal((2, channels, extents[0] - 2, extents[1] - 2), np.float32)) + 1
+    x[1, 2, 0, 0] = np.inf
+    dw = path.run(kernels.conv2d_weight_grad, dy, x, (channels, channels, 3, 3))
+    touched = np.zeros(dw.shape, bool)
+    touched[:, 2, 0, 0] = True
+    assert (dw[touched] == np.inf).all()
+    assert np.isfinite(dw[~touched]).all()
 
 
 def test_overflow_rounds_to_infinity_once(path):

@@ -20,6 +20,7 @@ from .backend import import_cupy, to_numpy
 from .kernels import cpu, cuda
 from .kernels.bound import worst
 from .kernels.checks import DTYPE_NAMES
+from .kernels.cuda.ahead import compile_ahead
 from .kernels.geometry import Pool2dGeometry
 from .shapes import AVG_POOL, CONV, CONV_LARGE, CONV_TRANSPOSE, LINEAR, MAX_POOL, Case
 
@@ -43,7 +44,8 @@ class Outcome:
         return self.fault is None
 
 
-SUITE: tuple[tuple[Callable[[Case, calls.Maker], calls.Calls], Sequence[Case]], ...] = (
+CallsOf = Callable[[Case, calls.Maker], calls.Calls]
+SUITE: tuple[tuple[CallsOf, Sequence[Case]], ...] = (
     (calls.conv, CONV + CONV_LARGE),
     (calls.conv_transpose, CONV_TRANSPOSE),
     (calls.max_pool, MAX_POOL),
@@ -100,17 +102,31 @@ def run(
     cases: Sequence[str] | None = None,
 ) -> Iterator[Outcome]:
     """Outcomes one by one, as they are computed on `backend` ('cupy' or 'numpy'); None selects everything."""
-    path, move = (cpu, np.asarray) if backend == "numpy" else (cuda, import_cupy().asarray)
-    for calls_of, family in SUITE:
-        chosen = [case for case in family if cases is None or case.name in cases]
-        for case, dtype, (data, (draw, gaps)) in product(chosen, dtypes, DATA.items()):
-            rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-            fill = partial(_filled, rng, dtype_named(dtype))
+    wanted = cpu.__all__ if operations is None else operations
+    chosen = [
+        (calls_of, case, dtype)
+        for calls_of, family in SUITE
+        for case, dtype in product(family, dtypes)
+        if cases is None or case.name in cases
+    ]
+    path: Any = cpu if backend == "numpy" else cuda
+    move = np.asarray if backend == "numpy" else import_cupy().asarray
+    if path is cuda:
+        compile_ahead(call for part in chosen for call in _bare_calls(*part) if call[0] in wanted)
+    for calls_of, case, dtype in chosen:
+        for data, (draw, gaps) in DATA.items():
+            fill = partial(_filled, np.random.default_rng(zlib.crc32(case.name.encode())), dtype_named(dtype))
             make = calls.Maker(partial(fill, draw), partial(fill, _weights if draw is _special else draw), _taps)
             for operation, arguments in calls_of(case, make):
-                if operations is None or operation in operations:
+                if operation in wanted:
                     verdict = _check(getattr(path, operation), operation, arguments, move, gaps)
                     yield Outcome(operation, dtype, case.name, data, *verdict)
+
+
+def _bare_calls(calls_of: CallsOf, case: Case, dtype: str) -> calls.Calls:
+    """The case's calls on arrays of which only shape and dtype count."""
+    array = partial(np.broadcast_to, np.zeros((), dtype_named(dtype)))
+    return calls_of(case, calls.Maker(array, array, lambda x, g: np.broadcast_to(g.tap_dtype.type(0), g.y_shape)))
 
 
 def _filled(rng: np.random.Generator, dtype: np.dtype, draw: Draw, shape: tuple[int, ...]) -> np.ndarray:

@@ -30,6 +30,7 @@ def fake_cuda(monkeypatch):
         path = SimpleNamespace(**{name: getattr(cpu, name) for name in cpu.__all__} | replaced)
         monkeypatch.setattr(conformance, "cuda", path)
         monkeypatch.setattr(conformance, "import_cupy", lambda: np)
+        monkeypatch.setattr(conformance, "compile_ahead", lambda calls: None)
         monkeypatch.setattr(check, "probe_cupy", lambda: backend.Probe(None, "", ""))
         monkeypatch.setattr(check, "device_name", lambda name: "a stand-in")
 
@@ -135,9 +136,20 @@ def test_it_runs_on_cupy_arrays(monkeypatch):
     """On the emulator's CuPy, arrays with gaps included."""
     monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "emulated", ""))
     operations = ["max_pool2d", "avg_pool2d_grad", "linear_bias_grad"]
-    with emulator.installed():
+    with emulator.installed() as cupy:
+        compiled = []
+        module = cupy.RawModule
+
+        def recording(code, options):
+            compiled.append(code)
+            return module(code=code, options=options)
+
+        monkeypatch.setattr(cupy, "RawModule", recording)
         outcomes = list(
             conformance.run("cupy", operations=operations, dtypes=["float32"], cases=["overlapping-padded", "deep"])
         )
     assert {o.operation for o in outcomes} == set(operations)
+    ahead, used = compiled[: len(set(compiled))], compiled[len(set(compiled)) :]
+    assert sorted(ahead) == sorted(set(compiled)), "some kernel was compiled only when it was needed"
+    assert set(used) == set(ahead), "some kernel was compiled ahead and never used"
     assert [o for o in outcomes if not o.passed] == []

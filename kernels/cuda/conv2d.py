@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from ..geometry import Conv2dGeometry
 from . import direct
 from .errors import reported
-from .launch import check_index, configure, empty, inputs, launch_product, product_params
-from .loader import fast_div
-from .tiles import Product, vector
+from .launch import check_index, configure, empty, inputs, launch, launch_product, product_params
+from .loader import C_TYPES, Params, fast_div
+from .tiles import Configuration, Product, vector
 
 _WINDOW = (
     ("H", "int"), ("W", "int"), ("P", "FastDiv"), ("Q", "FastDiv"), ("R", "FastDiv"), ("S", "FastDiv"),
@@ -26,6 +27,17 @@ _CLASSES = (
 _X, _W, _DY = ("x", "const Element*"), ("w", "const Element*"), ("dy", "const Element*")
 _FORWARD = product_params(_X, _W, *_WINDOW)
 _INPUT_GRAD = product_params(_DY, _W, *_WINDOW, *_CLASSES)
+_HALO = product_params(
+    _X, _W, *_WINDOW, ("N", "int"), ("taps", "FastDiv"), ("packed_channels", "int"), ("reach", "FastDiv"),
+    ("column_tiles", "FastDiv"), ("halo_pixels", "FastDiv"), ("halo_columns", "FastDiv"),
+)  # fmt: skip
+_PACK = Params(
+    (
+        _W, ("packed", "Element*"), ("size", "int"), ("channels", "int"),
+        ("packed_channels", "FastDiv"), ("filters", "FastDiv"), ("taps", "FastDiv"),
+    )
+)  # fmt: skip
+_PACK_THREADS = 256
 _WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
 
 
@@ -73,8 +85,13 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     y = empty(g.y_shape, x.dtype)
     depth = g.C // g.groups * g.R * g.S
     pointwise = _is_pointwise(g)
-    product = Product(g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True, gathered=not pointwise)
+    product = Product(
+        g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True, not pointwise, None if pointwise else g
+    )
     configuration = configure(product, y)
+    if configuration.halo:
+        _halo(configuration, x, w, b, y, g, gradient=False)
+        return y
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(x.itemsize, g.P * g.Q),
@@ -95,12 +112,17 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     classes, rows, gcds, inverses = zip(
         *(_classes(*axis) for axis in zip((g.H, g.W), g.stride, g.dilation, strict=True)), strict=True
     )
+    # for stride 1 it is a convolution of dy with the taps reversed
+    convolution = None if pointwise or g.stride != (1, 1) else _reversed(g)
     mean_depth = -(-g.K // g.groups * g.R * g.S // math.prod(classes))
     product = Product(
         g.N * math.prod(rows), g.C // g.groups, mean_depth, g.groups * math.prod(classes), False, not pointwise,
-        gathered=not pointwise,
+        not pointwise, convolution,
     )  # fmt: skip
     configuration = configure(product, dx)
+    if configuration.halo and convolution:
+        _halo(configuration, dy, w, b, dx, convolution, gradient=True)
+        return dx
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
@@ -115,6 +137,46 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         gcd_h=gcds[0], gcd_w=gcds[1], inverse_h=inverses[0], inverse_w=inverses[1],
     )  # fmt: skip
     return dx
+
+
+def _reversed(g: Conv2dGeometry) -> Conv2dGeometry:
+    """The convolution of dy that the input gradient of g is, for stride 1."""
+    padding = tuple(
+        (dilation * (kernel - 1) - before, dilation * (kernel - 1) - after)
+        for (before, after), dilation, kernel in zip(g.padding, g.dilation, (g.R, g.S), strict=True)
+    )
+    return replace(g, C=g.K, H=g.P, W=g.Q, K=g.C, P=g.H, Q=g.W, padding=(padding[0], padding[1]))
+
+
+def _halo(
+    configuration: Configuration, x: Any, w: Any, b: Any, y: Any, g: Conv2dGeometry, *, gradient: bool
+) -> None:
+    """y, the convolution g of x, by halo tiles; gradient: w belongs to the convolution whose input gradient g is."""
+    halo = configuration.halo
+    assert halo is not None
+    channels, filters = g.C // g.groups, g.K // g.groups
+    packed_channels = -(-channels // configuration.k) * configuration.k
+    packed = empty((g.groups, g.R * g.S, filters, packed_channels), w.dtype)
+    check_index("conv2d", elements_of_packed_weights=packed.size)
+    if packed.size:
+        launch(
+            "pack_weights.cu", "pack_weights",
+            {"TYPE": C_TYPES[w.dtype.name], "THREADS": _PACK_THREADS, "GRADIENT": int(gradient)},
+            _PACK, -(-packed.size // _PACK_THREADS), _PACK_THREADS, 0, w=w, packed=packed, size=packed.size,
+            channels=channels, packed_channels=fast_div(packed_channels), filters=fast_div(filters),
+            taps=fast_div(g.R * g.S),
+        )  # fmt: skip
+    defines = {
+        "TILE_COLUMNS": halo.columns,
+        "B_VECTOR": configuration.vector_b(16 // w.itemsize),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product(
+        "conv2d_halo", configuration, _HALO, defines, y, b, depth=channels, groups=g.groups,
+        channels=(g.K, g.P * g.Q), x=x, w=packed, **_window(g), N=g.N, taps=fast_div(g.R * g.S),
+        packed_channels=packed_channels, reach=fast_div(halo.reach), column_tiles=fast_div(halo.column_tiles),
+        halo_pixels=fast_div(halo.pixels), halo_columns=fast_div(halo.input_columns),
+    )  # fmt: skip
 
 
 def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:

@@ -88,12 +88,14 @@ def launch_product(
     bias: Any,
     *,
     groups: int = 1,
+    depth: int | None = None,
     channels: tuple[int, int] = (1, 1),
     **values: Any,
 ) -> None:
     """Queue the product kernel src/`entry`.cu, which fills y; then, where k is split, the sum of the parts.
 
-    channels: (C, inner), where element i of y takes bias number (i // inner) % C.
+    depth: what is split among blocks, where it is not all of k. channels: (C, inner), where element i of y takes bias
+    number (i // inner) % C.
     """
     if y.size == 0:
         return
@@ -104,7 +106,8 @@ def launch_product(
     launch(
         f"{entry}.cu", entry, {**c.defines, **defines}, params, c.blocks, c.threads, c.shared_bytes,
         n_tiles=fast_div(c.n_tiles), m_tiles=fast_div(c.m_tiles), groups=fast_div(groups),
-        rows=c.product.m, columns=c.product.n, depth=c.product.k, splits=c.splits, output_size=y.size,
+        rows=c.product.m, columns=c.product.n, depth=c.product.k if depth is None else depth, splits=c.splits,
+        output_size=y.size,
         y=y, bias=bias, partial=partial, **values,
     )  # fmt: skip
     if split:

@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ...backend import import_cupy
+from ..geometry import Conv2dGeometry
+from .halo import Halo, halos
 from .loader import C_TYPES
 
 WORKSPACE_LIMIT = 64 * 2**20  # bytes of partial sums
@@ -44,7 +46,8 @@ class Product:
     """The extents of `batch` matrix products C (m, n) = A (m, k) B (k, n), and how A and B lie in memory.
 
     a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C. gathered: A is
-    an image seen through a window, whose elements are fetched one by one.
+    an image seen through a window, whose elements are fetched one by one. convolution: the one of which m are the
+    output pixels, where halo tiles are possible.
     """
 
     m: int
@@ -54,6 +57,7 @@ class Product:
     a_k_major: bool
     b_k_major: bool
     gathered: bool = False
+    convolution: Conv2dGeometry | None = None
 
     @property
     def outputs(self) -> int:
@@ -115,6 +119,8 @@ _RATES: dict[str, dict[int | None, float]] = {
 }
 _FLOAT64_LANES = {80: 32, 90: 64, 100: 64}  # 2 elsewhere
 
+_HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")
+
 # Estimates: instructions to fetch one word of an operand, clocks to fill the pipeline and store C, the duration of
 # another launch and of each part it adds, and the bandwidth that partial sums have.
 _FETCH_INSTRUCTIONS = 9
@@ -138,6 +144,7 @@ class Configuration:
     stages: int
     splits: int
     architecture: Architecture
+    halo: Halo | None = None
 
     @property
     def itemsize(self) -> int:
@@ -154,15 +161,25 @@ class Configuration:
 
     @property
     def m_tiles(self) -> int:
-        return -(-self.product.m // self.tile.m)
+        return self.halo.tiles if self.halo else -(-self.product.m // self.tile.m)
 
     @property
     def n_tiles(self) -> int:
         return -(-self.product.n // self.tile.n)
 
     @property
+    def taps(self) -> int:
+        """Steps of the main loop for each unit that k is split in: with a halo, a block of channels."""
+        g = self.product.convolution
+        return g.R * g.S if g and self.halo else 1
+
+    @property
+    def k_units(self) -> int:
+        return -(-self.product.k // (self.taps * self.k))
+
+    @property
     def k_tiles(self) -> int:
-        return -(-self.product.k // self.k)
+        return self.k_units * self.taps
 
     @property
     def blocks(self) -> int:
@@ -175,9 +192,11 @@ class Configuration:
     @cached_property
     def shared_bytes(self) -> int:
         """Dynamic shared memory: the stages, and in the same place afterwards the slabs C is stored through."""
-        stages = self.stages * (
-            self._image(self.tile.m, self.product.a_k_major) + self._image(self.tile.n, self.product.b_k_major)
-        )
+        stages = self.stages * self._image(self.tile.n, self.product.b_k_major)
+        if self.halo:
+            stages += 2 * self.halo.pixels * (_K_BYTES + 16)
+        else:
+            stages += self.stages * self._image(self.tile.m, self.product.a_k_major)
         slabs = self.threads // 32 * 16 * (self.tile.warp_m + 4) * self.accumulator_size
         return max(stages, slabs)
 
@@ -212,7 +231,10 @@ class Configuration:
     def step_clocks(self) -> float:
         """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all its fetches."""
         tile = self.tile
-        words = (tile.m * (1 if self.product.gathered else 0.25) + tile.n * 0.25) * self.k
+        if self.halo:
+            words = tile.n * 4 + self.halo.pixels * 4 * (3 + self.k / 16) / self.taps
+        else:
+            words = tile.m * (self.k if self.product.gathered else 4) + tile.n * 4
         fetching = words * _FETCH_INSTRUCTIONS / 128
         return max(tile.m * tile.n * self.k / (self.rate * tile.efficiency), fetching)
 
@@ -222,8 +244,10 @@ class Configuration:
         on_one_sm = max(1, -(-self.blocks // self.architecture.multiprocessors))  # an empty product has no block
         warps = min(on_one_sm, self.blocks_per_sm) * self.threads // 32
         hidden = warps / (warps + 2)  # of the latency, by switching between warps
-        steps = -(-self.k_tiles // self.splits)
+        steps = -(-self.k_units // self.splits) * self.taps
         product = on_one_sm * (steps * self.step_clocks / hidden + _FIXED_CLOCKS) / _CLOCK
+        if self.halo:
+            product += _SPLIT_SECONDS  # packing the weights
         if self.splits == 1:
             return product
         return product + _SPLIT_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
@@ -231,6 +255,13 @@ class Configuration:
     def vector_b(self, most: int) -> int:
         """Elements per word of B, at most `most`: no more than a thread's share of its k-tile."""
         return min(most, self.tile.n * self.k // self.threads)
+
+    @property
+    def fits(self) -> bool:
+        """The block's shared memory suffices, and there is time to fetch a halo while another one is multiplied."""
+        if self.halo and self.halo.pixels * 4 > self.threads * self.taps:
+            return False
+        return self.shared_bytes + 3 * 1024 <= self.architecture.shared_bytes
 
     @property
     def defines(self) -> dict[str, object]:
@@ -273,12 +304,21 @@ def candidates(product: Product, dtype: str, architecture: Architecture, precisi
     multiply = multiply_policy(dtype, product.k, architecture.sm, precision)
     for tile in FLOAT64_TILES if dtype == "float64" else TILES:
         whole = Configuration(product, dtype, tile, multiply, _stages(architecture), 1, architecture)
-        yield whole
-        fills = range(1, 2 * whole.blocks_per_sm + 1)
-        for splits in sorted({n * architecture.multiprocessors // max(1, whole.blocks) for n in fills}):
-            split = replace(whole, splits=splits)
-            if 1 < splits <= whole.k_tiles // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
-                yield split
+        yield from _splits(whole)
+        if product.convolution and multiply in _HALO_POLICIES:
+            for halo in halos(product.convolution, tile.m):
+                yield from _splits(replace(whole, halo=halo))
+
+
+def _splits(whole: Configuration) -> Iterator[Configuration]:
+    if not whole.fits:
+        return
+    yield whole
+    for fill in range(1, 2 * whole.blocks_per_sm + 1):
+        splits = fill * whole.architecture.multiprocessors // max(1, whole.blocks)
+        split = replace(whole, splits=splits)
+        if 1 < splits <= whole.k_units * whole.taps // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
+            yield split
 
 
 def _stages(architecture: Architecture) -> int:

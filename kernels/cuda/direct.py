@@ -68,7 +68,7 @@ def depthwise_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
 def depthwise_input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     """b: the bias of a transposed convolution, one per channel of dx, or None."""
     dx = empty(g.x_shape, dy.dtype)
-    tiling = inputs_tiling(g, dy.itemsize, 16)
+    tiling = inputs_tiling(g, dy.itemsize, 8)
     for first, planes, arrays in _plane_chunks(g, {"dx": dx}, {"dy": dy}):
         tiles = tiling.values(planes, (g.H, g.W))
         _launch(

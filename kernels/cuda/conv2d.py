@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
 from . import direct
 from .errors import reported
 from .launch import check_index, configure, empty, inputs, launch, launch_product, product_params
 from .loader import C_TYPES, Params, fast_div
-from .tiles import Configuration, Product, vector
+from .tiles import Configuration, Product, architecture_of, multiply_policy, vector
 
 _WINDOW = (
     ("H", "int"), ("W", "int"), ("P", "FastDiv"), ("Q", "FastDiv"), ("R", "FastDiv"), ("S", "FastDiv"),
@@ -44,7 +45,7 @@ _WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
 @reported
 def conv2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
     x, w, b = inputs(x, w, b)
-    if direct.applies_few_channels(geometry, x.dtype):
+    if direct.applies_few_channels(geometry, x.dtype) and not _is_tensor_core_work(x, geometry):
         return direct.few_channels_forward(x, w, b, geometry)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
@@ -154,6 +155,8 @@ def _halo(
     """y, the convolution g of x, by halo tiles; gradient: w belongs to the convolution whose input gradient g is."""
     halo = configuration.halo
     assert halo is not None
+    if y.size == 0:
+        return
     channels, filters = g.C // g.groups, g.K // g.groups
     packed_channels = -(-channels // configuration.k) * configuration.k
     packed = empty((g.groups, g.R * g.S, filters, packed_channels), w.dtype)
@@ -197,6 +200,13 @@ def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
         groups=g.groups, dy=dy, x=x, **_window(g),
     )  # fmt: skip
     return dw
+
+
+def _is_tensor_core_work(x: Any, g: Conv2dGeometry) -> bool:
+    """Whether tensor cores beat FFMA in spite of few channels: at their full rate, with k-tiles mostly full."""
+    k = g.C // g.groups * g.R * g.S
+    policy = multiply_policy(x.dtype.name, k, architecture_of(x).sm, get_float32_precision())
+    return k >= 64 and policy in ("Tf32", "Mma16bit")
 
 
 def _is_pointwise(g: Conv2dGeometry) -> bool:

@@ -36,7 +36,9 @@ def halos(g: Conv2dGeometry, outputs: int) -> Iterator[Halo]:
     """Every shape of a halo tile with so many outputs; at least 8 columns, so that stores fill 32-byte sectors."""
     for columns in (8, 16, 32, 64):
         if columns <= outputs and (columns == 8 or columns < 2 * g.Q):
-            yield _halo(g, outputs // columns, columns)
+            halo = _halo(g, outputs // columns, columns)
+            if (g.N + 1) * halo.reach < 2**31:
+                yield halo
 
 
 def _halo(g: Conv2dGeometry, rows: int, columns: int) -> Halo:

@@ -121,9 +121,14 @@ _FLOAT64_LANES = {80: 32, 90: 64, 100: 64}  # 2 elsewhere
 
 _HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")
 
-# Estimates: instructions to fetch one word of an operand, clocks to fill the pipeline and store C, the duration of
-# another launch and of each part it adds, and the bandwidth that partial sums have.
-_FETCH_INSTRUCTIONS = 9
+# Estimates from the instructions of the compiled kernels: those to multiply, for 32 multiply-adds of a warp, ...
+_MULTIPLY_SLOTS = {"Ffma": 1.25, "Tf32x3": 0.55, "Tf32": 0.30, "Mma16bit": 0.10, "Dmma": 0.40}
+# ... and to fetch: a 16-byte word, one element through a window (more where it passes through registers), and a
+# word of a halo, of which each element counts too.
+_WORD_SLOTS, _ELEMENT_SLOTS, _SMALL_ELEMENT_SLOTS, _HALO_SLOTS, _HALO_ELEMENT_SLOTS = 8, 12, 17, 25, 5
+
+# Further estimates: clocks to fill the pipeline and store C, the duration of another launch and of each part it adds,
+# and the bandwidth that partial sums have.
 _FIXED_CLOCKS = 2000
 _SPLIT_SECONDS = 4e-6
 _PART_SECONDS = 15e-9
@@ -229,14 +234,18 @@ class Configuration:
 
     @property
     def step_clocks(self) -> float:
-        """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all its fetches."""
+        """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all instructions."""
         tile = self.tile
+        fetching: float = tile.n * 4 * _WORD_SLOTS
         if self.halo:
-            words = tile.n * 4 + self.halo.pixels * 4 * (3 + self.k / 16) / self.taps
+            fetching += self.halo.pixels * 4 * (_HALO_SLOTS + self.k // 4 * _HALO_ELEMENT_SLOTS) / self.taps
+        elif self.product.gathered:
+            fetching += tile.m * self.k * (_SMALL_ELEMENT_SLOTS if self.itemsize == 2 else _ELEMENT_SLOTS)
         else:
-            words = tile.m * (self.k if self.product.gathered else 4) + tile.n * 4
-        fetching = words * _FETCH_INSTRUCTIONS / 128
-        return max(tile.m * tile.n * self.k / (self.rate * tile.efficiency), fetching)
+            fetching += tile.m * 4 * _WORD_SLOTS
+        products = tile.m * tile.n * self.k
+        issuing = (products * _MULTIPLY_SLOTS[self.multiply] + fetching) / 32 / 4  # slots of warps, 4 each clock
+        return max(products / (self.rate * tile.efficiency), issuing)
 
     @property
     def seconds(self) -> float:

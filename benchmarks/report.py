@@ -151,11 +151,15 @@ def ratio_text(ratio: Ratio | float | None) -> Text:
 def remarks(results: Results) -> list[str]:
     """What a reader must know beside the figures."""
     lines = [f"wrong: {row.operation} {row.shape}: {row.fault}" for row in results.rows if row.fault is not None]
-    load, cores = results.environment["load"], results.environment["cores"]
-    if load and load > cores / 2:
-        lines.append(f"busy machine: the load average was {load} on {cores} cores; run again when it is quiet")
     if results.noise:
         lines.append(f"noise: {next(iter(results.peers))} timed against itself, middle half of the pairs, one shape")
+    noisy = [group for group, noise in results.noise.items() if noise.high > 1.25 * noise.low]
+    if len(noisy) > len(results.noise) / 4:
+        load, cores = results.environment["load"], results.environment["cores"]
+        lines.append(
+            f"not to be trusted: {len(noisy)} of {len(results.noise)} noise floors are wider than a quarter (the load"
+            f" average was {load} on {cores} cores); run again when the machine is quiet"
+        )
     declined: dict[tuple[str, str], list[str]] = {}
     for row in results.rows:
         for peer, note in row.notes.items():

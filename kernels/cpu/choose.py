@@ -1,6 +1,6 @@
 """Which algorithm computes a convolution: the whole rule, by shapes, strides and the float32 precision alone.
 
-1. One channel per group (depthwise): taps, no matrix product.
+1. One channel per group (depthwise): multiply-adds tap by tap; small planes as products with banded matrices.
 2. 3x3 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
 3. dx with few channels or a large window: col2im; its product has C*R*S rows where the other form has only C.
 4. Otherwise im2col; dx of a strided convolution as one im2col per residue class. For a 1x1 window the columns are the
@@ -17,9 +17,26 @@ from .correlation import Correlation
 
 FEW_CHANNELS = 8  # rows: fewer than a product needs
 LARGE_WINDOW = 25  # taps
+BAND_WIDTH = 32  # columns of a plane: with more, too many of the band's products are with 0
+BAND_IMAGES = 4  # rows of a product
 WINOGRAD_CHANNELS = 16  # with fewer, transforming takes longer than the products saved
 WINOGRAD_EXTENT = 4  # in tiles that are mostly padding, what cancels is large beside the result
 WINOGRAD_WEIGHTS = 64  # transforming the weights takes as long as the products of this many tiles
+
+
+def is_depthwise(g: Conv2dGeometry) -> bool:
+    return g.groups == g.C > 1
+
+
+def bands_suit(g: Conv2dGeometry, *arrays: np.ndarray) -> bool:
+    """Depthwise as products with banded matrices: small planes, several images, rows that lie one after the other."""
+    return (
+        g.K == g.C
+        and g.dilation[0] == 1
+        and g.N >= BAND_IMAGES
+        and max(g.W, g.Q) <= BAND_WIDTH
+        and all(a.flags.c_contiguous and a.itemsize >= 4 for a in arrays)
+    )
 
 
 def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:

@@ -12,6 +12,7 @@ from ..geometry import Conv2dGeometry
 from . import threads
 from .correlation import UNITS, spans
 from .im2col import sum_dtype
+from .phases import copy_inside
 
 TAPS_BYTES = 2 << 20  # of one block's product
 PLANE_BYTES = 2 << 20  # of the planes that one unit of work adds into
@@ -48,17 +49,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
                 for s in range(g.S):
                     h, v = p0 + r * dh // sh, s * dw // sw
                     sums[:, r * dh % sh, s * dw % sw, h : h + p1 - p0, v : v + g.Q] += taps[:, r, s]
-        _interleave(sums, dx[n, group, slice(*some)], g)
+        copy_inside(sums, dx[n, group, slice(*some)], (g.padding[0][0], g.padding[1][0]))
 
     some = spans(c, channels)
     threads.run(work, [(n, group, span) for n in range(g.N) for group in range(g.groups) for span in some])
-
-
-def _interleave(sums: np.ndarray, dx: np.ndarray, g: Conv2dGeometry) -> None:
-    """Store sums (C, sh, sw, rows, columns) of the padded input into dx (C, H, W)."""
-    (sh, sw), ((top, _), (left, _)) = g.stride, g.padding
-    for a in range(min(sh, g.H)):
-        for b in range(min(sw, g.W)):
-            target, h, v = dx[:, a::sh, b::sw], (a + top) // sh, (b + left) // sw
-            source = sums[:, (a + top) % sh, (b + left) % sw, h:, v:]
-            target[...] = source[:, : target.shape[1], : target.shape[2]]

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..checks import Pair
 from . import threads
 from .correlation import Block, Correlation, Part
+from .phases import copy_padded
 
 
 class Columns:
@@ -47,7 +47,7 @@ class Columns:
             return as_strided(x[..., top:, :], (*shape[:3], block.matrices[1]), (*x.strides[:3], x.strides[4]))
         if self.copied:
             region = self.region[: math.prod(shape)].reshape(shape)
-            copy_padded(x, region, (top, left))
+            copy_padded(x, region.swapaxes(-3, -2)[..., None, :, :, :], (top, left))
         else:
             region = x[:, :, :, top : top + shape[3], None, left : left + shape[5]]
         return self._gather(region, part)
@@ -83,29 +83,3 @@ def _input_is_columns(x: np.ndarray, c: Correlation, acc: np.dtype) -> bool:
         and x.dtype == acc
         and x.strides[3:] == (c.W * acc.itemsize, acc.itemsize)
     )
-
-
-def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:
-    """Fill region (..., rows, phases, columns) with x (..., H, W) from row and column `start`, with 0 outside x.
-
-    Column i from `start` on goes to phase i % phases, column i // phases.
-    """
-    height, phases, width = region.shape[-3:]
-    h0, h1 = _overlap(start[0], height, x.shape[-2], 1)
-    region[..., :h0, :, :] = 0
-    region[..., h1:, :, :] = 0
-    for phase in range(phases):
-        left = start[1] + phase
-        w0, w1 = _overlap(left, width, x.shape[-1], phases)
-        rows = region[..., h0:h1, phase, :]
-        rows[..., :w0] = 0
-        rows[..., w1:] = 0
-        if w0 < w1:
-            columns = slice(left + w0 * phases, left + (w1 - 1) * phases + 1, phases)
-            rows[..., w0:w1] = x[..., start[0] + h0 : start[0] + h1, columns]
-
-
-def _overlap(start: int, size: int, extent: int, step: int) -> Pair:
-    """The part of range(size) whose `start + i*step` lies inside range(extent)."""
-    low = min(max(-(start // step), 0), size)
-    return low, max(low, min(-((start - extent) // step), size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import Conv2dGeometry
-from . import choose, col2im, im2col, winograd
+from . import bands, choose, col2im, depthwise, im2col, winograd
 from .correlation import Correlation
 from .residues import classes
 
@@ -14,7 +14,13 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Conv2dG
     g = geometry
     y = np.empty(g.y_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
-    _correlate(by_group(x, g), weights_by_group(w, g), bias, by_group(y, g), Correlation.forward(g))
+    x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
+    if choose.is_depthwise(g) and choose.bands_suit(g, x):
+        bands.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.is_depthwise(g):
+        depthwise.correlate(x[:, :, 0], w[:, :, 0], bias, out, g)
+    else:
+        _correlate(x, w, bias, out, Correlation.forward(g))
     return y
 
 
@@ -27,7 +33,11 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     y = np.empty(g.x_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
     x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.input_grad_by_col2im(g):
+    if choose.is_depthwise(g) and choose.bands_suit(g, x):
+        bands.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.is_depthwise(g):
+        depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.input_grad_by_col2im(g):
         col2im.input_grad(x, w, bias, out, g)
     else:
         for part in classes(g):
@@ -39,11 +49,13 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) 
     g = geometry
     dw = np.empty(g.w_shape, x.dtype)
     c = Correlation.forward(g)
-    arrays = by_group(dy, g), by_group(x, g)
-    if m := choose.winograd_tile(c, *arrays):
-        winograd.weight_grad(*arrays, weights_by_group(dw, g), c, m)
+    dy, x, out = by_group(dy, g), by_group(x, g), weights_by_group(dw, g)
+    if choose.is_depthwise(g):
+        depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], g)
+    elif m := choose.winograd_tile(c, dy, x):
+        winograd.weight_grad(dy, x, out, c, m)
     else:
-        im2col.weight_grad(*arrays, weights_by_group(dw, g), c)
+        im2col.weight_grad(dy, x, out, c)
     return dw
 
 

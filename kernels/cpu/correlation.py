@@ -19,7 +19,7 @@ UNITS = 8  # large work is cut into at least this many blocks, so that several t
 
 @dataclass(frozen=True)
 class Correlation:
-    """y[n,g,k,p,q] = sum over c,r,s of w[g,k,c,r,s] x[n,g,c, p*stride + r*dilation - top, q*stride + s*dilation - left].
+    """y[n,g,k,p,q] = sum over c,r,s of w[g,k,c,r,s] * x[n,g,c,h,v], h = p*stride + r*dilation - top, v likewise in W.
 
     x is (N, G, C, H, W), w is (G, K, C, R, S), y is (N, G, K, P, Q), origin is (top, left), either of which may be
     negative. x counts as 0 outside its extents, however far the windows reach.

@@ -48,8 +48,8 @@ class Class(NamedTuple):
 
 def classes(g: Conv2dGeometry) -> Iterator[Class]:
     """The classes that together cover dx."""
-    for rows in _axis(0, g.H, g.R, g):
-        for columns in _axis(1, g.W, g.S, g):
+    for rows in axis_classes(0, g.H, g.R, g):
+        for columns in axis_classes(1, g.W, g.S, g):
             problem = Correlation(
                 N=g.N, G=g.groups, C=g.K // g.groups, H=g.P, W=g.Q, K=g.C // g.groups,
                 R=rows.taps, S=columns.taps, P=rows.count, Q=columns.count,
@@ -58,7 +58,8 @@ def classes(g: Conv2dGeometry) -> Iterator[Class]:
             yield Class(problem, rows, columns, g.stride)
 
 
-def _axis(axis: int, extent: int, kernel: int, g: Conv2dGeometry) -> Iterator[AxisClass]:
+def axis_classes(axis: int, extent: int, kernel: int, g: Conv2dGeometry) -> Iterator[AxisClass]:
+    """The classes of input rows (axis 0, of `extent` H and `kernel` R) or columns (axis 1, W and S)."""
     stride, dilation, before = g.stride[axis], g.dilation[axis], g.padding[axis][0]
     step = stride // math.gcd(stride, dilation)
     for first in range(min(stride, extent)):

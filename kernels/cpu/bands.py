@@ -1,0 +1,111 @@
+"""Depthwise convolution of small planes, and its input gradient, as products with banded matrices.
+
+An output row is the product of a run of neighbouring input rows with a matrix that holds the channel's kernel along
+its diagonals, padding and stride along W included:
+    y[n, c, i, :] = x[n, c, i*stride - top : i*stride - top + R, :] (flat, R*W long) @ band[c] (R*W, Q).
+The same row of all images is one product, which reads x and writes y where they lie. That makes W/S times more
+products than needed, and costs less than many short passes while W is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..checks import Pair
+from ..geometry import Conv2dGeometry
+from . import threads
+from .correlation import UNITS, spans
+from .residues import axis_classes
+
+BAND_BYTES = 512 << 10  # of the matrices of one unit of work
+
+
+def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:
+    """Fill y (N, C, P, Q) from x (N, C, H, W), w (C, R, S) and b (C,) or None; rows of x and y are contiguous."""
+
+    def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
+        for s, column, q0, q1 in _column_taps(g):
+            _diagonal(bands, (q0 * g.stride[1] + column, q0), (g.stride[1], 1), q1 - q0)[...] = kernel[:, :, s, None]
+
+    _multiply_rows(x, w, b, y, (g.stride[0], g.padding[0][0]), fill)
+
+
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Conv2dGeometry) -> None:
+    """Fill dx (N, C, H, W) from dy (N, C, P, Q), w (C, R, S) and b (C,) or None; rows of dy and dx are contiguous."""
+
+    def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
+        for s, column, q0, q1 in _column_taps(g):
+            _diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
+
+    for rows in axis_classes(0, g.H, g.R, g):
+        kernel = w[:, rows.tap :: rows.step][:, ::-1]
+        _multiply_rows(dy, kernel, b, dx[:, :, rows.first :: g.stride[0]], (1, rows.origin), fill)
+
+
+def _column_taps(g: Conv2dGeometry) -> Iterator[tuple[int, int, int, int]]:
+    """Every kernel column s, with the column of x where it stands in window 0, and the windows q0:q1 where inside x."""
+    for s in range(g.S):
+        column = s * g.dilation[1] - g.padding[1][0]
+        q0 = max(0, -(column // g.stride[1]))
+        q1 = min(g.Q, (g.W - 1 - column) // g.stride[1] + 1)
+        if q0 < q1:
+            yield s, column, q0, q1
+
+
+def _diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndarray:
+    """View bands[:, :, start[0] + i*step[0], start[1] + i*step[1]] for i in range(count)."""
+    stride = step[0] * bands.strides[2] + step[1] * bands.strides[3]
+    return as_strided(bands[:, :, start[0] :, start[1] :], (*bands.shape[:2], count), (*bands.strides[:2], stride))
+
+
+def _multiply_rows(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, step: Pair,
+    fill: Callable[[np.ndarray, np.ndarray], None],
+) -> None:  # fmt: skip
+    """Output row i is the product of input rows i*stride - origin ... + T, for step = (stride, origin) and w (C, T, S).
+
+    fill(bands, w) writes the kernels of some channels into their zeroed bands (c, T, W, Q).
+    """
+    n, channels, height, width = x.shape
+    taps, columns = w.shape[1], y.shape[3]
+    runs = _runs(y.shape[2], height, taps, step)
+
+    def work(c0: int, c1: int) -> None:
+        (bands,) = threads.scratch(x.dtype, (c1 - c0, taps, width, columns))
+        bands[...] = 0
+        fill(bands, w[c0:c1])
+        matrices = bands.reshape(c1 - c0, 1, taps * width, columns)
+        for i0, i1, t0, t1 in runs:
+            target = y[:, c0:c1, i0:i1].transpose(1, 2, 0, 3)
+            if t0 == t1:
+                target[...] = 0
+            else:
+                source = x[:, c0:c1, i0 * step[0] - step[1] + t0 :]
+                strides = x.strides[1], step[0] * x.strides[2], x.strides[0], x.strides[3]
+                rows = as_strided(source, (c1 - c0, i1 - i0, n, (t1 - t0) * width), strides)
+                np.matmul(rows, matrices[:, :, t0 * width : t1 * width], out=target)
+        if b is not None:
+            y[:, c0:c1] += b[c0:c1, None, None]
+
+    most = BAND_BYTES // max(1, taps * width * columns * x.itemsize)
+    threads.run(work, spans(channels, min(most, -(-channels // UNITS))))
+
+
+def _runs(rows: int, height: int, taps: int, step: Pair) -> list[tuple[int, int, int, int]]:
+    """Output rows i0:i1 whose taps t0:t1 lie inside the input, for all that have the same."""
+
+    def inside(i: int) -> Pair:
+        first = i * step[0] - step[1]
+        t0 = min(taps, max(0, -first))
+        return t0, max(t0, min(taps, height - first))
+
+    runs, start = [], 0
+    for (t0, t1), same in groupby(map(inside, range(rows))):
+        count = len(list(same))
+        runs.append((start, start + count, t0, t1))
+        start += count
+    return runs

@@ -11,6 +11,7 @@ from .backend import (
     to_numpy,
     use_backend,
 )
+from .capture import capture
 from .explanation import explain
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .version import __version__
@@ -20,6 +21,7 @@ __all__ = [
     "BackendUnavailableError",
     "__version__",
     "asarray",
+    "capture",
     "explain",
     "get_array_module",
     "get_backend",

@@ -147,6 +147,11 @@ def is_cupy(array: object) -> bool:
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
+def is_capturing(array: Any) -> bool:
+    """Whether work on this array is being captured into a CUDA graph (backstride.capture) rather than run."""
+    return is_cupy(array) and import_cupy().cuda.get_current_stream().is_capturing()
+
+
 def get_array_module(*arrays: object) -> ModuleType:
     """The library (numpy or cupy) that all the arrays belong to; TypeError where they are mixed or not arrays."""
     kinds = ["cupy" if is_cupy(a) else "numpy" if isinstance(a, np.ndarray) else None for a in arrays]

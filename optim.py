@@ -1,15 +1,18 @@
 """Optimizers: they change parameters in place, by PyTorch's rules, and never wait for a device.
 
-16-bit parameters are updated through float32, in which the optimizer's own arrays are kept too.
+16-bit parameters are updated through float32, in which the optimizer's own arrays are kept too. What changes from step
+to step (the step count, lr and all that depends on them) is in arrays, so that a captured step (backstride.capture)
+counts on and follows lr; the other numbers are fixed when the optimizer is made.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .backend import get_array_module
+import numpy as np
+
+from .backend import get_array_module, is_capturing
 from .kernels import checks
 from .layers import Parameter
 from .state import Shape, checked
@@ -18,7 +21,8 @@ from .state import Shape, checked
 class Optimizer:
     """Holds parameters; `step()` moves them against their `grad`. `lr` may be changed between steps.
 
-    Raises ValueError for no parameters, a parameter given twice, or a number out of range.
+    Raises ValueError for no parameters, a parameter given twice, or a number out of range, and RuntimeError where lr
+    is set inside a captured step, which would freeze it.
     """
 
     _slots: tuple[str, ...] = ()
@@ -26,26 +30,58 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self.parameters = list(parameters)
-        self.lr = _at_least_0(self, "lr", lr)
         if not self.parameters:
             raise ValueError(f"{type(self).__name__}: parameters is empty; expected at least one Parameter")
         if len({id(p) for p in self.parameters}) != len(self.parameters):
             raise ValueError(f"{type(self).__name__}: parameters holds one twice; expected each once")
-        self.steps = 0
+        xp = get_array_module(self.parameters[0].data)
+        self._count = xp.zeros((), np.int64)
+        self._rate = xp.zeros((), np.float64)
+        self._dtypes = {checks.accumulation_dtype(p.data.dtype) for p in self.parameters}
+        self.lr = lr
         self._state = [{slot: _accumulator(p) for slot in self._slots} for p in self.parameters]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the steps to come."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        _at_least_0(self, "lr", value)
+        if is_capturing(self._rate):
+            raise RuntimeError(f"{type(self).__name__}: lr is set in a captured step; expected it between the calls")
+        self._lr = value
+        self._rate.fill(value)
+
+    @property
+    def steps(self) -> int:
+        """The steps taken so far; on CuPy, reading it waits for the device."""
+        return int(self._count)
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self._count.fill(value)
 
     def step(self) -> None:
         """Update every parameter once."""
-        self.steps += 1
+        self._count += 1
+        factors = self._factors()
+        rounded = {dtype: {name: factor.astype(dtype) for name, factor in factors.items()} for dtype in self._dtypes}
         for parameter, state in zip(self.parameters, self._state, strict=True):
             data = parameter.data
             accumulation = checks.accumulation_dtype(data.dtype)
             change = self._change(
-                data.astype(accumulation, copy=False), parameter.grad.astype(accumulation, copy=False), state
-            )
+                data.astype(accumulation, copy=False), parameter.grad.astype(accumulation, copy=False), state,
+                rounded[accumulation],
+            )  # fmt: skip
             data -= change.astype(data.dtype, copy=False)
 
-    def _change(self, data: Any, gradient: Any, state: dict[str, Any]) -> Any:
+    def _factors(self) -> dict[str, Any]:
+        """What this step multiplies by and another may not: float64 arrays without axes."""
+        raise NotImplementedError
+
+    def _change(self, data: Any, gradient: Any, state: dict[str, Any], factors: dict[str, Any]) -> Any:
         """What is subtracted from `data`; updates `state` in place and changes neither `data` nor `gradient`."""
         raise NotImplementedError
 
@@ -57,7 +93,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Copies of what a resumed run needs: "steps", and "0.momentum" and the like by the parameter's place."""
         arrays = {name: array.copy() for name, array in self._named_arrays()}
-        return {"steps": get_array_module(self.parameters[0].data).asarray(self.steps), **arrays}
+        return {"steps": self._count.copy(), **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, arrays of any library. ValueError lists all that is wrong, and changes nothing."""
@@ -103,15 +139,22 @@ class SGD(Optimizer):
         self._slots = ("momentum",) if momentum else ()
         super().__init__(parameters, lr)
 
-    def _change(self, data: Any, gradient: Any, state: dict[str, Any]) -> Any:
+    def _factors(self) -> dict[str, Any]:
+        """lr, and with dampening the share of the gradient that the velocity takes up."""
+        if not (self.momentum and self.dampening):
+            return {"lr": self._rate}
+        return {"lr": self._rate, "fresh": 1 - self.dampening * (self._count > 1)}
+
+    def _change(self, data: Any, gradient: Any, state: dict[str, Any], factors: dict[str, Any]) -> Any:
+        lr = factors["lr"]
         if self.weight_decay:
             gradient = gradient + self.weight_decay * data
         if not self.momentum:
-            return self.lr * gradient
+            return lr * gradient
         velocity = state["momentum"]
         velocity *= self.momentum
-        velocity += gradient if self.steps == 1 else (1 - self.dampening) * gradient
-        return self.lr * (gradient + self.momentum * velocity if self.nesterov else velocity)
+        velocity += factors["fresh"] * gradient if "fresh" in factors else gradient
+        return lr * (gradient + self.momentum * velocity if self.nesterov else velocity)
 
 
 class Adam(Optimizer):
@@ -139,21 +182,26 @@ class Adam(Optimizer):
         self.weight_decay = _at_least_0(self, "weight_decay", weight_decay)
         super().__init__(parameters, lr)
 
-    def _change(self, data: Any, gradient: Any, state: dict[str, Any]) -> Any:
+    def _factors(self) -> dict[str, Any]:
+        """lr/(1-beta1^t) and 1/sqrt(1-beta2^t)."""
+        beta1, beta2 = self.betas
+        return {"rate": self._rate / (1 - beta1**self._count), "unbias": (1 - beta2**self._count) ** -0.5}
+
+    def _change(self, data: Any, gradient: Any, state: dict[str, Any], factors: dict[str, Any]) -> Any:
         if self.weight_decay:
             gradient = gradient + self.weight_decay * data
-        return self._adam(gradient, state)
+        return self._adam(gradient, state, factors)
 
-    def _adam(self, gradient: Any, state: dict[str, Any]) -> Any:
+    def _adam(self, gradient: Any, state: dict[str, Any], factors: dict[str, Any]) -> Any:
         (beta1, beta2), mean, square = self.betas, state["mean"], state["square"]
         mean *= beta1
         mean += (1 - beta1) * gradient
         square *= beta2
         square += (1 - beta2) * gradient * gradient
         root = get_array_module(square).sqrt(square)
-        root *= 1 / math.sqrt(1 - beta2**self.steps)
+        root *= factors["unbias"]
         root += self.eps
-        return (self.lr / (1 - beta1**self.steps)) * mean / root
+        return factors["rate"] * mean / root
 
 
 class AdamW(Adam):
@@ -170,11 +218,13 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _change(self, data: Any, gradient: Any, state: dict[str, Any]) -> Any:
-        decay = self.lr * self.weight_decay
-        change = self._adam(gradient, state)
+    def _factors(self) -> dict[str, Any]:
+        return {**super()._factors(), "decay": self._rate * self.weight_decay}
+
+    def _change(self, data: Any, gradient: Any, state: dict[str, Any], factors: dict[str, Any]) -> Any:
+        change = self._adam(gradient, state, factors)
         # PyTorch decays w first and then subtracts Adam's step; the sum of both is the same
-        change += decay * data
+        change += factors["decay"] * data
         return change
 
 

@@ -564,3 +564,76 @@ def test_votes(cupy: ModuleType) -> None:
     }"""
     found = run_lanes(cupy, text, np.arange(WARP, dtype="i4") % 2, output=np.zeros(6, "u4"))
     assert found.tolist() == [0xAAAAAAAA, 0, 1, 16, 1, 0]
+
+
+# --- captured streams -----------------------------------------------------------------------------------------
+
+
+def test_a_capturing_stream_runs_nothing_until_its_graph_is_launched(cupy):
+    x, stream = cupy.zeros(4, np.float32), cupy.cuda.Stream(non_blocking=True)
+    add = kernel(cupy, 'extern "C" __global__ void k(float* x) { x[threadIdx.x] += 1.0f; }')
+    pool = cupy.cuda.MemoryPool()
+    with stream, cupy.cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        assert stream.is_capturing()
+        add((1,), (4,), (x,))
+        x *= 2
+        x[0] = 7
+        y = cupy.concatenate([x, cupy.arange(2)])[1:]
+        add((1,), (2,), (x,))
+        graph = stream.end_capture()
+    assert not stream.is_capturing()
+    assert x.get().tolist() == [0, 0, 0, 0]
+    assert np.isnan(y.get()).all()
+    with emulator.record_launches() as launches:
+        graph.launch()
+    assert [launch.block for launch in launches] == [(4, 1, 1), (2, 1, 1)]
+    assert x.get().tolist() == [8, 3, 2, 2]
+    assert y.get().tolist() == [2, 2, 2, 0, 1]
+    graph.launch()
+    assert x.get().tolist() == [8, 9, 6, 6]
+    assert y.get().tolist() == [8, 6, 6, 0, 1]
+
+
+def test_what_a_capturing_stream_refuses(cupy):
+    x, stream = cupy.ones(4), cupy.cuda.Stream()
+    with pytest.raises(RuntimeError, match="cannot capture on the default"):
+        cupy.cuda.Stream.null.begin_capture()
+    with stream:
+        stream.begin_capture()
+        for refused in (x.get, lambda: float(x[0]), lambda: cupy.asarray(np.ones(2)), lambda: x.set(np.ones(4))):
+            with pytest.raises(RuntimeError, match=r"the current stream is capturing, so (D2H|H2D) transfers are"):
+                refused()
+        stream.end_capture()
+        for waits in (stream.synchronize, cupy.cuda.Device().synchronize, x.nonzero, lambda: x[x > 0]):
+            stream.begin_capture()
+            with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorStreamCaptureUnsupported"):
+                waits()
+            with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorStreamCaptureInvalidated"):
+                stream.end_capture()
+
+
+def test_a_graph_on_memory_that_was_freed_is_a_fault(cupy):
+    x, stream = cupy.zeros(4, np.float32), cupy.cuda.Stream()
+    add = kernel(cupy, 'extern "C" __global__ void k(float* x) { x[threadIdx.x] += 1.0f; }')
+    with stream:
+        stream.begin_capture()
+        add((1,), (4,), (x,))
+        graph = stream.end_capture()
+    graph.launch()
+    del x
+    with pytest.raises(emulator.EmulatorFault):
+        graph.launch()
+
+
+def test_a_pool_reuses_its_own_memory_only(cupy):
+    pool = cupy.cuda.MemoryPool()
+
+    def address_with(malloc):
+        with cupy.cuda.using_allocator(malloc):
+            return cupy.empty(100).data.ptr
+
+    own, elsewhere = address_with(pool.malloc), address_with(cupy.cuda.MemoryPool().malloc)
+    assert address_with(pool.malloc) == own != elsewhere
+    assert cupy.empty(100).data.ptr not in (own, elsewhere)
+    assert pool.used_bytes() == 0

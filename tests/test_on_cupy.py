@@ -3,15 +3,14 @@ wait for the device. On a real GPU where there is one, and on the emulator's arr
 
 from __future__ import annotations
 
-import contextlib
 import math
 
-import emulator
 import numpy as np
 import pytest
+from cupys import emulated, no_waiting, real
 
 import backstride
-from backstride import backend, optim
+from backstride import optim
 from backstride.layers import (
     AvgPool2d,
     Conv2d,
@@ -25,34 +24,10 @@ from backstride.layers import (
 )
 
 
-@contextlib.contextmanager
-def emulated(monkeypatch):
-    """The emulator's CuPy; its wait count may not rise but where the test lets it."""
-    monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "emulated", ""))
-    with emulator.installed() as cupy, backstride.use_backend("cupy"):
-        yield cupy
-
-
-@contextlib.contextmanager
-def real(monkeypatch):
-    if backend.probe_cupy().failed is not None:
-        pytest.skip(f"no GPU here: {backend.probe_cupy().reason}")
-    with backstride.use_backend("cupy"):
-        yield backend.import_cupy()
-
-
 @pytest.fixture(params=[emulated, real], ids=["emulated", "real"])
 def cupy(request, monkeypatch):
     with request.param(monkeypatch) as module:
         yield module
-
-
-@contextlib.contextmanager
-def no_waiting():
-    """The emulator counts how often the host waits for a device; a real one does not tell."""
-    before = emulator.synchronisations()
-    yield
-    assert emulator.synchronisations() == before, "the host waited for the device"
 
 
 @pytest.mark.parametrize("batch_axis", [0, 1])

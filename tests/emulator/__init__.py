@@ -6,7 +6,7 @@ folder of compiled kernels.
 
 module.py launches what build.py compiled, with runtime.h as its CUDA dialect and twins.h in place of inline PTX.
 server.cpp, in a process of its own (process.py), runs the launches. array.py, memory.py and device.py are CuPy's
-arrays, memory and devices.
+arrays, memory and devices, with streams that capture graphs: what a capturing stream is given is recorded and not run.
 
 It cannot show what the GPU does otherwise: timing, occupancy, bank conflicts, launch bounds, two launches at a time,
 C++ operators on float32 flushing subnormals and being contracted to fma.
@@ -17,18 +17,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from . import array, build, device, memory, module
 from .module import EmulatorFault, Launch, record_launches
 
-__all__ = ["EmulatorFault", "Launch", "installed", "record_launches", "synchronisations"]
+__all__ = ["EmulatorFault", "Launch", "allocations", "installed", "record_launches", "synchronisations"]
 
 
 def synchronisations() -> int:
     """How often the host has waited for a device so far."""
     return device.synchronisations
+
+
+def allocations() -> int:
+    """How often device memory has been asked for so far."""
+    return memory.allocations
 
 
 def _module(name: str, contents: dict[str, Any]) -> ModuleType:
@@ -39,11 +44,7 @@ def _module(name: str, contents: dict[str, Any]) -> ModuleType:
 
 def _modules() -> dict[str, ModuleType]:
     """The modules of the stand-in, by name."""
-    pool = SimpleNamespace(
-        used_bytes=lambda: memory.used_bytes(device.current_device()),
-        free_all_blocks=lambda: None,
-    )
-    names = ("Device", "Stream", "ExternalStream", "Event", "get_current_stream", "get_elapsed_time")
+    names = ("Device", "Stream", "ExternalStream", "Event", "Graph", "get_current_stream", "get_elapsed_time")
     parts = {
         "compiler": {"CompileException": build.CompileException},
         "device": {"Device": device.Device},
@@ -55,7 +56,10 @@ def _modules() -> dict[str, ModuleType]:
     submodules = {name: _module(f"cupy.cuda.{name}", contents) for name, contents in parts.items()}
     cuda = _module(
         "cupy.cuda",
-        {name: getattr(device, name) for name in names} | submodules | {"is_available": lambda: True},
+        {name: getattr(device, name) for name in names}
+        | {name: getattr(memory, name) for name in ("MemoryPool", "using_allocator")}
+        | submodules
+        | {"is_available": lambda: True},
     )
     root = _module(
         "cupy",
@@ -65,7 +69,7 @@ def _modules() -> dict[str, ModuleType]:
             "RawModule": module.RawModule,
             "RawKernel": module.RawKernel,
             "cuda": cuda,
-            "get_default_memory_pool": lambda: pool,
+            "get_default_memory_pool": lambda: memory.default_pool,
         },
     )
     made = {"cupy": root, "cupy.cuda": cuda}

@@ -21,6 +21,8 @@ nonzero not_equal ones ones_like outer pad power prod ravel remainder reshape ro
 square squeeze stack std subtract sum swapaxes take take_along_axis tanh tensordot transpose true_divide var vstack
 where zeros zeros_like
 """
+# Their results' shapes depend on values: CuPy waits for those.
+WAITING = ("nonzero",)
 CONSTANTS = """
 bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 dtype finfo iinfo inf nan newaxis pi
 result_type can_cast promote_types issubdtype floating integer isscalar
@@ -35,13 +37,18 @@ _COMPARISONS = "lt le eq ne gt ge"
 _UNARY = "neg pos abs invert"
 
 
-def _to_device(a: np.ndarray) -> np.ndarray:
-    """A copy of a host array in the current device's memory, its axes in the same order in memory."""
+def _room_for(a: np.ndarray) -> np.ndarray:
+    """Uninitialised memory of the current device for a host array, its axes in the same order in memory."""
     if a.size == 0:
         return a.copy()
     axes = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
-    dense = memory.allocate(device.current_device(), a.nbytes).view(a.dtype).reshape([a.shape[axis] for axis in axes])
-    copy = dense.transpose(np.argsort(axes)) if axes else dense
+    dense = memory.allocate(a.nbytes).view(a.dtype).reshape([a.shape[axis] for axis in axes])
+    return dense.transpose(np.argsort(axes)) if axes else dense
+
+
+def _to_device(a: np.ndarray) -> np.ndarray:
+    """A copy of a host array in the current device's memory."""
+    copy = _room_for(a)
     copy[...] = a
     return copy
 
@@ -74,13 +81,56 @@ def unwrap(value: Any) -> Any:
 
 
 def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function as one of device arrays."""
+    """A NumPy function, one that modifies no argument, as one of device arrays."""
+    name = getattr(function, "__name__", "function")
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return wrap(function(*map(unwrap, args), **{key: unwrap(value) for key, value in kwargs.items()}))
+        if name in WAITING:
+            device.count_synchronisation()
+        args, kwargs = tuple(map(unwrap, args)), {key: unwrap(value) for key, value in kwargs.items()}
+        return _record(function, args, kwargs) if device.is_capturing() else wrap(function(*args, **kwargs))
 
-    call.__name__ = getattr(function, "__name__", "function")
+    call.__name__ = name
     return call
+
+
+def _record(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What `function` returns; a new array is computed when the graph is launched, until then it is uninitialised."""
+    with np.errstate(all="ignore"):
+        found = function(*args, **kwargs)  # for its shape and dtype
+    assert isinstance(found, np.ndarray | np.generic), f"{function} is not emulated in a captured stream"
+    found = np.asarray(found)
+    if memory.device_of(found.ctypes.data) is not None:
+        return ndarray._of(found)  # a view
+    room = _room_for(found)
+    _queue(lambda room, args, kwargs: room.__setitem__(..., function(*args, **kwargs)), room, args, kwargs)
+    return ndarray._of(room)
+
+
+def _queue(function: Callable[..., Any], *args: Any) -> None:
+    """function(*args), or where the current stream captures, a record of it that keeps no memory from being freed."""
+    if not device.is_capturing():
+        function(*args)
+        return
+    places = _addresses(args)
+    device.queue(lambda: function(*_arrays(places)))
+
+
+def _addresses(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _addresses(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(map(_addresses, value))
+    on_device = isinstance(value, np.ndarray) and memory.device_of(value.ctypes.data) is not None
+    return memory.Address.of(value) if on_device else value
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _arrays(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(map(_arrays, value))
+    return value.array() if isinstance(value, memory.Address) else value
 
 
 class ndarray:
@@ -117,6 +167,7 @@ class ndarray:
         return wrap(self._array.T)
 
     def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None) -> np.ndarray:
+        device.refuse_transfer("D2H")
         device.count_synchronisation()
         if out is None:
             return self._array.copy(order)
@@ -126,10 +177,11 @@ class ndarray:
     def set(self, a: np.ndarray, stream: Any = None) -> None:
         if a.dtype != self.dtype or a.shape != self.shape:
             raise ValueError(f"cannot set {a.dtype} {a.shape} into {self.dtype} {self.shape}")
+        device.refuse_transfer("H2D")
         self._array[...] = a
 
     def fill(self, value: Any) -> None:
-        self._array.fill(unwrap(value))
+        _queue(np.ndarray.fill, self._array, unwrap(value))
 
     def item(self, *args: Any) -> Any:
         return self.get().item(*args)
@@ -138,10 +190,12 @@ class ndarray:
         return self.get().tolist()
 
     def __getitem__(self, key: Any) -> ndarray:
-        return wrap(self._array[unwrap(key)])
+        if any(isinstance(index, ndarray) and index.dtype == bool for index in (key if type(key) is tuple else (key,))):
+            device.count_synchronisation()  # for the number of elements that a mask chooses
+        return on_device(np.ndarray.__getitem__)(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._array[unwrap(key)] = unwrap(value)
+        _queue(np.ndarray.__setitem__, self._array, unwrap(key), unwrap(value))
 
     def __len__(self) -> int:
         return len(self._array)
@@ -192,7 +246,7 @@ def _delegate() -> None:
 
 def _in_place(name: str) -> Callable[[ndarray, Any], ndarray]:
     def operate(self: ndarray, other: Any) -> ndarray:
-        getattr(unwrap(self), name)(unwrap(other))
+        _queue(getattr(np.ndarray, name), unwrap(self), unwrap(other))
         return self
 
     return operate
@@ -207,7 +261,7 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if not size:
         return ndarray._of(np.empty(shape, dtype))
-    return ndarray._of(memory.allocate(device.current_device(), size).view(dtype).reshape(shape, order=order))
+    return ndarray._of(memory.allocate(size).view(dtype).reshape(shape, order=order))
 
 
 def empty_like(a: ndarray, dtype: Any = None) -> ndarray:
@@ -216,15 +270,28 @@ def empty_like(a: ndarray, dtype: Any = None) -> ndarray:
 
 def array(obj: Any, dtype: Any = None, copy: bool = True, order: str = "K") -> ndarray:
     """A new device array from a host array, a sequence or a device array (which may be on another device)."""
-    host = np.array(obj._array if isinstance(obj, ndarray) else obj, dtype=dtype, order=order)
-    return ndarray._of(_to_device(host))
+    if isinstance(obj, ndarray):
+        return _copied(np.array, obj, dtype=dtype, order=order)
+    host = np.array(obj, dtype=dtype, order=order)
+    if host.ndim:
+        device.refuse_transfer("H2D")
+    room = _room_for(host)
+    _queue(np.ndarray.__setitem__, room, ..., host)
+    return ndarray._of(room)
+
+
+def _copied(function: Callable[..., Any], a: ndarray, **options: Any) -> ndarray:
+    """np.array or np.asarray of an array that may be on another device."""
+    if device.is_capturing():
+        return _record(function, (a._array,), options)
+    return wrap(function(a._array, **options))
 
 
 def asarray(a: Any, dtype: Any = None, order: str = "K") -> ndarray:
     """`a` itself where it is on the current device with that dtype and order, else a copy."""
     if isinstance(a, ndarray) and (not a.size or a.device.id == device.current_device()):
-        found = np.asarray(a._array, dtype=dtype, order=order)
-        return a if found is a._array else wrap(found)
+        found = _copied(np.asarray, a, dtype=dtype, order=order)
+        return a if found._array is a._array else found
     return array(a, dtype, order=order)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +23,33 @@ synchronisations = 0
 
 
 def count_synchronisation() -> None:
+    """The host waits for the device: refused, as CUDA does, where the current stream captures."""
     global synchronisations
+    if is_capturing():
+        get_current_stream().invalidated = True
+        raise CUDARuntimeError(
+            "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
+        )
     synchronisations += 1
+
+
+def refuse_transfer(direction: str) -> None:
+    """cupy/cuda/memory.pyx refuses copies from and to the host, of which a graph would keep only the address."""
+    if is_capturing():
+        raise RuntimeError(f"the current stream is capturing, so {direction} transfers are disallowed")
+
+
+def is_capturing() -> bool:
+    return get_current_stream().is_capturing()
+
+
+def queue(operation: Callable[[], object]) -> None:
+    """Performs the operation, or records it where the current stream captures."""
+    recorded = get_current_stream().recorded
+    if recorded is None:
+        operation()
+    else:
+        recorded.append(operation)
 
 
 def capability() -> int:
@@ -117,6 +143,26 @@ class Stream:
         self.ptr = 0 if null else id(self)
         self.device_id = -1 if null else current_device()
         self._outer: list[Stream] = []
+        self.recorded: list[Callable[[], object]] | None = None
+        self.invalidated = False
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.recorded, self.invalidated = [], False
+
+    def end_capture(self) -> Graph:
+        recorded, self.recorded = self.recorded, None
+        if recorded is None:
+            raise CUDARuntimeError("cudaErrorIllegalState: the operation cannot be performed in the present state")
+        if self.invalidated:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture"
+            )
+        return Graph(recorded)
+
+    def is_capturing(self) -> bool:
+        return self.recorded is not None
 
     def use(self) -> Stream:
         _streams()[current_device()] = self
@@ -158,6 +204,19 @@ def _streams() -> dict[int, Stream]:
 
 def get_current_stream(device_id: int | None = None) -> Stream:
     return _streams().get(current_device() if device_id is None else device_id, Stream.null)
+
+
+class Graph:
+    """What a stream captured, to be run again on the same memory."""
+
+    __module__ = "cupy.cuda"
+
+    def __init__(self, operations: list[Callable[[], object]]):
+        self._operations = operations
+
+    def launch(self, stream: Stream | None = None) -> None:
+        for operation in self._operations:
+            queue(operation)
 
 
 class Event:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import threading
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,32 +29,54 @@ class OutOfMemoryError(MemoryError):
     __module__ = "cupy.cuda.memory"
 
 
-class _Pool:
-    """One device's allocations. A freed range is reused for the same rounded size only."""
+class _Space:
+    """The addresses of one device."""
 
     def __init__(self, device: int):
         self.end = BASE + device * DEVICE_BYTES + _ALIGNMENT
         self.limit = BASE + (device + 1) * DEVICE_BYTES
-        self.live: dict[int, int] = {}
-        self.free: dict[int, list[int]] = {}
+        self.live: dict[int, tuple[int, MemoryPool]] = {}
 
-    def take(self, size: int) -> int:
+    def take(self, reserved: int) -> int:
+        if self.end + reserved > self.limit:
+            used = sum(size for size, _ in self.live.values())
+            raise OutOfMemoryError(f"Out of memory allocating {reserved:,} bytes (allocated so far: {used:,} bytes).")
+        self.end += reserved
+        return self.end - reserved
+
+
+class MemoryPool:
+    """Stands for cupy.cuda.MemoryPool. A freed range is reused by its own pool, for the same rounded size only."""
+
+    __module__ = "cupy.cuda"
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[int, int], list[int]] = {}
+
+    def malloc(self, size: int) -> np.ndarray:
+        """Bytes on the current device, all 0xff (NaN in every float type), freed with the last view of them."""
+        device = _current_device()
+        space = _spaces[device]
         reserved = -(-size // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT
-        if self.free.get(reserved):
-            address = self.free[reserved].pop()
-        elif self.end + reserved <= self.limit:
-            address = self.end
-            self.end += reserved
-        else:
-            raise OutOfMemoryError(
-                f"Out of memory allocating {size:,} bytes (allocated so far: {sum(self.live.values()):,} bytes)."
-            )
-        self.live[address] = size
-        return address
+        free = self._free.setdefault((device, reserved), [])
+        address = free.pop() if free else space.take(reserved)
+        space.live[address] = size, self
 
-    def give_back(self, address: int) -> None:
-        size = self.live.pop(address)
-        self.free.setdefault(-(-size // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT, []).append(address)
+        def give_back() -> None:
+            del space.live[address]
+            free.append(address)
+
+        buffer = (ctypes.c_ubyte * size).from_address(address)
+        weakref.finalize(buffer, give_back).atexit = False
+        bytes_ = np.frombuffer(buffer, np.uint8)
+        bytes_.fill(0xFF)
+        return bytes_
+
+    def used_bytes(self) -> int:
+        return sum(size for size, pool in _spaces[_current_device()].live.values() if pool is self)
+
+    def free_all_blocks(self, stream: object = None) -> None:
+        """Nothing: what is freed stays with its pool."""
 
 
 def _map() -> int:
@@ -67,17 +93,54 @@ def _map() -> int:
 
 
 descriptor = _map()
-_pools = [_Pool(device) for device in range(DEVICES)]
+_spaces = [_Space(device) for device in range(DEVICES)]
+default_pool = MemoryPool()
+_local = threading.local()
+
+allocations = 0
+"""How often memory has been asked for, for tests of "no allocation"."""
 
 
-def allocate(device: int, size: int) -> np.ndarray:
-    """Bytes of device memory, all 0xff (NaN in every float type), freed with the last view of them."""
-    address = _pools[device].take(size)
-    buffer = (ctypes.c_ubyte * size).from_address(address)
-    weakref.finalize(buffer, _pools[device].give_back, address).atexit = False
-    bytes_ = np.frombuffer(buffer, np.uint8)
-    bytes_.fill(0xFF)
-    return bytes_
+def _current_device() -> int:
+    from .device import current_device
+
+    return current_device()
+
+
+@contextmanager
+def using_allocator(allocator: Callable[[int], np.ndarray]) -> Iterator[None]:
+    """Stands for cupy.cuda.using_allocator: inside the with block, this thread's arrays come from there."""
+    outer = getattr(_local, "allocator", None)
+    _local.allocator = allocator
+    try:
+        yield
+    finally:
+        _local.allocator = outer
+
+
+def allocate(size: int) -> np.ndarray:
+    """Bytes of the current device's memory, from this thread's allocator or else the default pool."""
+    global allocations
+    allocations += 1
+    return (getattr(_local, "allocator", None) or default_pool.malloc)(size)
+
+
+@dataclass(frozen=True)
+class Address:
+    """An array by where it lies in device memory, which it does not keep from being freed."""
+
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Address:
+        return cls(array.ctypes.data, array.shape, array.strides, array.dtype)
+
+    def array(self) -> np.ndarray:
+        whole = (ctypes.c_ubyte * TOTAL_BYTES).from_address(BASE)
+        return np.ndarray(self.shape, self.dtype, whole, self.address - BASE, self.strides)
 
 
 def device_of(address: int) -> int | None:
@@ -87,8 +150,12 @@ def device_of(address: int) -> int | None:
 
 def live(device: int) -> list[tuple[int, int]]:
     """Address and size of every allocation of the device."""
-    return list(_pools[device].live.items())
+    return [(address, size) for address, (size, _) in _spaces[device].live.items()]
+
+
+def live_in_default_pool(device: int) -> list[tuple[int, int]]:
+    return [(address, size) for address, (size, pool) in _spaces[device].live.items() if pool is default_pool]
 
 
 def used_bytes(device: int) -> int:
-    return sum(_pools[device].live.values())
+    return sum(size for _, size in live(device))

@@ -88,10 +88,19 @@ class Kernel:
     ) -> None:
         grid, block = (tuple(map(int, (*extents, 1, 1)[:3])) for extents in (grid, block))
         self._check(grid, block, shared_mem)
-        stream = device.get_current_stream().ptr
+        launch = Launch(self.name, grid, block, shared_mem, device.current_device(), device.get_current_stream().ptr)
+        parameters = [_sized(_argument_bytes(argument)) for argument in args]
+        if device.is_capturing():
+            # a graph keeps the memory of its own pool, but not what the kernel finds elsewhere
+            own = set(memory.live(launch.device)) - set(memory.live_in_default_pool(launch.device))
+            device.queue(lambda: self._run(launch, parameters, [*memory.live_in_default_pool(launch.device), *own]))
+        else:
+            self._run(launch, parameters, memory.live(launch.device))
+
+    def _run(self, launch: Launch, parameters: list[bytes], live: list[tuple[int, int]]) -> None:
         for recorder in _recorders:
-            recorder.append(Launch(self.name, grid, block, shared_mem, device.current_device(), stream))
-        report = _server.run(self._request(grid, block, shared_mem, args))
+            recorder.append(launch)
+        report = _server.run(self._request(launch, parameters, live))
         if report is not None:
             raise EmulatorFault(explain(report, source_of(self._library)))
 
@@ -106,20 +115,18 @@ class Kernel:
             most = f"max_dynamic_shared_size_bytes is {self._dynamic_shared_bytes}"
             raise CUDADriverError(f"{self.name}: {shared_mem} bytes of shared memory; {most}")
 
-    def _request(self, grid: tuple[int, ...], block: tuple[int, ...], shared_mem: int, args: Iterable[Any]) -> bytes:
+    def _request(self, launch: Launch, parameters: list[bytes], live: list[tuple[int, int]]) -> bytes:
         """A launch as server.cpp reads it; every launch has a thread order of its own."""
         self._launches += 1
         seed = int(os.environ.get("EMULATOR_SEED", "0")) + self._launches
-        parameters = [_sized(_argument_bytes(argument)) for argument in args]
-        live = b"".join(struct.pack("<QQ", *allocation) for allocation in memory.live(device.current_device()))
         return b"".join(
             [
                 _sized(os.fsencode(self._library)),
                 _sized(self.name.encode()),
-                struct.pack("<8I", *grid, *block, shared_mem, seed),
+                struct.pack("<8I", *launch.grid, *launch.block, launch.shared_bytes, seed),
                 struct.pack("<Q", len(parameters)),
                 *parameters,
-                _sized(live, 16),
+                _sized(b"".join(struct.pack("<QQ", *allocation) for allocation in live), 16),
             ]
         )
 

@@ -76,8 +76,15 @@ def fast_div(divisor: int) -> tuple[int, int, int]:
 
 @cache
 def _text(name: str) -> str:
-    """A file of src/ with its own headers pasted in: CuPy's disk cache keys on the text, not on -I headers."""
-    return _INCLUDE.sub(lambda match: _text(match[1]), (SOURCES / name).read_text(encoding="utf-8"))
+    """A file of src/ with its headers pasted in, each once: CuPy's disk cache keys on the text, not on -I headers."""
+    pasted: set[str] = set()
+
+    def paste(file: str) -> str:
+        pasted.add(file)
+        text = (SOURCES / file).read_text(encoding="utf-8")
+        return _INCLUDE.sub(lambda match: "" if match[1] in pasted else paste(match[1]), text)
+
+    return paste(name)
 
 
 def source(name: str, defines: Mapping[str, object], params: Params) -> str:

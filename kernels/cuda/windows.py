@@ -56,7 +56,7 @@ class Tiling:
 
     def _blocks_per_sm(self, g: Windowed, itemsize: int) -> int:
         """What the compiler may count on: without a bound it spills for the sake of occupancy, or takes too much."""
-        words = g.R * g.S * max(1, itemsize // 4) if self.unrolled else 0
+        words = (_reach(g, 0) + 1) * (_reach(g, 1) + 1) * max(1, itemsize // 4) if self.unrolled else 0
         return 6 if words <= 9 else 4 if words <= 25 else 2
 
     def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
@@ -119,8 +119,12 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int) -> Tiling:
 def _is_small(g: Windowed, itemsize: int) -> bool:
     """Whether the unrolled window's code and registers stay small."""
     taps = 25 if itemsize == 8 else 49
-    reach = max(g.dilation[0] * (g.R - 1), g.dilation[1] * (g.S - 1))
-    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and reach < 16
+    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and max(_reach(g, 0), _reach(g, 1)) < 16
+
+
+def _reach(g: Windowed, axis: int) -> int:
+    """Inputs from a window's first tap to its last."""
+    return g.dilation[axis] * ((g.R, g.S)[axis] - 1)
 
 
 def largest_power_of_two(extent: int, most: int) -> int:

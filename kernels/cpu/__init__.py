@@ -1,8 +1,9 @@
 """The NumPy path: the same function names and arguments as the CUDA path."""
 
+from .avg_pool2d import avg_pool2d, avg_pool2d_grad
 from .conv2d import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
-from .pool2d import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
+from .max_pool2d import max_pool2d, max_pool2d_grad, max_pool2d_indices
 
 __all__ = [
     "avg_pool2d",

@@ -12,7 +12,7 @@ from ..geometry import Conv2dGeometry
 from . import threads
 from .correlation import UNITS, spans
 from .im2col import sum_dtype
-from .phases import copy_inside
+from .planes import copy_inside
 
 TAPS_BYTES = 2 << 20  # of one block's product
 PLANE_BYTES = 2 << 20  # of the planes that one unit of work adds into

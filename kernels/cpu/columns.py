@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from . import threads
 from .correlation import Block, Correlation, Part
-from .phases import copy_padded
+from .planes import copy_padded
 
 
 class Columns:

@@ -1,0 +1,109 @@
+"""Padded planes split by position modulo the stride, so that every tap of a strided window reads a contiguous run.
+
+A plane of rows x columns becomes (sh, sw, rows/sh, columns/sw): row i, column j lies in phase (i % sh, j % sw) at
+(i // sh, j // sw). With the phases' planes flat, the elements under tap (r, s) of all windows are one run. Between the
+windows of one row and the next it holds a few positions that belong to no window; they are computed and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..checks import Pair
+from ..geometry import Conv2dGeometry, Pool2dGeometry
+from .correlation import UNITS, spans
+
+BLOCK_BYTES = 256 << 10  # of one block's planes: with what is computed from them they stay in cache
+
+
+class Planes:
+    """The extents of padded planes under `windows` rows of Q windows, and the runs of their taps."""
+
+    def __init__(self, g: Conv2dGeometry | Pool2dGeometry, windows: int, least: Pair = (0, 0)) -> None:
+        """least: rows and columns of the padded planes that must be there in any case."""
+        self.g = g
+        (sh, sw), (dh, dw) = g.stride, g.dilation
+        self.width = max(g.Q + (g.S - 1) * dw // sw, -(-least[1] // sw))
+        self.rows = max(windows + (g.R - 1) * dh // sh, -(-least[0] // sh)) + 1  # the last run ends in the row after
+        self.length = windows * self.width
+        self.run = (self.rows - 1) * self.width
+        self.shape = sh, sw, self.rows, self.width
+
+    def flat(self, planes: np.ndarray) -> np.ndarray:
+        """Planes (..., sh, sw, rows, width) as (..., sh, sw, rows * width)."""
+        return planes.reshape(*planes.shape[:-2], self.rows * self.width)
+
+    def column_run(self, planes: np.ndarray, s: int) -> np.ndarray:
+        """Kernel column s of all windows, in every row: planes (..., sh, sw, rows, width) to (..., sh, run)."""
+        start, phase = divmod(s * self.g.dilation[1], self.g.stride[1])
+        return self.flat(planes)[..., phase, start : start + self.run]
+
+    def row_run(self, rows: np.ndarray, r: int) -> np.ndarray:
+        """Kernel row r of all windows: (..., sh, run) to (..., length)."""
+        start, phase = divmod(r * self.g.dilation[0], self.g.stride[0])
+        return rows[..., phase, start * self.width : start * self.width + self.length]
+
+    def taps(self, planes: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Every tap r, s with its run (..., length) in planes (..., sh, sw, rows, width)."""
+        for s in range(self.g.S):
+            columns = self.column_run(planes, s)
+            for r in range(self.g.R):
+                yield r, s, self.row_run(columns, r)
+
+
+def gradient_rows(g: Conv2dGeometry | Pool2dGeometry, h0: int, h1: int) -> tuple[Pair, int]:
+    """The window rows p0:p1 that reach input rows h0:h1, and the row of h0 in planes that start under window p0."""
+    sh, top = g.stride[0], g.padding[0][0]
+    p0 = max(0, min((h0 + top) // sh, -(-(h0 + top - (g.R - 1) * g.dilation[0]) // sh)))
+    p1 = max(p0, min(g.P, (h1 - 1 + top) // sh + 1))
+    return (p0, p1), h0 + top - p0 * sh
+
+
+def plane_blocks(n: int, c: int, lines: int, line_bytes: int) -> list[tuple[Pair, Pair, Pair]]:
+    """N*C planes of `lines` rows in blocks (images, channels, rows) of about BLOCK_BYTES."""
+    planes = max(1, BLOCK_BYTES // (line_bytes * max(1, lines)))
+    return [
+        (images, channels, rows)
+        for images in spans(n, planes // max(1, c))
+        for channels in spans(c, min(planes, -(-c * n // UNITS)))
+        for rows in spans(lines, BLOCK_BYTES // line_bytes)
+    ]
+
+
+def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair, outside: float = 0) -> None:
+    """Fill region (..., sh, sw, rows, columns) with x (..., H, W) from row and column `start`; `outside` beyond x."""
+    sh, sw, height, width = region.shape[-4:]
+    for a in range(sh):
+        h0, h1 = _overlap(start[0] + a, height, x.shape[-2], sh)
+        for b in range(sw):
+            w0, w1 = _overlap(start[1] + b, width, x.shape[-1], sw)
+            plane = region[..., a, b, :, :]
+            plane[..., :h0, :] = outside
+            plane[..., h1:, :] = outside
+            plane[..., h0:h1, :w0] = outside
+            plane[..., h0:h1, w1:] = outside
+            if h0 < h1 and w0 < w1:
+                rows, columns = _run(start[0] + a, h0, h1, sh), _run(start[1] + b, w0, w1, sw)
+                plane[..., h0:h1, w0:w1] = x[..., rows, columns]
+
+
+def copy_inside(region: np.ndarray, x: np.ndarray, start: Pair) -> None:
+    """The reverse: fill x (..., H, W), whose first element is row and column `start` of the region."""
+    sh, sw = region.shape[-4:-2]
+    for a in range(min(sh, x.shape[-2])):
+        for b in range(min(sw, x.shape[-1])):
+            target, h, w = x[..., a::sh, b::sw], (a + start[0]) // sh, (b + start[1]) // sw
+            source = region[..., (a + start[0]) % sh, (b + start[1]) % sw, h:, w:]
+            target[...] = source[..., : target.shape[-2], : target.shape[-1]]
+
+
+def _run(start: int, low: int, high: int, step: int) -> slice:
+    return slice(start + low * step, start + (high - 1) * step + 1, step)
+
+
+def _overlap(start: int, size: int, extent: int, step: int) -> Pair:
+    """The part of range(size) whose `start + i*step` lies inside range(extent)."""
+    low = min(max(-(start // step), 0), size)
+    return low, max(low, min(-((start - extent) // step), size))

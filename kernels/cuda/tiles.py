@@ -104,7 +104,7 @@ _THREADS_PER_SM = {
     "Ffma": (512, 768),
     "Tf32": (256, 512),
     "Tf32x3": (256, 512),
-    "Mma16bit": (256, 512),
+    "Mma16bit": (256, 256),
     "Dmma": (384, 384),
 }
 
@@ -213,7 +213,7 @@ class Configuration:
     @property
     def blocks_per_sm(self) -> int:
         """Blocks that registers and shared memory allow on one SM; the compiler is held to these registers."""
-        large, small = _THREADS_PER_SM[self.multiply]
+        large, small = _THREADS_PER_SM["Dmma" if self.dtype == "float64" else self.multiply]
         threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
         reserved = 3 * 1024  # the driver's share and the tables of taps
         by_shared = self.architecture.shared_bytes // (self.shared_bytes + reserved)

@@ -21,7 +21,7 @@ from backstride.kernels.cuda.loader import SOURCES
 from backstride.kernels.cuda.occupancy import LIMITS, blocks_per_sm
 
 ALL = os.environ.get("BACKSTRIDE_COMPILE_MATRIX") == "all"
-TURNS = 4
+TURNS = 8
 LEAST_THREADS = 512
 """That an SM's registers must be enough for, where a kernel does not say how many blocks it counts on."""
 

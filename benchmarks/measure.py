@@ -23,6 +23,10 @@ from .cases import Call
 SHORTEST_SAMPLE = 2e-3
 """Seconds one sample lasts at least: short calls are repeated, so that the clock and the first call's misses vanish."""
 
+SETTLING = 6e-3
+"""Seconds a contestant runs before its sample: the one before it left its data in the caches, and its OpenMP workers
+spin for about 5 ms before they sleep."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -50,11 +54,11 @@ class Timer(Protocol):
 
 
 class HostTimer:
-    """The call runs before the clock starts once more: the contestant before it left its own data in the caches and
-    its own threads spinning."""
-
     def sample(self, call: Call, repeats: int) -> tuple[float, float | None]:
+        settled = time.perf_counter() + SETTLING
         call()
+        while time.perf_counter() < settled:
+            call()
         start = time.perf_counter()
         for _ in range(repeats):
             call()
@@ -104,7 +108,7 @@ def interleave(
         with contestant.scope():
             once, _ = timer.sample(contestant.call, 1)
         repeats[contestant.name] = max(1, math.ceil(SHORTEST_SAMPLE / once))
-        cost += (repeats[contestant.name] + 1) * once
+        cost += repeats[contestant.name] * once + max(once, SETTLING)
     timings = {contestant.name: Timing() for contestant in contestants}
     for _ in range(max(rounds[0], min(rounds[1], int(seconds / cost)))):
         for contestant in contestants:

@@ -263,7 +263,7 @@ class TestTiming:
     def test_rounds_follow_the_time_allowed(self):
         class Second:
             def sample(self, call, repeats):
-                return 1.0, 0.5
+                return 1.0, 0.5  # a round takes a call to settle and one to time: 2 s
 
         def rounds(seconds):
             return len(interleave([Contestant("a", print)], Second(), seconds, rounds=(2, 8))["a"].seconds)

@@ -18,7 +18,7 @@ th { border-bottom: 2px solid #999; }
 td:first-child, th:first-child { text-align: left; }
 tr.heading td { font-weight: bold; padding-top: .8rem; }
 .green { color: #187018; } .red { color: #b02020; }
-img { max-width: 100%; } pre { white-space: pre-wrap; }
+img { max-width: 100%; }
 """
 
 

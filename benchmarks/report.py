@@ -106,11 +106,14 @@ def _row_line(row: Row, results: Results) -> Line:
 
 
 def mean_lines(results: Results) -> list[Line]:
-    """Geometric means of the ratios by operation, the worst shape, and the noise floor."""
+    """Geometric means of the ratios by operation; the worst shape and the noise floor are the first peer's."""
     means = {peer: {mean.group: mean for mean in results.means(peer)} for peer in results.peers}
     lines: list[Line] = []
-    for group, first in next(iter(means.values()), {}).items():
-        noise = results.noise.get(group)
+    for group in results.groups:
+        found = [by_group[group] for by_group in means.values() if group in by_group]
+        if not found:
+            continue
+        first, noise = found[0], results.noise.get(group)
         line: Line = {"geometric means": group, "shapes": str(first.shapes)}
         for peer, by_group in means.items():
             line[peer] = ratio_text(by_group[group].mean) if group in by_group else "-"

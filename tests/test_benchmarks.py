@@ -373,6 +373,17 @@ class TestTables:
             assert row.shape in text
         assert "missing: torch: made to miss" in text
 
+    def test_an_operation_that_only_a_later_peer_has_is_listed(self, results):
+        from backstride.benchmarks.report import mean_lines
+
+        def timed(row):
+            return replace(row, peers={"other" if row.operation == "linear" else "textbook": row.ours})
+
+        run = replace(results, rows=list(map(timed, results.rows)), peers={"textbook": "", "other": ""})
+        means = {line["geometric means"]: (str(line["textbook"]), str(line["other"])) for line in mean_lines(run)}
+        assert means["linear forward"] == ("-", "1.00")
+        assert means["linear dx"] == ("1.00", "-")
+
     @pytest.mark.parametrize(
         ("value", "text"),
         [(2.0, "2.00 s"), (0.0123, "12.3 ms"), (999.6e-6, "1000 µs"), (5e-6, "5.00 µs"), (123e-6, "123 µs")],

@@ -97,11 +97,11 @@ FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(1
 _FULL_RATE_TENSOR_CORES = (80, 90, 100)
 
 # Below this k three TF32 products are no more accurate than FFMA, and memory is the limit anyway.
-_LEAST_K_FOR_TF32X3 = 48
+_LEAST_K_FOR_TF32X3 = 64
 
 # Threads that an SM's registers serve, with large (64x32) and small (32x32) warp parts.
 _THREADS_PER_SM = {
-    "Ffma": (512, 768),
+    "Ffma": (512, 640),
     "Tf32": (256, 512),
     "Tf32x3": (256, 512),
     "Mma16bit": (256, 256),

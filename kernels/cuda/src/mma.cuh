@@ -44,27 +44,38 @@ DEVICE void load_b(unsigned (&f)[4], const Element* image, int column) {
 
 // --- float32 by TF32 products -----------------------------------------------------------------------------------------
 
-constexpr unsigned INFINITY_BITS = 0x7f800000u;
+constexpr unsigned INFINITY_BITS = 0x7f800000u, TF32_BITS = 0xffffe000u;
 
-// x = big + small to 2^-22 of x, both TF32. For x infinite or NaN, big is +-1 and small is x: small * big + big * small
-// + big * big then is what x * y is, also for two infinities. A subnormal x counts as zero.
-DEVICE void split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
-    auto rest = [&](int i) { return to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i])); };
-    float zero = 0;  // or NaN: multiply-adds are cheaper here than comparisons
+// x = big + small to 2^-22 of x, both TF32; a subnormal x counts as zero. Returns whether any |x| reaches 2^64, where
+// products may overflow, or is infinite or NaN: then small is 0.
+DEVICE bool split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
+    float size = 0;  // finite unless so: multiply-adds are cheaper here than comparisons
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         big[i] = to_tf32(__uint_as_float(x[i]));
-        small[i] = rest(i);
-        zero = fma_rn(__uint_as_float(small[i]), 0.0f, zero);
+        small[i] = to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i]));
+        size = fma_rn(__uint_as_float(big[i]), 0x1p64f, size);
     }
-    if (zero == 0) return;
+    if ((__float_as_uint(size) & INFINITY_BITS) != INFINITY_BITS) return false;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        if ((small[i] & INFINITY_BITS) != INFINITY_BITS) continue;
-        bool finite = (x[i] & INFINITY_BITS) != INFINITY_BITS, nan = (x[i] & 0x7fffffffu) > INFINITY_BITS;
-        big[i] = finite ? x[i] & 0xffffe000u : (x[i] & 0x80000000u) | 0x3f800000u;  // so close to infinity: truncated
-        small[i] = finite ? rest(i) : nan ? 0x7fc00000u : x[i];
+        if ((big[i] & INFINITY_BITS) != INFINITY_BITS) continue;
+        bool finite = (x[i] & INFINITY_BITS) != INFINITY_BITS;  // but rounds to infinity: truncated instead
+        big[i] = finite ? x[i] & TF32_BITS : big[i];
+        small[i] = finite ? __float_as_uint(__uint_as_float(x[i]) - __uint_as_float(big[i])) & TF32_BITS : 0u;
     }
+    return true;
+}
+
+// Keeps the sum of the small products finite. Where it is not, the sum of big * big, still to come, is infinite or NaN
+// in the right way.
+template <int ROWS>
+DEVICE void clamp(float (&sum)[ROWS][4]) {
+    float largest = __uint_as_float(INFINITY_BITS - 1);
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum[i][e] = fminf(fmaxf(sum[i][e], -largest), largest);
 }
 
 // sum += a b for 16 rows of A each, by one instruction for two groups of k.
@@ -95,24 +106,26 @@ struct Tf32x3 : MmaLayout {
     template <class A>
     DEVICE void multiply(const A& image_a, const Element* image_b) {
         unsigned big[PAIRS][ROWS][4], small[PAIRS][ROWS][4];
+        bool extreme_a = false;
 #pragma unroll
         for (int pair = 0; pair < PAIRS; ++pair)
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
                 unsigned a[4];
                 load_a<ImageA>(a, image_a, i, pair);
-                split(a, big[pair][i], small[pair][i]);
+                extreme_a |= split(a, big[pair][i], small[pair][i]);
             }
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j) {
             unsigned b[4], b_big[4], b_small[4];
             load_b<ImageB>(b, image_b, warp_column() + 8 * j);
-            split(b, b_big, b_small);
+            bool extreme = split(b, b_big, b_small) || extreme_a;
             float fresh[ROWS][4] = {};
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, small[pair], b_big + 2 * pair);
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_small + 2 * pair);
+            if (__any_sync(0xffffffffu, extreme)) clamp(fresh);
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_big + 2 * pair);
             add_fresh(*this, j, fresh);

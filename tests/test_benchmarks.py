@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import replace
 
+import cupys
 import numpy as np
 import pytest
 
@@ -357,6 +358,33 @@ class TestResults:
         lines = differences(before, results)
         assert any(line.startswith("environment threads differs: 99 before") for line in lines)
         assert lines[-1] == "2 cases were timed in one run only"
+
+
+class TestOnCupy:
+    """The GPU's way of a run, on the emulator's arrays too: results and files, not speed."""
+
+    @pytest.fixture(params=[cupys.emulated, cupys.real], ids=["emulated", "real"])
+    def cupy(self, request, monkeypatch):
+        monkeypatch.setattr(measure, "CEILING_LOADS", {"cupy": (64, 1 << 12)})
+        monkeypatch.setattr(measure, "SHORTEST_SAMPLE", 0.0)
+        with request.param(monkeypatch) as module:
+            yield module
+
+    def test_run(self, cupy, tmp_path):
+        shapes = (Shape("small", "conv", "3,8x7->4 1x1/1", 2, True, "made up"), *SMALL[2:4])
+        found = find_peers()
+        plan = Plan(shapes, operations_named(["conv2d", "max_pool2d", "linear"]), "float32", 1, 0.0, found.present[-1:])
+        run = new_results(plan, found, {})
+        execute(plan, run)
+        run.save(tmp_path / "run.json")
+        assert Results.load(tmp_path / "run.json") == run
+        assert run.environment["device"]["name"]
+        assert list(run.peers) == ["cublas"]
+        for row in run.rows:
+            assert row.fault is None
+            assert len(row.ours.device_seconds) == len(row.ours.seconds) >= 5
+            assert row.ours.decisive == row.ours.device_seconds
+            assert (row.ratio("cublas") is None) == (row.operation == "max_pool2d")
 
 
 class TestTables:

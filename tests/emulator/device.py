@@ -125,6 +125,7 @@ class Device:
         return {
             "ComputeCapabilityMajor": capability() // 10,
             "ComputeCapabilityMinor": capability() % 10,
+            "L2CacheSize": 1 << 20,
             "MultiProcessorCount": _MULTIPROCESSORS,
             "MaxSharedMemoryPerBlock": 48 << 10,
             "MaxSharedMemoryPerBlockOptin": shared_bytes_optin(),

@@ -11,7 +11,8 @@ from ..geometry import Conv2dGeometry
 from . import threads
 from .correlation import UNITS, spans
 from .im2col import sum_dtype
-from .planes import BLOCK_BYTES, Planes, copy_inside, copy_padded, gradient_rows, plane_blocks
+from .lines import BLOCK_BYTES, plane_blocks
+from .planes import Planes, copy_inside, copy_padded, gradient_rows
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:

@@ -1,8 +1,6 @@
-"""Max pooling in two passes, along W and then along H, with the winning tap kept beside the maximum."""
+"""Max pooling in two passes, along H and then along W, with the winning tap kept beside the maximum."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -11,111 +9,77 @@ from ..geometry import Pool2dGeometry
 from . import threads
 from .correlation import spans
 from .im2col import sum_dtype
-from .planes import BLOCK_BYTES, Planes, copy_padded, plane_blocks
+from .lines import BLOCK_BYTES, Lines, input_rows, plane_blocks
 
 
 def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks that hold a NaN are computed again with the rule for NaN, which needs every tap in turn."""
     g = geometry
-    y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
     acc = sum_dtype(x)
+    y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
-        (n0, n1), (c0, c1), (p0, p1) = images, channels, rows
-        extents = Planes(g, p1 - p0)
-        shape = n1 - n0, c1 - c0, *extents.shape
-        planes, columns, best = threads.scratch(acc, shape, (*shape[:3], extents.run), (*shape[:2], extents.length))
-        copy_padded(x[n0:n1, c0:c1], planes, _start(g, p0), -np.inf)
-        tap = _maximum(planes, extents, _first_taps(g, p0, p1), columns, best)
+        block = slice(*images), slice(*channels), slice(*rows)
+        h0, h1 = input_rows(g, *rows)
+        part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
+        lines = Lines(g, *part.shape[:2], *rows)
+        highest, best = threads.scratch(acc, (lines.size,), (lines.run,))
+        tap = _maximum(part, lines, h0, highest, best)
+        y[block], taps[block] = lines.of_windows(best), lines.of_windows(tap)
         if np.isnan(best.max(initial=-np.inf)):
-            tap = _maximum_with_nan(planes, extents, _first_taps(g, p0, p1), best)
-        for target, values in ((y, best), (taps, tap)):
-            target[n0:n1, c0:c1, p0:p1] = values.reshape(*shape[:2], p1 - p0, extents.width)[..., : g.Q]
+            _put_nan(part, lines, h0, taps[block])
+        if not best.all() and np.any((part == 0) & np.signbit(part)):
+            _put_zeros(x[block[:2]], y[block], taps[block], g, rows[0])
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.Q + g.S) * max(g.stride) * acc.itemsize))
-    _mark_empty(taps, g)
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * acc.itemsize))
     return y, taps
 
 
-def _start(g: Pool2dGeometry, p0: int) -> Pair:
-    """Input row and column of window p0's first tap."""
-    return p0 * g.stride[0] - g.padding[0][0], -g.padding[1][0]
+def _maximum(x: np.ndarray, lines: Lines, h0: int, highest: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Maxima of all windows into `best` (run,), by way of those of their columns, `highest`; returns their taps.
 
-
-def _valid(axis: int, windows: np.ndarray, g: Pool2dGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """Per window along an axis, the first tap inside the input, and whether there is one."""
-    extent, kernel = ((g.H, g.R), (g.W, g.S))[axis]
-    start = windows * g.stride[axis] - g.padding[axis][0]
-    first = np.maximum(0, -(start // g.dilation[axis]))
-    return first, (first < kernel) & (start + first * g.dilation[axis] < extent)
-
-
-def _first_taps(g: Pool2dGeometry, p0: int, p1: int) -> tuple[np.ndarray, np.ndarray]:
-    """First kernel row inside the input per window row p0:p1, and first kernel column per window column."""
-    (rows, some_row), (columns, some_column) = _valid(0, np.arange(p0, p1), g), _valid(1, np.arange(g.Q), g)
-    return np.where(some_row, rows, 0).astype(g.tap_dtype), np.where(some_column, columns, 0).astype(g.tap_dtype)
-
-
-def _maximum(
-    planes: np.ndarray, extents: Planes, first: tuple[np.ndarray, np.ndarray], columns: np.ndarray, best: np.ndarray
-) -> np.ndarray:
-    """Maxima of all windows into `best` (..., length); returns their taps. Without NaN: the first maximum wins.
-
-    A tap that wins is larger than any before it, so the winner is the maximum of (tap where it won, else 0), which
-    small integers do fast. A window of -inf alone never has a winner and keeps its first tap inside the input.
+    The tap is the least among those that equal the maximum, as the first one wins; what lies outside the input never
+    counts. A window with a NaN gets no tap here.
     """
-    g = extents.g
-    first_rows, first_columns = first
-    column_taps = np.zeros(columns.shape, g.tap_dtype)
-    column_taps.reshape(*columns.shape[:-1], -1, extents.width)[..., : g.Q] = first_columns
-    np.copyto(columns, extents.column_run(planes, 0))
-    won, winner = np.empty(columns.shape, bool), np.empty(columns.shape, g.tap_dtype)
-    for s in range(1, g.S):
-        _challenge(extents.column_run(planes, s), g.tap_dtype.type(s), columns, column_taps, won, winner)
+    g, no_tap = lines.g, lines.g.tap_dtype.type(lines.g.no_tap)
+    highest[...] = -np.inf
+    maximum = lines.inside(highest)
+    for _, where, row in lines.rows(x, h0):
+        np.maximum(maximum[:, :, where], row, out=maximum[:, :, where])
+    column_taps = np.full(lines.size, no_tap)
+    inside = lines.inside(column_taps)
+    for r, where, row in lines.rows(x, h0):
+        tap = np.not_equal(row, maximum[:, :, where]).view(np.uint8) * no_tap
+        tap |= g.tap_dtype.type(r * g.S)
+        np.minimum(inside[:, :, where], tap, out=inside[:, :, where])
 
-    np.copyto(best, extents.row_run(columns, 0))
-    taps = extents.row_run(column_taps, 0).copy()
-    late = np.flatnonzero(first_rows)
-    lines = taps.reshape(*taps.shape[:-1], -1, extents.width)
-    lines[..., late, :] += first_rows[late, None] * g.tap_dtype.type(g.S)
-    won, winner = won[..., 0, : extents.length], winner[..., 0, : extents.length]
-    challenger = np.empty(taps.shape, g.tap_dtype)
-    for r in range(1, g.R):
-        np.add(extents.row_run(column_taps, r), g.tap_dtype.type(r * g.S), out=challenger)
-        _challenge(extents.row_run(columns, r), challenger, best, taps, won, winner)
-    return taps
-
-
-def _challenge(
-    value: np.ndarray, tap: Any, best: np.ndarray, best_tap: np.ndarray, won: np.ndarray, winner: np.ndarray
-) -> None:
-    """Where `value` is greater than `best`, it and its tap (one, or an array) take over. won, winner: scratch."""
-    np.greater(value, best, out=won)
-    np.maximum(value, best, out=best)
-    np.multiply(won.view(np.uint8), tap, out=winner)
-    np.maximum(winner, best_tap, out=best_tap)
-
-
-def _maximum_with_nan(
-    planes: np.ndarray, extents: Planes, first: tuple[np.ndarray, np.ndarray], best: np.ndarray
-) -> np.ndarray:
-    """As `_maximum`; NaN wins over everything, and the last one of a window is its tap."""
-    g = extents.g
-    taps = np.zeros(best.shape, g.tap_dtype)
-    lines = taps.reshape(*best.shape[:-1], -1, extents.width)[..., : g.Q]
-    lines[...] = first[0][:, None] * g.tap_dtype.type(g.S) + first[1]
     best[...] = -np.inf
-    for r, s, value in sorted(extents.taps(planes), key=lambda tap: tap[:2]):
-        wins = (value > best) | np.isnan(value)
-        np.copyto(best, value, where=wins)
-        np.copyto(taps, g.tap_dtype.type(r * g.S + s), where=wins)
+    phases, tap_phases = (np.ascontiguousarray(lines.phases(a)) for a in (highest, column_taps))
+    for _, column in lines.columns(phases):
+        np.maximum(best, column, out=best)
+    taps = np.full(lines.run, no_tap)
+    for (s, column), (_, column_tap) in zip(lines.columns(phases), lines.columns(tap_phases), strict=True):
+        tap = np.not_equal(column, best).view(np.uint8) * no_tap
+        tap |= np.maximum(column_tap + g.tap_dtype.type(s), column_tap)  # no_tap + s wraps around
+        np.minimum(taps, tap, out=taps)
     return taps
 
 
-def _mark_empty(taps: np.ndarray, g: Pool2dGeometry) -> None:
-    """Windows wholly in padding have no tap."""
-    taps[:, :, ~_valid(0, np.arange(g.P), g)[1]] = g.no_tap
-    taps[..., ~_valid(1, np.arange(g.Q), g)[1]] = g.no_tap
+def _put_nan(x: np.ndarray, lines: Lines, h0: int, taps: np.ndarray) -> None:
+    """NaN wins over everything, and the last NaN of a window is its tap; taps: (n, c, p, Q)."""
+    g = lines.g
+    spread = np.zeros(lines.size, bool)
+    for r, where, row in lines.rows(x, h0):
+        spread[...] = False
+        lines.inside(spread)[:, :, where] = np.isnan(row)
+        for s, column in lines.columns(lines.phases(spread)):
+            np.copyto(taps, g.tap_dtype.type(r * g.S + s), where=lines.of_windows(column))
+
+
+def _put_zeros(x: np.ndarray, y: np.ndarray, taps: np.ndarray, g: Pool2dGeometry, p0: int) -> None:
+    """A maximum of zero has its tap's sign, which the maximum of 0 and -0 leaves open."""
+    zeros = np.nonzero(y == 0)
+    rows, columns = np.divmod(_positions(taps, g, p0).reshape(y.shape)[zeros], g.W)
+    y[zeros] = x[zeros[0], zeros[1], rows, columns]
 
 
 def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray:
@@ -132,15 +96,15 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) 
         for p0, p1 in rows:
             tap = taps[n0:n1, c0:c1, p0:p1]
             part = dy[n0:n1, c0:c1, p0:p1].astype(acc, copy=False)
-            where = _positions(tap, g, p0) + (planes * (g.H * g.W))[..., None, None]
+            where = _positions(tap, g, p0) + (planes * (g.H * g.W))[..., None]
             if _some_empty(g):
-                where, part = where[tap != g.no_tap], part[tap != g.no_tap]
+                given = tap.reshape(where.shape) != g.no_tap
+                where, part = where[given], part.reshape(where.shape)[given]
             np.add.at(total.reshape(-1), where.reshape(-1), part.reshape(-1))
         if total is not dx:
             dx[n0:n1, c0:c1] = total
 
-    blocks = plane_blocks(g.N, g.C, 1, g.P * g.Q * 8)
-    threads.run(work, blocks)
+    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8))
     return dx
 
 
@@ -150,7 +114,7 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
-        indices[block] = _positions(taps[block], g, rows[0])
+        indices[block] = _positions(taps[block], g, rows[0]).reshape(taps[block].shape)
         if _some_empty(g):
             np.copyto(indices[block], -1, where=taps[block] == g.no_tap)
 
@@ -159,18 +123,30 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
 
 
 def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
-    """Where in its plane of x each tap of windows (p0.., 0..) stands: h*W + w."""
+    """Where in its plane of x each tap of windows (p0.., 0..) stands, h*W + w: (n, c, p*Q)."""
     integer = np.int32 if g.H * g.W < 2**30 else np.int64  # narrow integers are faster
-    kernel_rows = (taps // taps.dtype.type(g.S)).astype(integer)
     (sh, sw), (dh, dw), ((top, _), (left, _)) = g.stride, g.dilation, g.padding
     window_rows = (np.arange(p0, p0 + taps.shape[2], dtype=integer) * sh - top) * g.W
-    windows = window_rows[:, None] + np.arange(g.Q, dtype=integer) * sw - left
-    kernel_rows *= dh * g.W - g.S * dw
-    kernel_rows += windows
-    kernel_rows += taps if dw == 1 else taps.astype(integer) * dw
-    return kernel_rows
+    windows = (window_rows[:, None] + np.arange(g.Q, dtype=integer) * sw - left).reshape(-1)
+    taps = taps.reshape(*taps.shape[:2], -1)
+    positions = (taps // taps.dtype.type(g.S)).astype(integer)
+    positions *= integer(dh * g.W - g.S * dw)
+    positions += windows
+    positions += taps if dw == 1 else taps.astype(integer) * integer(dw)
+    return positions
 
 
 def _some_empty(g: Pool2dGeometry) -> bool:
     """Whether some window lies wholly in padding."""
-    return not (_valid(0, np.arange(g.P), g)[1].all() and _valid(1, np.arange(g.Q), g)[1].all())
+    return any(
+        not _reaches_inside(window * stride - before, kernel, dilation, extent)
+        for windows, stride, (before, _), kernel, dilation, extent in zip(
+            (g.P, g.Q), g.stride, g.padding, (g.R, g.S), g.dilation, (g.H, g.W), strict=True
+        )
+        for window in range(windows)
+    )
+
+
+def _reaches_inside(start: int, kernel: int, dilation: int, extent: int) -> bool:
+    first = max(0, -(start // dilation))
+    return first < kernel and start + first * dilation < extent

@@ -12,16 +12,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..checks import Pair
-from ..geometry import Conv2dGeometry, Pool2dGeometry
-from .correlation import UNITS, spans
-
-BLOCK_BYTES = 256 << 10  # of one block's planes: with what is computed from them they stay in cache
+from ..geometry import Conv2dGeometry
 
 
 class Planes:
     """The extents of padded planes under `windows` rows of Q windows, and the runs of their taps."""
 
-    def __init__(self, g: Conv2dGeometry | Pool2dGeometry, windows: int, least: Pair = (0, 0)) -> None:
+    def __init__(self, g: Conv2dGeometry, windows: int, least: Pair = (0, 0)) -> None:
         """least: rows and columns of the padded planes that must be there in any case."""
         self.g = g
         (sh, sw), (dh, dw) = g.stride, g.dilation
@@ -53,7 +50,7 @@ class Planes:
                 yield r, s, self.row_run(columns, r)
 
 
-def gradient_rows(g: Conv2dGeometry | Pool2dGeometry, h0: int, h1: int) -> tuple[Pair, int]:
+def gradient_rows(g: Conv2dGeometry, h0: int, h1: int) -> tuple[Pair, int]:
     """The window rows p0:p1 that reach input rows h0:h1, and the row of h0 in planes that start under window p0."""
     sh, top = g.stride[0], g.padding[0][0]
     p0 = max(0, min((h0 + top) // sh, -(-(h0 + top - (g.R - 1) * g.dilation[0]) // sh)))
@@ -61,29 +58,18 @@ def gradient_rows(g: Conv2dGeometry | Pool2dGeometry, h0: int, h1: int) -> tuple
     return (p0, p1), h0 + top - p0 * sh
 
 
-def plane_blocks(n: int, c: int, lines: int, line_bytes: int) -> list[tuple[Pair, Pair, Pair]]:
-    """N*C planes of `lines` rows in blocks (images, channels, rows) of about BLOCK_BYTES."""
-    planes = max(1, BLOCK_BYTES // (line_bytes * max(1, lines)))
-    return [
-        (images, channels, rows)
-        for images in spans(n, planes // max(1, c))
-        for channels in spans(c, min(planes, -(-c * n // UNITS)))
-        for rows in spans(lines, BLOCK_BYTES // line_bytes)
-    ]
-
-
-def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair, outside: float = 0) -> None:
-    """Fill region (..., sh, sw, rows, columns) with x (..., H, W) from row and column `start`; `outside` beyond x."""
+def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:
+    """Fill region (..., sh, sw, rows, columns) with x (..., H, W) from row and column `start`; 0 beyond x."""
     sh, sw, height, width = region.shape[-4:]
     for a in range(sh):
         h0, h1 = _overlap(start[0] + a, height, x.shape[-2], sh)
         for b in range(sw):
             w0, w1 = _overlap(start[1] + b, width, x.shape[-1], sw)
             plane = region[..., a, b, :, :]
-            plane[..., :h0, :] = outside
-            plane[..., h1:, :] = outside
-            plane[..., h0:h1, :w0] = outside
-            plane[..., h0:h1, w1:] = outside
+            plane[..., :h0, :] = 0
+            plane[..., h1:, :] = 0
+            plane[..., h0:h1, :w0] = 0
+            plane[..., h0:h1, w1:] = 0
             if h0 < h1 and w0 < w1:
                 rows, columns = _run(start[0] + a, h0, h1, sh), _run(start[1] + b, w0, w1, sw)
                 plane[..., h0:h1, w0:w1] = x[..., rows, columns]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Pair
 from ..geometry import Conv2dGeometry
-from . import bands, choose, col2im, depthwise, im2col, winograd
-from .correlation import Correlation
+from . import bands, choose, col2im, depthwise, im2col, threads, winograd
+from .correlation import Correlation, spans
 from .residues import classes
+
+BIAS_BYTES = 1 << 20  # of dy per block
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Conv2dGeometry) -> np.ndarray:
@@ -60,8 +63,19 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) 
 
 
 def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
+    """Each plane's sum is its product with a vector of ones, which takes a third of the time of `sum`."""
+    n, k, p, q = dy.shape
     acc = im2col.sum_dtype(dy)
-    return dy.sum(axis=(0, 2, 3), dtype=acc).astype(dy.dtype).reshape(-1, 1, 1)
+    ones, sums = np.ones(p * q, acc), np.empty((n, k), acc)
+
+    def work(images: Pair, channels: Pair) -> None:
+        block = slice(*images), slice(*channels)
+        planes = dy[block].astype(acc, copy=False)
+        sums[block] = planes.reshape(*planes.shape[:2], p * q) @ ones
+
+    planes = BIAS_BYTES // max(1, p * q * acc.itemsize)
+    threads.run(work, [(images, some) for images in spans(n, planes // max(1, k)) for some in spans(k, planes)])
+    return sums.sum(axis=0).astype(dy.dtype, copy=False).reshape(k, 1, 1)
 
 
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:

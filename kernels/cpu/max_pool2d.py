@@ -94,10 +94,10 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) 
         total, start = (dx, (n0, c0)) if dx.dtype == acc else (np.zeros((n1 - n0, c1 - c0, g.H, g.W), acc), (0, 0))
         planes = (np.arange(n1 - n0)[:, None] + start[0]) * total.shape[1] + np.arange(c1 - c0) + start[1]
         for p0, p1 in rows:
-            tap = taps[n0:n1, c0:c1, p0:p1]
+            tap = _taps_inside(taps[n0:n1, c0:c1, p0:p1], g, p0)
             part = dy[n0:n1, c0:c1, p0:p1].astype(acc, copy=False)
             where = _positions(tap, g, p0) + (planes * (g.H * g.W))[..., None]
-            if _some_empty(g):
+            if tap.max(initial=0) == g.no_tap:
                 given = tap.reshape(where.shape) != g.no_tap
                 where, part = where[given], part.reshape(where.shape)[given]
             np.add.at(total.reshape(-1), where.reshape(-1), part.reshape(-1))
@@ -115,8 +115,7 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
         indices[block] = _positions(taps[block], g, rows[0]).reshape(taps[block].shape)
-        if _some_empty(g):
-            np.copyto(indices[block], -1, where=taps[block] == g.no_tap)
+        np.copyto(indices[block], -1, where=taps[block] == g.no_tap)
 
     threads.run(work, plane_blocks(g.N, g.C, g.P, g.Q * 8))
     return indices
@@ -136,17 +135,25 @@ def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     return positions
 
 
-def _some_empty(g: Pool2dGeometry) -> bool:
-    """Whether some window lies wholly in padding."""
-    return any(
-        not _reaches_inside(window * stride - before, kernel, dilation, extent)
-        for windows, stride, (before, _), kernel, dilation, extent in zip(
-            (g.P, g.Q), g.stride, g.padding, (g.R, g.S), g.dilation, (g.H, g.W), strict=True
-        )
-        for window in range(windows)
-    )
+def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
+    """Taps of windows (p0.., 0..) with no_tap for those outside the input, which max_pool2d never gives."""
+    rows_outside = _outside(np.arange(p0, p0 + taps.shape[2]), g, 0)
+    columns_outside = _outside(np.arange(g.Q), g, 1)
+    if not rows_outside.any() and not columns_outside.any() and taps.max(initial=0) < g.R * g.S:
+        return taps
+    taps = np.where(taps < g.R * g.S, taps, taps.dtype.type(g.no_tap))
+    for axis_taps, outside, kernel_tap in (
+        (taps.transpose(2, 0, 1, 3), rows_outside, np.arange(g.R * g.S) // g.S),
+        (taps.transpose(3, 0, 1, 2), columns_outside, np.arange(g.R * g.S) % g.S),
+    ):
+        for window in np.flatnonzero(outside.any(axis=1)):
+            for tap in np.flatnonzero(outside[window][kernel_tap]):
+                np.copyto(axis_taps[window], g.no_tap, where=axis_taps[window] == tap)
+    return taps
 
 
-def _reaches_inside(start: int, kernel: int, dilation: int, extent: int) -> bool:
-    first = max(0, -(start // dilation))
-    return first < kernel and start + first * dilation < extent
+def _outside(windows: np.ndarray, g: Pool2dGeometry, axis: int) -> np.ndarray:
+    """Which kernel rows (axis 0) or columns (axis 1) of each window lie outside the input: (windows, kernel)."""
+    kernel, extent = ((g.R, g.H), (g.S, g.W))[axis]
+    places = windows[:, None] * g.stride[axis] - g.padding[axis][0] + np.arange(kernel) * g.dilation[axis]
+    return (places < 0) | (places >= extent)

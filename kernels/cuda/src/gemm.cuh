@@ -107,15 +107,23 @@ struct Output {
 
     DEVICE long long row(int m) const { return m < rows ? place(m) : -1; }
 
+    DEVICE Element rounded(int m, int n, Acc value) const {
+        if (bias) value = add_rn(value, Storage<Element>::load(bias[BIAS_ALONG_M ? m : n]));
+        return Storage<Element>::store(value);
+    }
+
     DEVICE void store(long long row, int m, int n, Acc value) const {
         if (row < 0 || n >= columns) return;
         long long at = row + (long long)n * column_stride;
-        if constexpr (SPLIT) {
-            partial[at] = value;
-        } else {
-            if (bias) value = add_rn(value, Storage<Element>::load(bias[BIAS_ALONG_M ? m : n]));
-            y[at] = Storage<Element>::store(value);
-        }
+        if constexpr (SPLIT) partial[at] = value;
+        else y[at] = rounded(m, n, value);
+    }
+
+    // Rows m and m + 1, which are neighbours in memory and aligned to both, by one store.
+    DEVICE void store_pair(long long row, int m, int n, Acc first, Acc second) const {
+        if (n >= columns) return;
+        Vec<Element, 2> pair{{rounded(m, n, first), rounded(m + 1, n, second)}};
+        *(Vec<Element, 2>*)(y + row + (long long)n * column_stride) = pair;
     }
 };
 
@@ -128,10 +136,16 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
     cp_async_wait<0>();
     __syncthreads();
     Acc* slab = (Acc*)shared + threadIdx.x / 32 * SLAB;
-    int m = m0 + warp_row() + lane_id(), n = n0 + warp_column();
-    long long row[WARP_M / 32];
+    int m = m0 + warp_row(), n = n0 + warp_column();
+    // A lane stores rows 32 apart; 16-bit elements, where they can be aligned to it, two by two: 128 bytes per warp.
+    constexpr int ROWS = WARP_M / 32;
+    constexpr bool PAIRS = sizeof(Element) == 2 && ROWS == 2 && !SPLIT;
+    bool pairs = PAIRS && out.column_stride % 2 == 0;
+    auto of_lane = [&](int i) { return pairs ? 2 * lane_id() + i : lane_id() + 32 * i; };
+    long long row[ROWS];
 #pragma unroll
-    for (int i = 0; i < WARP_M / 32; ++i) row[i] = out.row(m + 32 * i);
+    for (int i = 0; i < ROWS; ++i) row[i] = out.row(m + of_lane(i));
+    bool pair = pairs && row[0] >= 0 && row[ROWS - 1] == row[0] + 1 && (size_t)(out.y + row[0]) % 4 == 0;
 #pragma unroll
     for (int s = 0; s < WARP_N / 16; ++s) {
 #pragma unroll
@@ -141,10 +155,18 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
                 slab[(mma.column(4 * s + j) - 16 * s) * SLAB_LD + mma.row(i)] = mma.acc[i][4 * s + j];
         __syncwarp();
 #pragma unroll 4
-        for (int j = 0; j < 16; ++j)
+        for (int j = 0; j < 16; ++j) {
+            const Acc* column = slab + j * SLAB_LD;
+            int to = n + 16 * s + j;
+            if constexpr (PAIRS) {
+                if (pair) {
+                    out.store_pair(row[0], m + of_lane(0), to, column[of_lane(0)], column[of_lane(1)]);
+                    continue;
+                }
+            }
 #pragma unroll
-            for (int i = 0; i < WARP_M / 32; ++i)
-                out.store(row[i], m + 32 * i, n + 16 * s + j, slab[j * SLAB_LD + lane_id() + 32 * i]);
+            for (int i = 0; i < ROWS; ++i) out.store(row[i], m + of_lane(i), to, column[of_lane(i)]);
+        }
         __syncwarp();
     }
 }

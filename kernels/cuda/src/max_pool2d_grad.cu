@@ -19,7 +19,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d_
         load_row<VEC_Y, COVERING_SKEW>(tap, params.taps + plane, p, q, params.P, params.Q, NO_TAP);
     };
     visit_covering(params, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
-        if (tap[k] == r * KERNEL_W + s) sum[t][j] = add_rn(sum[t][j], dy[k]);
+        // Adding 0 rather than branching: out of branches the compiler makes an index into `sum`, which then is memory.
+        sum[t][j] = add_rn(sum[t][j], tap[k] == r * KERNEL_W + s ? dy[k] : (Acc)0);
     });
 
     Element* dx = params.dx + tile.plane * params.H * params.W;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,7 @@ def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None
         raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
 
 
+@cache
 def is_float(dtype: np.dtype) -> bool:
     """Whether kernels take this dtype: float16, bfloat16 (ml_dtypes), float32 or float64, in native byte order."""
     return dtype.name in DTYPE_NAMES and dtype.isnative

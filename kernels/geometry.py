@@ -6,8 +6,10 @@ window, numbered r*S + s. Window p starts at input row p*stride - top padding.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +17,29 @@ from . import checks
 from .checks import Padding, Pair, value_error
 
 Shape4 = tuple[int, int, int, int]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST_KEPT = 4096
+
+
+def _kept(of: F) -> F:
+    """A constructor that is checked and computed once for equal arguments.
+
+    They are equal where their texts are: that tells True from 1, and a list needs no hash.
+    """
+    kept: dict[str, Any] = {}
+
+    @functools.wraps(of)
+    def call(*arguments: Any, **options: Any) -> Any:
+        key = repr((arguments, options))
+        found = kept.get(key)
+        if found is None:
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            found = kept[key] = of(*arguments, **options)
+        return found
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,7 @@ class Conv2dGeometry:
     groups: int
 
     @classmethod
+    @_kept
     def of(
         cls,
         operation: str,
@@ -142,6 +168,7 @@ class Conv2dGeometry:
         return cls(n, c, h, w, k, r, s, p, q, window.stride, window.padding, window.dilation, groups)
 
     @classmethod
+    @_kept
     def of_transposed(
         cls,
         operation: str,
@@ -232,6 +259,7 @@ class Pool2dGeometry:
     dilation: Pair
 
     @classmethod
+    @_kept
     def of(
         cls,
         operation: str,
@@ -290,6 +318,7 @@ class AvgDivisor:
     override: int | None
 
     @classmethod
+    @_kept
     def of(cls, operation: str, count_include_pad: bool, divisor_override: Any) -> AvgDivisor:
         """ValueError where the override is neither None nor an int other than 0."""
         if divisor_override is not None:
@@ -327,6 +356,7 @@ class LinearGeometry:
     batch_axis: int
 
     @classmethod
+    @_kept
     def of(
         cls, operation: str, batch_axis: Any, *, w_shape: Any, x_shape: Any = None, dy_shape: Any = None
     ) -> LinearGeometry:
@@ -344,6 +374,7 @@ class LinearGeometry:
         return cls(extents[batch_axis], f, o, batch_axis)
 
     @classmethod
+    @_kept
     def of_gradient(cls, operation: str, batch_axis: Any, dy_shape: Any, x_shape: Any) -> LinearGeometry:
         """Check dy and x against each other: they hold the same samples."""
         check_batch_axis(operation, batch_axis)

@@ -12,6 +12,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from backstride.kernels.cuda import repeat
+
 # The machine's speed is no property of the code: no deadline. Derandomised: a failure can be met again.
 hypothesis.settings.register_profile("backstride", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("backstride")
@@ -64,3 +66,9 @@ def path(request: pytest.FixtureRequest) -> Iterator[Path]:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers seeded by the test's own name, so that each test meets the same ones wherever it runs."""
     return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    """Tests that change what launchers do, or which CuPy they use, must not meet launches kept from another test."""
+    repeat.forget()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backstride import kernels
-from backstride.kernels.cuda import loader
+from backstride.kernels.cuda import loader, repeat
 
 WRONG = "a wrong result"
 NAN = "NaN where nothing was written"
@@ -48,6 +48,7 @@ def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
         loader._kernel.cache_clear()
         loader._module.cache_clear()
+        repeat.forget()
 
     forget()
     with emulator.installed() as module:

@@ -16,7 +16,8 @@ MAX_INDEX = 2**31 - 1
 
 def contiguous(x: Any) -> Any:
     """x, or a copy where x is not C-contiguous or (a slice of another array) starts at an unaligned address."""
-    x = import_cupy().ascontiguousarray(x)
+    if not x.flags.c_contiguous:
+        x = import_cupy().ascontiguousarray(x)
     return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
 
 

@@ -102,7 +102,7 @@ class Device:
 class DryCupy:
     """The part of CuPy that the launchers use, on one device, writing into one recording."""
 
-    ndarray = Array
+    ndarray: type[Array] = Array
 
     def __init__(self, device: Device) -> None:
         self.recording = Recording()

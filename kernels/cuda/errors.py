@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ...backend import import_cupy
+from .repeat import repeated
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +24,7 @@ def reported(operation: F) -> F:
         arrays = [a for a in arguments if isinstance(a, cupy.ndarray)]
         try:
             with arrays[0].device:
-                return operation(*arguments)
+                return repeated(operation, arguments, arrays[0].device.id)
         except cupy.cuda.compiler.CompileException as error:
             raise RuntimeError(
                 f"{_call(operation, arrays)}: the CUDA kernel did not compile for {_device(arrays)}; check that "

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from ...backend import import_cupy
 from ...precision import get_float32_precision
 from ..checks import accumulation_dtype, value_error
+from . import repeat
 from .arrays import contiguous
 from .loader import C_TYPES, Params, fast_div, kernel
+from .repeat import empty
 from .tiles import INDEX_LIMIT, Configuration, Product, architecture_of, choose
 
 _DEFAULT_SHARED_BYTES = 48 * 1024  # a kernel must ask for more
@@ -69,9 +68,11 @@ def launch(
 ) -> None:
     """Queue src/`name`'s `entry` on the current stream."""
     function = kernel(name, entry, defines, params)
-    if shared > _DEFAULT_SHARED_BYTES:
+    if shared > max(_DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
         function.max_dynamic_shared_size_bytes = shared
-    function((grid,), (block,), (params.pack(**values),), shared_mem=shared)
+    packed = params.pack(**values)
+    repeat.note(function, (grid,), (block,), params, packed, shared)
+    function((grid,), (block,), (packed,), shared_mem=shared)
 
 
 def configure(product: Product, array: Any) -> Configuration:
@@ -102,7 +103,7 @@ def launch_product(
     c = configuration
     check_index(entry, blocks=c.blocks)
     split = c.splits > 1
-    partial = import_cupy().empty(c.splits * y.size, accumulation_dtype(y.dtype)) if split else None
+    partial = empty(c.splits * y.size, accumulation_dtype(y.dtype)) if split else None
     launch(
         f"{entry}.cu", entry, {**c.defines, **defines}, params, c.blocks, c.threads, c.shared_bytes,
         n_tiles=fast_div(c.n_tiles), m_tiles=fast_div(c.m_tiles), groups=fast_div(groups),
@@ -128,7 +129,3 @@ def sum_partials(partial: Any, y: Any, bias: Any, parts: int, channels: tuple[in
 def inputs(*arrays: Any) -> tuple[Any, ...]:
     """The arrays as kernels take them, contiguous and aligned; None stays None."""
     return tuple(None if a is None else contiguous(a) for a in arrays)
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    return import_cupy().empty(shape, dtype)

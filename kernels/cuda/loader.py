@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,12 @@ class Params:
     def dtype(self) -> np.dtype:
         types = [(name, np.uint64 if kind.endswith("*") else _FIELD_DTYPES[kind]) for name, kind in self.fields]
         return np.dtype(types, align=True)
+
+    @cached_property
+    def pointer_words(self) -> tuple[int, ...]:
+        """Which of the struct's 8-byte words are pointers."""
+        fields: Mapping[str, Any] = self.dtype.fields or {}
+        return tuple(fields[name][1] // 8 for name, kind in self.fields if kind.endswith("*"))
 
     @cached_property
     def declaration(self) -> str:
@@ -95,16 +102,18 @@ def source(name: str, defines: Mapping[str, object], params: Params) -> str:
 
 
 @cache
-def _module(device: int, text: str) -> Any:
-    return import_cupy().RawModule(code=text, options=OPTIONS)
+def _module(cupy: ModuleType, device: int, text: str) -> Any:
+    return cupy.RawModule(code=text, options=OPTIONS)
 
 
 @cache
-def _kernel(device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params) -> Any:
-    return _module(device, source(name, dict(defines), params)).get_function(entry)
+def _kernel(
+    cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params
+) -> Any:
+    return _module(cupy, device, source(name, dict(defines), params)).get_function(entry)
 
 
 def kernel(name: str, entry: str, defines: Mapping[str, object], params: Params) -> Any:
     """The entry point `entry` of src/`name` for these #defines, compiled once per device and cached on disk."""
-    device = import_cupy().cuda.runtime.getDevice()
-    return _kernel(device, name, entry, tuple(defines.items()), params)
+    cupy = import_cupy()
+    return _kernel(cupy, cupy.cuda.runtime.getDevice(), name, entry, tuple(defines.items()), params)

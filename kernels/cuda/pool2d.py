@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import import_cupy
 from ..geometry import AvgDivisor, Pool2dGeometry
 from .arrays import address, chunks, contiguous
 from .errors import reported
 from .launch import launch
 from .loader import Params, fast_div
+from .repeat import empty
 from .windows import (
     THREADS,
     TILE_FIELDS,
@@ -38,8 +38,8 @@ _MAX_POOL2D_INDICES = Params((("taps", "const Tap*"), ("indices", "long long*"),
 @reported
 def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
-    y = import_cupy().empty(geometry.y_shape, x.dtype)
-    taps = import_cupy().empty(geometry.y_shape, geometry.tap_dtype)
+    y = empty(geometry.y_shape, x.dtype)
+    taps = empty(geometry.y_shape, geometry.tap_dtype)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d", _MAX_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
@@ -49,7 +49,7 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
 @reported
 def max_pool2d_grad(dy: Any, taps: Any, geometry: Pool2dGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
-    dx = import_cupy().empty(geometry.x_shape, dy.dtype)
+    dx = empty(geometry.x_shape, dy.dtype)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d_grad", _MAX_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
@@ -60,7 +60,7 @@ def max_pool2d_grad(dy: Any, taps: Any, geometry: Pool2dGeometry) -> Any:
 def max_pool2d_indices(taps: Any, geometry: Pool2dGeometry) -> Any:
     check_offsets(geometry)
     taps = contiguous(taps)
-    indices = import_cupy().empty(geometry.y_shape, np.int64)
+    indices = empty(geometry.y_shape, np.int64)
     defines = {"THREADS": THREADS, **_tap_defines(geometry)}
     plane = geometry.P * geometry.Q
     for first, planes in chunks(geometry.N * geometry.C, plane):
@@ -76,7 +76,7 @@ def max_pool2d_indices(taps: Any, geometry: Pool2dGeometry) -> Any:
 @reported
 def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     x = contiguous(x)
-    y = import_cupy().empty(geometry.y_shape, x.dtype)
+    y = empty(geometry.y_shape, x.dtype)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
@@ -86,7 +86,7 @@ def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
 @reported
 def avg_pool2d_grad(dy: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     dy = contiguous(dy)
-    dx = import_cupy().empty(geometry.x_shape, dy.dtype)
+    dx = empty(geometry.x_shape, dy.dtype)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)

@@ -100,7 +100,10 @@ class Device:
 
 
 class DryCupy:
-    """The part of CuPy that the launchers use, on one device, writing into one recording."""
+    """The part of CuPy that the launchers use, on one device, writing into one recording.
+
+    Equal where the devices are, so that what the loader keeps for one serves all.
+    """
 
     ndarray: type[Array] = Array
 
@@ -113,6 +116,12 @@ class DryCupy:
             compiler=SimpleNamespace(CompileException=_Never),
             memory=SimpleNamespace(OutOfMemoryError=_Never),
         )
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, DryCupy) and other._device == self._device
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._device))
 
     def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
         array = Array(shape, dtype, self._device)

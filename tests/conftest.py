@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import emulator
 import hypothesis
 import numpy as np
 import pytest
 
+from backstride import backend
 from backstride.kernels.cuda import repeat
 
 # The machine's speed is no property of the code: no deadline. Derandomised: a failure can be met again.
@@ -52,7 +55,28 @@ def numpy_path() -> Iterator[Path]:
     yield Path("numpy", read_only, np.asarray)
 
 
-PATHS: dict[str, Callable[[], contextlib.AbstractContextManager[Path]]] = {"numpy": numpy_path}
+@contextlib.contextmanager
+def emulated_path() -> Iterator[Path]:
+    """The CUDA path on the CPU, under the sanitizers."""
+    if shutil.which("g++") is None:
+        pytest.skip("the emulator compiles kernels with g++, which is not installed")
+    with emulator.installed() as cupy:
+        yield Path("emulated", cupy.asarray, cupy.asnumpy)
+
+
+@contextlib.contextmanager
+def cuda_path() -> Iterator[Path]:
+    if backend.probe_cupy().failed is not None:
+        pytest.skip(f"no GPU here: {backend.probe_cupy().reason}")
+    cupy = backend.import_cupy()
+    yield Path("cuda", cupy.asarray, cupy.asnumpy)
+
+
+PATHS: dict[str, Callable[[], contextlib.AbstractContextManager[Path]]] = {
+    "numpy": numpy_path,
+    "emulated": emulated_path,
+    "cuda": cuda_path,
+}
 """Name -> context manager that yields the Path; one that cannot work here calls pytest.skip with the reason."""
 
 

@@ -68,9 +68,15 @@ class Columns:
         for first, last, phases in ((0, c.S // f * f, f), (c.S // f * f, c.S, c.S % f)):
             if first < last:
                 shape = *outer, (last - first) // phases, phases, *inner
-                windows = as_strided(region[..., first // f :], shape, strides)
+                windows = self._windows(region, first // f, shape, strides)
                 np.copyto(columns[:, :, :, :, first:last].reshape(shape), windows)
         return columns.reshape(outer[0], outer[1], part.depth(c), -1)
+
+    def _windows(self, region: np.ndarray, column: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        """Overlapping windows of a region from `column` on."""
+        if self.copied:  # as_strided in a tenth of its time
+            return np.ndarray(shape, region.dtype, self.region, column * region.itemsize, strides)
+        return as_strided(region[..., column:], shape, strides)
 
 
 def _input_is_columns(x: np.ndarray, c: Correlation, acc: np.dtype) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Correlation:
     dilation: Pair
 
     @classmethod
+    @lru_cache
     def forward(cls, g: Conv2dGeometry) -> Correlation:
         """The convolution itself."""
         c, k = g.C // g.groups, g.K // g.groups
@@ -121,6 +123,7 @@ class Cut(NamedTuple):
     parts: list[Part]
 
 
+@lru_cache
 def cut(c: Correlation, itemsize: int, images: int, channels: int, joint: bool) -> Cut:
     """Cut by shape alone, never by the number of threads, so that what is gathered at a time fits BLOCK_BYTES.
 

@@ -6,7 +6,6 @@ A block's columns are gathered into a buffer that stays in cache, and one BLAS p
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
 from . import threads
@@ -69,7 +68,7 @@ def pixel_matrix(a: np.ndarray, block: Block, acc: np.dtype) -> np.ndarray | Non
     contiguous = a.strides[4] == acc.itemsize and (p == 1 or a.strides[3] == q * acc.itemsize)
     if a.dtype != acc or not contiguous or block.matrices[0] != n:
         return None
-    return as_strided(a, (*a.shape[:3], p * q), (*a.strides[:3], acc.itemsize))
+    return a.reshape(*a.shape[:3], p * q)
 
 
 def ordered(matrices: np.ndarray, block: Block) -> np.ndarray:

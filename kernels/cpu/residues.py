@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,8 +47,10 @@ class Class(NamedTuple):
         return w[..., h.tap :: h.step, v.tap :: v.step][..., ::-1, ::-1].swapaxes(1, 2)
 
 
-def classes(g: Conv2dGeometry) -> Iterator[Class]:
+@lru_cache
+def classes(g: Conv2dGeometry) -> list[Class]:
     """The classes that together cover dx."""
+    found = []
     for rows in axis_classes(0, g.H, g.R, g):
         for columns in axis_classes(1, g.W, g.S, g):
             problem = Correlation(
@@ -55,7 +58,8 @@ def classes(g: Conv2dGeometry) -> Iterator[Class]:
                 R=rows.taps, S=columns.taps, P=rows.count, Q=columns.count,
                 stride=(1, 1), origin=(rows.origin, columns.origin), dilation=(rows.dilation, columns.dilation),
             )  # fmt: skip
-            yield Class(problem, rows, columns, g.stride)
+            found.append(Class(problem, rows, columns, g.stride))
+    return found
 
 
 def axis_classes(axis: int, extent: int, kernel: int, g: Conv2dGeometry) -> Iterator[AxisClass]:

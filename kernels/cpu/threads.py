@@ -12,9 +12,8 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
@@ -52,18 +51,20 @@ def count() -> int:
         return _threads if _running else _blas[0]() if _blas else 1
 
 
-@contextmanager
-def _blas_on_one_thread() -> Iterator[int]:
-    """Keep BLAS to one thread; yields how many it had. Calls may nest and overlap; the last to leave restores."""
-    global _running, _threads
-    with _lock:
-        if _running == 0 and _blas:
-            _threads = _blas[0]()
-            _blas[1](1)
-        _running += 1
-    try:
-        yield _threads
-    finally:
+class _BlasOnOneThread:
+    """Keeps BLAS to one thread inside; gives how many it had. Calls nest and overlap; the last to leave restores."""
+
+    def __enter__(self) -> int:
+        global _running, _threads
+        with _lock:
+            if _running == 0 and _blas:
+                _threads = _blas[0]()
+                _blas[1](1)
+            _running += 1
+            return _threads
+
+    def __exit__(self, *_: object) -> None:
+        global _running
         with _lock:
             _running -= 1
             if _running == 0 and _blas:
@@ -72,8 +73,12 @@ def _blas_on_one_thread() -> Iterator[int]:
 
 def run(work: Callable[..., Any], blocks: list[Any], scratch: int = 0) -> None:
     """Call work(*block) for every block, in any order and on several threads; `scratch`: bytes each thread needs."""
-    with np.errstate(all="ignore"), _blas_on_one_thread() as threads:
+    with np.errstate(all="ignore"), _BlasOnOneThread() as threads:
         helpers = min(threads, len(blocks), max(1, SCRATCH_LIMIT // max(1, scratch))) - 1
+        if helpers <= 0:
+            for block in blocks:
+                work(*block)
+            return
         todo = deque(blocks)
         futures = [_executor(threads).submit(copy_context().run, _drain, work, todo) for _ in range(helpers)]
         try:

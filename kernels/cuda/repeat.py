@@ -138,12 +138,11 @@ def forget() -> None:
     _local.calls.clear()
 
 
-def repeated(operation: Callable[..., Any], arguments: tuple[Any, ...], device: int) -> Any:
+def repeated(cupy: Any, operation: Callable[..., Any], arguments: tuple[Any, ...], device: int) -> Any:
     """operation(*arguments), its arrays made contiguous and aligned, by the kept launches where there are any.
 
     Arguments that are no arrays can be hashed.
     """
-    cupy = import_cupy()
     given, key, normal = [], [cupy, operation, device, get_float32_precision()], []
     for argument in arguments:
         if isinstance(argument, cupy.ndarray):

@@ -124,13 +124,14 @@ def arrays(operation: str, b: Any = None, **named: Any) -> None:
 
 def one_library(operation: str, **named: Any) -> None:
     """All are NumPy arrays, or all are CuPy arrays on one device."""
-    kinds = {name: _kind(operation, name, array) for name, array in named.items()}
     (first, reference), *rest = named.items()
+    kind = _kind(operation, first, reference)
     for name, array in rest:
-        if kinds[name] != kinds[first]:
-            expected = f"a {kinds[first]} array as {first}: move one of them with backstride.asarray"
-            raise type_error(operation, name, f"a {kinds[name]} array", expected)
-        if kinds[first] == "cupy" and array.device != reference.device:
+        found = _kind(operation, name, array)
+        if found != kind:
+            expected = f"a {kind} array as {first}: move one of them with backstride.asarray"
+            raise type_error(operation, name, f"a {found} array", expected)
+        if kind == "cupy" and array.device != reference.device:
             expected = f"on device {reference.device.id} as {first} {reference.shape}: copy one of them there"
             raise value_error(operation, f"{name} {array.shape}", f"on device {array.device.id}", expected)
 

@@ -50,7 +50,8 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
 def max_pool2d_grad(dy: Any, taps: Any, geometry: Pool2dGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = empty(geometry.x_shape, dy.dtype)
-    tiling = inputs_tiling(geometry, dy.itemsize, 8)
+    # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
+    tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d_grad", _MAX_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx

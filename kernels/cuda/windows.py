@@ -19,6 +19,7 @@ THREADS = 128
 WARP = 32
 MAX_STRIDE = 4
 MAX_ROWS = 4
+MAX_TAPS = 49
 ENOUGH_THREADS = 2**18
 """Tiles have several rows, for reuse in registers, only where this many threads remain to fill a GPU."""
 
@@ -103,10 +104,13 @@ def outputs_tiling(g: Windowed, itemsize: int, tile: int, lanes: int = WARP) -> 
 
 
 @cache
-def inputs_tiling(g: Windowed, itemsize: int, tile: int) -> Tiling:
-    """Tiles of about `tile` inputs for visit_covering: multiples of the stride along both axes."""
+def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TAPS) -> Tiling:
+    """Tiles of about `tile` inputs for visit_covering: multiples of the stride along both axes.
+
+    A window of more than `most_taps` is not unrolled.
+    """
     check_offsets(g)
-    if not _is_small(g, itemsize) or max(g.stride) > MAX_STRIDE:
+    if not _is_small(g, itemsize) or most_taps < g.R * g.S or max(g.stride) > MAX_STRIDE:
         return Tiling(unrolled=False)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
@@ -118,7 +122,7 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int) -> Tiling:
 
 def _is_small(g: Windowed, itemsize: int) -> bool:
     """Whether the unrolled window's code and registers stay small."""
-    taps = 25 if itemsize == 8 else 49
+    taps = 25 if itemsize == 8 else MAX_TAPS
     return max(g.R, g.S) <= 7 and taps >= g.R * g.S and max(_reach(g, 0), _reach(g, 1)) < 16
 
 

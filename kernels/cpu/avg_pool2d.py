@@ -21,7 +21,7 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
         block = slice(*images), slice(*channels), slice(*rows)
         h0, h1 = input_rows(g, *rows)
         part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
-        lines = Lines(g, *part.shape[:2], *rows)
+        lines = Lines(g, (len(part), part.shape[1]), rows)
         column_sums, sums = threads.scratch(acc, (lines.size,), (lines.run,))
         column_sums[...] = 0
         inside = lines.inside(column_sums)
@@ -47,7 +47,7 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
         p0, p1 = window_rows(g, h0, h1)
         target = dx[slice(*images), slice(*channels), h0:h1]
         total = target if dx.dtype == acc else np.empty(target.shape, acc)
-        lines = Lines(g, *target.shape[:2], p0, p1)
+        lines = Lines(g, (len(target), target.shape[1]), (p0, p1))
         spread, shares = threads.scratch(acc, (lines.size,), (lines.run,))
         shares[...] = 0
         part = dy[slice(*images), slice(*channels), p0:p1]

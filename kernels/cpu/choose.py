@@ -49,7 +49,7 @@ def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:
         return None
     if not all(a.flags.c_contiguous for a in arrays):
         return None
-    products = {None: 9 * c.N * c.P * c.Q}
+    products: dict[int | None, int] = {None: 9 * c.N * c.P * c.Q}
     for m in (2, 4):
         tiles = c.N * -(-c.P // m) * -(-c.Q // m)
         products[m] = (m + 2) ** 2 * (tiles + WINOGRAD_WEIGHTS)

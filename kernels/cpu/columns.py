@@ -59,6 +59,9 @@ class Columns:
         step_n, step_g, step_c, step_h, step_f, step_w = region.strides
         taps = step_h * c.dilation[0], step_w * c.dilation[1], step_f
         pixels = step_h * c.stride[0], step_w * (c.stride[1] if f == 1 else 1)
+        outer: tuple[int, ...]
+        inner: tuple[int, ...]
+        strides: tuple[int, ...]
         if self.block.joint:
             outer, inner, strides = (1,), (n, p, q), (0, step_g, step_c, *taps, step_n, *pixels)
         else:

@@ -23,7 +23,8 @@ LEAST_BYTES = 64 << 10  # smaller blocks cost more to hand out than to compute
 class Lines:
     """The lines of window rows p0:p1 in n x c planes."""
 
-    def __init__(self, g: Pool2dGeometry, n: int, c: int, p0: int, p1: int) -> None:
+    def __init__(self, g: Pool2dGeometry, planes: Pair, rows: Pair) -> None:
+        (n, c), (p0, p1) = planes, rows
         self.g, self.p0, self.p1 = g, p0, p1
         self.left = g.padding[1][0]
         sw = g.stride[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..checks import Pair
@@ -21,7 +23,7 @@ def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.
         block = slice(*images), slice(*channels), slice(*rows)
         h0, h1 = input_rows(g, *rows)
         part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
-        lines = Lines(g, *part.shape[:2], *rows)
+        lines = Lines(g, (len(part), part.shape[1]), rows)
         highest, best = threads.scratch(acc, (lines.size,), (lines.run,))
         tap = _maximum(part, lines, h0, highest, best)
         y[block], taps[block] = lines.of_windows(best), lines.of_windows(tap)
@@ -123,7 +125,7 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
 
 def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     """Where in its plane of x each tap of windows (p0.., 0..) stands, h*W + w: (n, c, p*Q)."""
-    integer = np.int32 if g.H * g.W < 2**30 else np.int64  # narrow integers are faster
+    integer: Any = np.int32 if g.H * g.W < 2**30 else np.int64  # narrow integers are faster
     (sh, sw), (dh, dw), ((top, _), (left, _)) = g.stride, g.dilation, g.padding
     window_rows = (np.arange(p0, p0 + taps.shape[2], dtype=integer) * sh - top) * g.W
     windows = (window_rows[:, None] + np.arange(g.Q, dtype=integer) * sw - left).reshape(-1)

@@ -22,7 +22,7 @@ class AxisClass(NamedTuple):
     """Along one axis: input positions first::stride, and the taps tap::step that reach them (`taps` of them)."""
 
     first: int
-    count: int
+    positions: int
     tap: int
     step: int
     taps: int
@@ -55,7 +55,7 @@ def classes(g: Conv2dGeometry) -> list[Class]:
         for columns in axis_classes(1, g.W, g.S, g):
             problem = Correlation(
                 N=g.N, G=g.groups, C=g.K // g.groups, H=g.P, W=g.Q, K=g.C // g.groups,
-                R=rows.taps, S=columns.taps, P=rows.count, Q=columns.count,
+                R=rows.taps, S=columns.taps, P=rows.positions, Q=columns.positions,
                 stride=(1, 1), origin=(rows.origin, columns.origin), dilation=(rows.dilation, columns.dilation),
             )  # fmt: skip
             found.append(Class(problem, rows, columns, g.stride))

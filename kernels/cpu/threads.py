@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ _pool: ThreadPoolExecutor | None = None
 def _find_blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     """The thread count getter and setter of the OpenBLAS that NumPy is linked with, or None for another BLAS."""
     try:
-        linked = ctypes.CDLL(np._core._multiarray_umath.__file__)  # its symbols and those of what it links
-    except (AttributeError, OSError):
+        extension = import_module("numpy._core._multiarray_umath")
+        linked = ctypes.CDLL(extension.__file__ or "")  # its symbols and those of what it links
+    except (ImportError, OSError):
         return None
     for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
         if hasattr(linked, name.format("set")):

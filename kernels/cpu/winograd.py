@@ -88,7 +88,7 @@ class Tiles(NamedTuple):
         return self.n1 - self.n0, self.i1 - self.i0, self.j1 - self.j0
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         n, i, j = self.extents
         return n * i * j
 
@@ -233,11 +233,11 @@ def _multiply(
         block = Tiles(*extents)
         images, lines, columns = block.extents
         rows, inputs, products, lines_out = threads.scratch(
-            FLOAT32, row_shape(t, block, c.C), planes(n, block.count, c.C), planes(n, block.count, k),
+            FLOAT32, row_shape(t, block, c.C), planes(n, block.total, c.C), planes(n, block.total, k),
             (images, lines * m, n, columns, k),
         )  # fmt: skip
-        inputs = tile_planes(inputs, n, block.count, c.C)
-        products = tile_planes(products, n, block.count, k)
+        inputs = tile_planes(inputs, n, block.total, c.C)
+        products = tile_planes(products, n, block.total, k)
         transform(t, x, block, rows, inputs)
         np.matmul(inputs, weights, out=products)
         transform_output(products, m, block, lines_out, y)
@@ -253,14 +253,16 @@ def _multiply(
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
     """Fill dw (1, K, C, 3, 3) from dy (N, 1, K, P, Q) and x (N, 1, C, H, W), all float32."""
     lane_bytes = (m + 2) ** 2 * c.K * c.C * FLOAT32.itemsize
-    grad = _grad_by_lanes if UNITS * lane_bytes <= LANE_BYTES else _grad_by_stages
+    grad = grad_by_lanes if UNITS * lane_bytes <= LANE_BYTES else grad_by_stages
     grad(dy[:, 0], x[:, 0], dw[0], c, m)
     if not np.isfinite(dw.sum()):
         im2col.weight_grad(dy, x, dw, c)
 
 
-def _grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
-    """Blocks of tiles form lanes, each with sums of its own that are added in order at the end."""
+def grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
+    """`weight_grad` where the transformed weights are small; arrays without the axis of groups.
+
+    Blocks of tiles form lanes, each with sums of its own that are added in order at the end."""
     n = m + 2
     of_x, of_dy = Transform.of_input(m, c.origin), Transform.of_gradient(m)
     blocks = blocks_of(c, m, 2 * TILES)
@@ -270,11 +272,11 @@ def _grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation
     def work(lane: int) -> None:
         for block in blocks[slice(*lanes[lane])]:
             rows, inputs, lines, gradients, term = threads.scratch(
-                FLOAT32, row_shape(of_x, block, c.C), planes(n, block.count, c.C),
-                row_shape(of_dy, block, c.K), planes(n, block.count, c.K), sums.shape[1:],
+                FLOAT32, row_shape(of_x, block, c.C), planes(n, block.total, c.C),
+                row_shape(of_dy, block, c.K), planes(n, block.total, c.K), sums.shape[1:],
             )  # fmt: skip
-            inputs = tile_planes(inputs, n, block.count, c.C)
-            gradients = tile_planes(gradients, n, block.count, c.K)
+            inputs = tile_planes(inputs, n, block.total, c.C)
+            gradients = tile_planes(gradients, n, block.total, c.K)
             transform(of_x, x, block, rows, inputs)
             transform(of_dy, dy, block, lines, gradients)
             np.matmul(gradients.swapaxes(2, 3), inputs, out=term)
@@ -287,8 +289,10 @@ def _grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation
     )
 
 
-def _grad_by_stages(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
-    """All threads transform a stage of tiles, then share out its products, then transform their sums and add to dw."""
+def grad_by_stages(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
+    """`weight_grad` where the transformed weights are large; arrays without the axis of groups.
+
+    All threads transform a stage of tiles, then share out its products, then transform their sums and add to dw."""
     n = m + 2
     of_x, of_dy = Transform.of_input(m, c.origin), Transform.of_gradient(m)
     rows = spans(c.K, WEIGHT_BYTES // 2 // (n * n * c.C * FLOAT32.itemsize))
@@ -317,10 +321,10 @@ def _stages(blocks: list[Tiles], most: int) -> list[list[Placed]]:
     """Consecutive blocks in stages of at most `most` tiles, or of one block."""
     stages: list[list[Placed]] = []
     for block in blocks:
-        if not stages or stages[-1][-1].stop + block.count > most:
+        if not stages or stages[-1][-1].stop + block.total > most:
             stages.append([])
         start = stages[-1][-1].stop if stages[-1] else 0
-        stages[-1].append(Placed(block, start, start + block.count))
+        stages[-1].append(Placed(block, start, start + block.total))
     return stages
 
 

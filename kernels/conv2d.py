@@ -4,7 +4,8 @@ x is (N, C, H, W), w is (K, C/groups, R, S), y is (N, K, P, Q) with
 P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
 `stride` and `dilation` are an int or an (h, w) pair; `padding` is an int, (h, w), ((top, bottom), (left, right)),
 'valid' or 'same' (P = ceil(H / stride), the odd element at the bottom and right). All arrays of a call share one
-dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once. Inputs may have any
+dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once; how float32 products are
+made is the choice of backstride.set_float32_precision. Inputs may have any
 strides and are never modified; outputs are C-contiguous. Every function raises ValueError for shapes and options
 and TypeError for dtypes and array kinds, before any work.
 """
@@ -92,7 +93,8 @@ def conv_transpose2d(
 
     x: (N, C, H, W); w: (C, K/groups, R, S); b: (K,) or (K, 1, 1), or None. Returns y (N, K, H', W') with
     H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1; output_padding must be less than stride or
-    dilation. Its own gradients are dx = conv2d(dy, w) and dw = conv2d_weight_grad(x, dy, w.shape).
+    dilation. Its own gradients, where output_padding is less than stride, are dx = conv2d(dy, w) and
+    dw = conv2d_weight_grad(x, dy, w.shape), with the same stride, padding, dilation and groups.
     """
     operation = "conv_transpose2d"
     checks.arrays(operation, x=x, w=w, b=b)

@@ -14,15 +14,16 @@ from .correlation import UNITS, spans
 from .im2col import sum_dtype
 from .planes import copy_inside
 
-TAPS_BYTES = 2 << 20  # of one block's product
+TAPS_BYTES = 2 << 20  # of one product
 PLANE_BYTES = 2 << 20  # of the planes that one unit of work adds into
+LONG = 4096  # elements that make one addition worth its call
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Conv2dGeometry) -> None:
     """Fill dx (N, G, C, H, W) from dy (N, G, K, P, Q), w (G, K, C, R, S) and b (G, C) or None.
 
     A unit of work is one image and a few channels, whose sums are kept apart by position modulo the stride, so that
-    every addition runs over neighbouring elements.
+    every addition runs over neighbouring elements. One product gives some kernel rows of some window rows.
     """
     acc = sum_dtype(dy)
     (sh, sw), (dh, dw) = g.stride, g.dilation
@@ -30,25 +31,27 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     height = max(g.P + (g.R - 1) * dh // sh, -(-(g.H + g.padding[0][0]) // sh))
     width = max(g.Q + (g.S - 1) * dw // sw, -(-(g.W + g.padding[1][0]) // sw))
     channels = max(1, min(PLANE_BYTES // (sh * sw * height * width * acc.itemsize), -(-c * g.N * g.groups // UNITS)))
-    lines = max(1, TAPS_BYTES // (channels * g.R * g.S * g.Q * acc.itemsize))
-    weights = np.ascontiguousarray(w.transpose(0, 2, 3, 4, 1), dtype=acc)
+    line_bytes = channels * g.S * g.Q * acc.itemsize
+    lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (channels * g.Q)))
+    kernel_rows = max(1, min(g.R, TAPS_BYTES // (line_bytes * lines)))
 
     def work(n: int, group: int, some: Pair) -> None:
         rows = some[1] - some[0]
         sums, product, part = threads.scratch(
-            acc, (rows, sh, sw, height, width), (rows * g.R * g.S * lines * g.Q,), (k * lines * g.Q,)
+            acc, (rows, sh, sw, height, width), (rows * kernel_rows * g.S * lines * g.Q,), (k * lines * g.Q,)
         )
         sums[...] = 0 if b is None else b[group, slice(*some), None, None, None, None]
-        matrix = weights[group, slice(*some)].reshape(-1, k)
         for p0, p1 in spans(g.P, lines):
             source = part[: k * (p1 - p0) * g.Q].reshape(k, p1 - p0, g.Q)
             source[...] = dy[n, group, :, p0:p1]
-            taps = product[: len(matrix) * (p1 - p0) * g.Q].reshape(rows, g.R, g.S, p1 - p0, g.Q)
-            np.matmul(matrix, source.reshape(k, -1), out=taps.reshape(len(matrix), -1))
-            for r in range(g.R):
-                for s in range(g.S):
-                    h, v = p0 + r * dh // sh, s * dw // sw
-                    sums[:, r * dh % sh, s * dw % sw, h : h + p1 - p0, v : v + g.Q] += taps[:, r, s]
+            for r0, r1 in spans(g.R, kernel_rows):
+                weights = w[group, :, slice(*some), r0:r1].astype(acc, copy=False).reshape(k, -1)
+                taps = product[: weights.shape[1] * (p1 - p0) * g.Q].reshape(rows, r1 - r0, g.S, p1 - p0, g.Q)
+                np.matmul(weights.T, source.reshape(k, -1), out=taps.reshape(weights.shape[1], -1))
+                for r, s in np.ndindex(r1 - r0, g.S):
+                    (h, phase), (v, column_phase) = divmod((r0 + r) * dh, sh), divmod(s * dw, sw)
+                    target = sums[:, phase, column_phase, p0 + h : p1 + h, v : v + g.Q]
+                    target += taps[:, r, s]
         copy_inside(sums, dx[n, group, slice(*some)], (g.padding[0][0], g.padding[1][0]))
 
     some = spans(c, channels)

@@ -7,7 +7,7 @@ import numpy as np
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import bands, choose, col2im, depthwise, im2col, threads, winograd
-from .correlation import Correlation, spans
+from .correlation import Correlation, by_group, spans, weights_by_group
 from .residues import classes
 
 BIAS_BYTES = 1 << 20  # of dy per block
@@ -83,13 +83,3 @@ def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray
         winograd.correlate(x, w, b, y, c, m)
     else:
         im2col.correlate(x, w, b, y, c)
-
-
-def by_group(a: np.ndarray, g: Conv2dGeometry) -> np.ndarray:
-    """An array (N, C, H, W) as a view (N, groups, C/groups, H, W)."""
-    return a.reshape(a.shape[0], g.groups, a.shape[1] // g.groups, *a.shape[2:])
-
-
-def weights_by_group(w: np.ndarray, g: Conv2dGeometry) -> np.ndarray:
-    """Weights (K, C/groups, R, S) as a view (groups, K/groups, C/groups, R, S)."""
-    return w.reshape(g.groups, g.K // g.groups, *w.shape[1:])

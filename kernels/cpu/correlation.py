@@ -72,6 +72,16 @@ class Correlation:
         return height, width
 
 
+def by_group(a: np.ndarray, g: Conv2dGeometry) -> np.ndarray:
+    """An array (N, C, H, W) as a view (N, groups, C/groups, H, W)."""
+    return a.reshape(a.shape[0], g.groups, a.shape[1] // g.groups, *a.shape[2:])
+
+
+def weights_by_group(w: np.ndarray, g: Conv2dGeometry) -> np.ndarray:
+    """Weights (K, C/groups, R, S) as a view (groups, K/groups, C/groups, R, S)."""
+    return w.reshape(g.groups, g.K // g.groups, *w.shape[1:])
+
+
 class Block(NamedTuple):
     """Images n0:n1, output rows p0:p1 and output columns q0:q1."""
 

@@ -8,8 +8,10 @@ is F(3x3, m x m) with the same points: dw = A'ᵀ[(G' dy G'ᵀ) ⊙ (Bᵀ x B)]A
 
 The points 0, ±3/4, ±3/2 and infinity keep rounding small: against float64, and in units of the largest output, the
 largest error stays below 8 times that of im2col, for 16 channels and 4 rows and columns or more (measured: F(4x4) at
-most 7 times, typically 1 to 2; F(2x2) at most 3, typically 1). A tile mixes all of its inputs, so blocks whose result
-is not finite are computed again by im2col: infinities and NaN reach exactly the outputs they belong to.
+most 7 times, typically 1 to 2; F(2x2) at most 3, typically 1). A tile mixes all of its inputs: an output's error is in
+proportion to the largest element of its tile ((m+2) x (m+2) inputs), not only of its own window. Float32 precision
+"ieee" (precision.py) keeps to im2col. Blocks whose result is not finite are computed again by im2col: infinities and
+NaN reach exactly the outputs they belong to.
 """
 
 from __future__ import annotations
@@ -255,14 +257,17 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m
     lane_bytes = (m + 2) ** 2 * c.K * c.C * FLOAT32.itemsize
     grad = grad_by_lanes if UNITS * lane_bytes <= LANE_BYTES else grad_by_stages
     grad(dy[:, 0], x[:, 0], dw[0], c, m)
-    if not np.isfinite(dw.sum()):
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(dw.sum())
+    if not finite:
         im2col.weight_grad(dy, x, dw, c)
 
 
 def grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
     """`weight_grad` where the transformed weights are small; arrays without the axis of groups.
 
-    Blocks of tiles form lanes, each with sums of its own that are added in order at the end."""
+    Blocks of tiles form lanes, each with sums of its own that are added in order at the end.
+    """
     n = m + 2
     of_x, of_dy = Transform.of_input(m, c.origin), Transform.of_gradient(m)
     blocks = blocks_of(c, m, 2 * TILES)
@@ -292,7 +297,8 @@ def grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation,
 def grad_by_stages(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation, m: int) -> None:
     """`weight_grad` where the transformed weights are large; arrays without the axis of groups.
 
-    All threads transform a stage of tiles, then share out its products, then transform their sums and add to dw."""
+    All threads transform a stage of tiles, then share out its products, then transform their sums and add to dw.
+    """
     n = m + 2
     of_x, of_dy = Transform.of_input(m, c.origin), Transform.of_gradient(m)
     rows = spans(c.K, WEIGHT_BYTES // 2 // (n * n * c.C * FLOAT32.itemsize))

@@ -216,7 +216,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(lines, "LEAST_BYTES", 0)
     monkeypatch.setattr(im2col, "WEIGHT_BYTES", 256)
     monkeypatch.setattr(im2col, "TERM_BYTES", 256)
-    monkeypatch.setattr(col2im, "TAPS_BYTES", 256)
+    for name in ("TAPS_BYTES", "SUMS_BYTES", "LONG"):
+        monkeypatch.setattr(col2im, name, 256)
     monkeypatch.setattr(winograd, "TILES", 4)
     monkeypatch.setattr(winograd, "TILE_COLUMNS", 2)
     for name in ("WEIGHT_BYTES", "BLOCK_BYTES", "STAGE_BYTES"):

@@ -12,47 +12,56 @@ from ..geometry import Conv2dGeometry
 from . import threads
 from .correlation import UNITS, spans
 from .im2col import sum_dtype
-from .planes import copy_inside
+from .planes import Planes, copy_inside
 
 TAPS_BYTES = 2 << 20  # of one product
-PLANE_BYTES = 2 << 20  # of the planes that one unit of work adds into
+SUMS_BYTES = 512 << 10  # of the planes that one unit of work adds into
 LONG = 4096  # elements that make one addition worth its call
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Conv2dGeometry) -> None:
     """Fill dx (N, G, C, H, W) from dy (N, G, K, P, Q), w (G, K, C, R, S) and b (G, C) or None.
 
-    A unit of work is one image and a few channels, whose sums are kept apart by position modulo the stride, so that
-    every addition runs over neighbouring elements. One product gives some kernel rows of some window rows.
+    A unit of work is a few images and channels, whose sums are kept apart by position modulo the stride, so that every
+    addition is one long run (planes.py). One product gives some kernel rows of some window rows.
     """
     acc = sum_dtype(dy)
-    (sh, sw), (dh, dw) = g.stride, g.dilation
     c, k = w.shape[2], w.shape[1]
-    height = max(g.P + (g.R - 1) * dh // sh, -(-(g.H + g.padding[0][0]) // sh))
-    width = max(g.Q + (g.S - 1) * dw // sw, -(-(g.W + g.padding[1][0]) // sw))
-    channels = max(1, min(PLANE_BYTES // (sh * sw * height * width * acc.itemsize), -(-c * g.N * g.groups // UNITS)))
-    line_bytes = channels * g.S * g.Q * acc.itemsize
-    lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (channels * g.Q)))
+    extents = Planes(g, g.P, (g.padding[0][0] + g.H, g.padding[1][0] + g.W))
+    width = extents.width
+    plane_bytes = extents.rows * width * g.stride[0] * g.stride[1] * acc.itemsize
+    planes = max(1, SUMS_BYTES // plane_bytes)
+    channels = min(c, planes, max(LONG // (g.P * width), -(-c * g.N * g.groups // UNITS), 1))
+    images = max(1, min(planes // channels, -(-g.N * g.groups // UNITS)))
+    line_bytes = images * channels * g.S * width * acc.itemsize
+    lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (images * channels * width)))
     kernel_rows = max(1, min(g.R, TAPS_BYTES // (line_bytes * lines)))
 
-    def work(n: int, group: int, some: Pair) -> None:
-        rows = some[1] - some[0]
+    def work(group: int, some_images: Pair, some: Pair) -> None:
+        (n0, n1), (c0, c1) = some_images, some
+        n, rows = n1 - n0, c1 - c0
         sums, product, part = threads.scratch(
-            acc, (rows, sh, sw, height, width), (rows * kernel_rows * g.S * lines * g.Q,), (k * lines * g.Q,)
+            acc, (n, rows, *extents.shape), (rows * kernel_rows * g.S * n * lines * width,), (k * n * lines * width,)
         )
-        sums[...] = 0 if b is None else b[group, slice(*some), None, None, None, None]
+        sums[...] = 0 if b is None else b[group, c0:c1, None, None, None, None]
+        flat = extents.flat(sums)
         for p0, p1 in spans(g.P, lines):
-            source = part[: k * (p1 - p0) * g.Q].reshape(k, p1 - p0, g.Q)
-            source[...] = dy[n, group, :, p0:p1]
+            run = (p1 - p0) * width
+            source = part[: k * n * run].reshape(k, n, p1 - p0, width)
+            source[..., : g.Q] = dy[n0:n1, group, :, p0:p1].swapaxes(0, 1)
+            source[..., g.Q :] = 0
             for r0, r1 in spans(g.R, kernel_rows):
-                weights = w[group, :, slice(*some), r0:r1].astype(acc, copy=False).reshape(k, -1)
-                taps = product[: weights.shape[1] * (p1 - p0) * g.Q].reshape(rows, r1 - r0, g.S, p1 - p0, g.Q)
+                weights = w[group, :, c0:c1, r0:r1].astype(acc, copy=False).reshape(k, -1)
+                taps = product[: weights.shape[1] * n * run].reshape(rows, r1 - r0, g.S, n, run)
                 np.matmul(weights.T, source.reshape(k, -1), out=taps.reshape(weights.shape[1], -1))
                 for r, s in np.ndindex(r1 - r0, g.S):
-                    (h, phase), (v, column_phase) = divmod((r0 + r) * dh, sh), divmod(s * dw, sw)
-                    target = sums[:, phase, column_phase, p0 + h : p1 + h, v : v + g.Q]
-                    target += taps[:, r, s]
-        copy_inside(sums, dx[n, group, slice(*some)], (g.padding[0][0], g.padding[1][0]))
+                    target = extents.tap(flat, r0 + r, s, p0, run)
+                    target += taps[:, r, s].swapaxes(0, 1)
+        copy_inside(sums, dx[n0:n1, group, c0:c1], (g.padding[0][0], g.padding[1][0]))
 
-    some = spans(c, channels)
-    threads.run(work, [(n, group, span) for n in range(g.N) for group in range(g.groups) for span in some])
+    threads.run(work, [
+        (group, some_images, some)
+        for group in range(g.groups)
+        for some_images in spans(g.N, images)
+        for some in spans(c, channels)
+    ])  # fmt: skip

@@ -143,7 +143,9 @@ def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     columns_outside = _outside(np.arange(g.Q), g, 1)
     if not rows_outside.any() and not columns_outside.any() and taps.max(initial=0) < g.R * g.S:
         return taps
-    taps = np.where(taps < g.R * g.S, taps, taps.dtype.type(g.no_tap))
+    taps = taps.copy()
+    if taps.max(initial=0) >= g.R * g.S:
+        taps[taps >= g.R * g.S] = g.no_tap
     for axis_taps, outside, kernel_tap in (
         (taps.transpose(2, 0, 1, 3), rows_outside, np.arange(g.R * g.S) // g.S),
         (taps.transpose(3, 0, 1, 2), columns_outside, np.arange(g.R * g.S) % g.S),

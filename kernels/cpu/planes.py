@@ -25,29 +25,27 @@ class Planes:
         self.width = max(g.Q + (g.S - 1) * dw // sw, -(-least[1] // sw))
         self.rows = max(windows + (g.R - 1) * dh // sh, -(-least[0] // sh)) + 1  # the last run ends in the row after
         self.length = windows * self.width
-        self.run = (self.rows - 1) * self.width
         self.shape = sh, sw, self.rows, self.width
 
     def flat(self, planes: np.ndarray) -> np.ndarray:
         """Planes (..., sh, sw, rows, width) as (..., sh, sw, rows * width)."""
         return planes.reshape(*planes.shape[:-2], self.rows * self.width)
 
-    def column_run(self, planes: np.ndarray, s: int) -> np.ndarray:
-        """Kernel column s of all windows, in every row: planes (..., sh, sw, rows, width) to (..., sh, run)."""
-        start, phase = divmod(s * self.g.dilation[1], self.g.stride[1])
-        return self.flat(planes)[..., phase, start : start + self.run]
-
-    def row_run(self, rows: np.ndarray, r: int) -> np.ndarray:
-        """Kernel row r of all windows: (..., sh, run) to (..., length)."""
-        start, phase = divmod(r * self.g.dilation[0], self.g.stride[0])
-        return rows[..., phase, start * self.width : start * self.width + self.length]
+    def tap(self, flat: np.ndarray, r: int, s: int, p0: int, length: int) -> np.ndarray:
+        """Tap (r, s) of the windows from row p0 on: `length` elements of flat planes (..., sh, sw, rows * width)."""
+        (i, a), (j, b) = (
+            divmod(tap * dilation, stride)
+            for tap, dilation, stride in zip((r, s), self.g.dilation, self.g.stride, strict=True)
+        )
+        start = (p0 + i) * self.width + j
+        return flat[..., a, b, start : start + length]
 
     def taps(self, planes: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
         """Every tap r, s with its run (..., length) in planes (..., sh, sw, rows, width)."""
-        for s in range(self.g.S):
-            columns = self.column_run(planes, s)
-            for r in range(self.g.R):
-                yield r, s, self.row_run(columns, r)
+        flat = self.flat(planes)
+        for r in range(self.g.R):
+            for s in range(self.g.S):
+                yield r, s, self.tap(flat, r, s, 0, self.length)
 
 
 def gradient_rows(g: Conv2dGeometry, h0: int, h1: int) -> tuple[Pair, int]:

@@ -263,6 +263,17 @@ def test_small_blocks_of_pooling(rng, monkeypatch):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+def test_average_of_one_window(rng, padding):
+    """Global pooling has a way of its own; with padding its only window leaves the last row and column out."""
+    x = draw(rng, (2, 3, 4, 5), "float64")
+    options = {"kernel_size": (4, 5), "stride": 7, "padding": padding}
+    y, exact = kernels.avg_pool2d(x, **options), reference.avg_pool2d(x, **options)
+    assert_near(y, exact, "float64")
+    dx = kernels.avg_pool2d_grad(y, x.shape, **options)
+    assert_near(dx, reference.avg_pool2d_grad(y, x.shape, **options), "float64")
+
+
 @pytest.mark.parametrize("name", [name for name in INPUT_GRAD if not name.startswith("winograd")])
 def test_input_grad_is_a_gradient(rng, name):
     algorithm, shapes = INPUT_GRAD[name]

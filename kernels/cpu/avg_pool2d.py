@@ -19,6 +19,9 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
+        if g.P == g.Q == 1:
+            y[block] = _only_window_sum(x[block[:2]], g, acc) / (rows_divisor[0] * columns_divisor[0])
+            return
         h0, h1 = input_rows(g, *rows)
         part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
         lines = Lines(g, (len(part), part.shape[1]), rows)
@@ -46,6 +49,9 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
         h0, h1 = input_block
         p0, p1 = window_rows(g, h0, h1)
         target = dx[slice(*images), slice(*channels), h0:h1]
+        if _window_is_input(g):
+            target[...] = dy[slice(*images), slice(*channels)] / (rows_divisor[0] * columns_divisor[0])
+            return
         total = target if dx.dtype == acc else np.empty(target.shape, acc)
         lines = Lines(g, (len(target), target.shape[1]), (p0, p1))
         spread, shares = threads.scratch(acc, (lines.size,), (lines.run,))
@@ -64,3 +70,16 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
 
     threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize))
     return dx
+
+
+def _window_is_input(g: Pool2dGeometry) -> bool:
+    """Whether the only window is the whole input (global pooling)."""
+    return (g.P, g.Q, g.R, g.S, g.padding[0][0], g.padding[1][0]) == (1, 1, g.H, g.W, 0, 0)
+
+
+def _only_window_sum(x: np.ndarray, g: Pool2dGeometry, acc: np.dtype) -> np.ndarray:
+    """The sums of planes (n, c, H, W) over their only window, (n, c, 1, 1), as a product with ones."""
+    (top, _), (left, _) = g.padding
+    part = x[:, :, : max(0, g.R - top), : max(0, g.S - left)].astype(acc, copy=False)
+    part = part.reshape(*part.shape[:2], -1)
+    return (part @ np.ones(part.shape[2], acc))[..., None, None]

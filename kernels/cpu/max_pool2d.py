@@ -98,7 +98,7 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) 
         for p0, p1 in rows:
             tap = _taps_inside(taps[n0:n1, c0:c1, p0:p1], g, p0)
             part = dy[n0:n1, c0:c1, p0:p1].astype(acc, copy=False)
-            where = _positions(tap, g, p0) + (planes * (g.H * g.W))[..., None]
+            where = _positions(tap, g, p0, planes * (g.H * g.W)).astype(np.intp, copy=False)
             if tap.max(initial=0) == g.no_tap:
                 given = tap.reshape(where.shape) != g.no_tap
                 where, part = where[given], part.reshape(where.shape)[given]
@@ -106,7 +106,7 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) 
         if total is not dx:
             dx[n0:n1, c0:c1] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8))
+    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 2))
     return dx
 
 
@@ -123,9 +123,9 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
     return indices
 
 
-def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
-    """Where in its plane of x each tap of windows (p0.., 0..) stands, h*W + w: (n, c, p*Q)."""
-    integer: Any = np.int32 if g.H * g.W < 2**30 else np.int64  # narrow integers are faster
+def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int, planes: np.ndarray | None = None) -> np.ndarray:
+    """Where each tap of windows (p0.., 0..) stands, (n, c, p*Q): h*W + w, plus where its plane begins (n, c)."""
+    integer: Any = np.int32 if g.N * g.C * g.H * g.W < 2**30 else np.int64  # narrow integers are faster
     (sh, sw), (dh, dw), ((top, _), (left, _)) = g.stride, g.dilation, g.padding
     window_rows = (np.arange(p0, p0 + taps.shape[2], dtype=integer) * sh - top) * g.W
     windows = (window_rows[:, None] + np.arange(g.Q, dtype=integer) * sw - left).reshape(-1)
@@ -134,6 +134,8 @@ def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     positions *= integer(dh * g.W - g.S * dw)
     positions += windows
     positions += taps if dw == 1 else taps.astype(integer) * integer(dw)
+    if planes is not None:
+        positions += planes[..., None].astype(integer)
     return positions
 
 

@@ -12,9 +12,21 @@ import reference
 from gradcheck import assert_gradient
 
 from backstride import kernels, precision
-from backstride.kernels.cpu import bands, choose, col2im, correlation, depthwise, im2col, lines, threads, winograd
+from backstride.kernels.cpu import (
+    bands,
+    choose,
+    col2im,
+    correlation,
+    depthwise,
+    im2col,
+    lines,
+    threads,
+    winograd,
+    winograd_transforms,
+)
 from backstride.kernels.cpu.correlation import Correlation, by_group, weights_by_group
 from backstride.kernels.cpu.residues import classes
+from backstride.kernels.cpu.winograd_transforms import Filter
 from backstride.kernels.geometry import Conv2dGeometry
 
 Array = np.ndarray
@@ -45,6 +57,12 @@ THREE_BY_THREE = [
     ((3, 5, 4, 13), (2, 5, 3, 3), {"padding": (0, 2)}),
     ((1, 2, 30, 70), (3, 2, 3, 3), {"padding": ((3, 0), (0, 1))}),
     ((9, 4, 5, 5), (3, 4, 3, 3), {}),
+    ((2, 3, 19, 23), (4, 3, 3, 3), {"padding": (2, 3), "dilation": (2, 3)}),
+    ((1, 2, 9, 33), (3, 2, 3, 3), {"dilation": (1, 4), "padding": ((1, 0), (0, 5))}),
+]
+FIVE_BY_FIVE = [
+    ((2, 3, 9, 8), (4, 3, 5, 5), {"padding": 2}),
+    ((3, 2, 21, 40), (3, 2, 5, 5), {"padding": ((0, 3), (4, 1)), "dilation": (2, 1)}),
 ]
 
 
@@ -125,7 +143,7 @@ def weight_grad_by_im2col(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
 def weight_grad_by_winograd(way: Callable[..., None], m: int) -> Callable[..., Array]:
     def weight_grad(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
         dw = np.empty(g.w_shape, x.dtype)
-        way(dy, x, dw, Correlation.forward(g), m)
+        way(dy, x, dw, Correlation.forward(g), Filter(m, g.R, g.dilation))
         return dw
 
     return weight_grad
@@ -139,14 +157,14 @@ def weight_grad_by_taps(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
 
 FORWARD = {
     "im2col": (forward_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
-    "winograd 2": (forward_by_winograd(2), THREE_BY_THREE),
+    "winograd 2": (forward_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4": (forward_by_winograd(4), THREE_BY_THREE),
     "taps": (forward_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (forward_by_bands, DEPTHWISE),
 }
 INPUT_GRAD = {
     "classes": (input_grad_by_classes, ANY + DEPTHWISE + MULTIPLIED),
-    "winograd 2": (input_grad_by_winograd(2), THREE_BY_THREE),
+    "winograd 2": (input_grad_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4": (input_grad_by_winograd(4), THREE_BY_THREE),
     "col2im": (input_grad_by_col2im, ANY + DEPTHWISE + MULTIPLIED),
     "taps": (input_grad_by_taps, DEPTHWISE + MULTIPLIED),
@@ -154,9 +172,9 @@ INPUT_GRAD = {
 }
 WEIGHT_GRAD = {
     "im2col": (weight_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
-    "winograd 2 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 2), THREE_BY_THREE),
+    "winograd 2 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 4), THREE_BY_THREE),
-    "winograd 2 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 2), THREE_BY_THREE),
+    "winograd 2 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 4), THREE_BY_THREE),
     "taps": (weight_grad_by_taps, DEPTHWISE + MULTIPLIED),
 }
@@ -219,7 +237,8 @@ def small_blocks(monkeypatch):
     for name in ("TAPS_BYTES", "SUMS_BYTES", "LONG"):
         monkeypatch.setattr(col2im, name, 256)
     monkeypatch.setattr(winograd, "TILES", 4)
-    monkeypatch.setattr(winograd, "TILE_COLUMNS", 2)
+    monkeypatch.setattr(winograd_transforms, "TILE_COLUMNS", 2)
+    monkeypatch.setattr(winograd_transforms, "FEW_TILES", 8)
     for name in ("WEIGHT_BYTES", "BLOCK_BYTES", "STAGE_BYTES"):
         monkeypatch.setattr(winograd, name, 4096)
     correlation.cut.cache_clear()
@@ -296,12 +315,12 @@ def worst(got: Array, exact: Array) -> float:
     return float(np.abs(got - exact).max() / np.abs(exact).max())
 
 
-@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (2, 5)])
 @pytest.mark.parametrize("shape", [(2, 16, 4, 5), (3, 64, 14, 14), (1, 256, 9, 8)])
 @pytest.mark.parametrize("positive", [False, True])
-def test_winograd_error_is_at_most_8_times_that_of_im2col(rng, m, shape, positive):
+def test_winograd_error_is_at_most_8_times_that_of_im2col(rng, m, r, shape, positive):
     """winograd.py's docstring says so; with positive data nothing cancels in the sums but much in the transforms."""
-    g = geometry_of(shape, (24, shape[1], 3, 3), {"padding": 1})
+    g = geometry_of(shape, (24, shape[1], r, r), {"padding": r // 2})
     x, weights, dy = (draw(rng, s, "float32") for s in (shape, g.w_shape, g.y_shape))
     if positive:
         x, weights, dy = abs(x), abs(weights), abs(dy)

@@ -1,7 +1,7 @@
 """Which algorithm computes a convolution: the whole rule, by shapes, strides and the float32 precision alone.
 
 1. One channel per group (depthwise): multiply-adds tap by tap; small planes as products with banded matrices.
-2. 3x3 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
+2. 3x3 or 5x5 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
 3. dx with few channels or a large window: col2im; its product has C*R*S rows where the other form has only C.
 4. Otherwise im2col; dx of a strided convolution as one im2col per residue class. For a 1x1 window the columns are the
    input itself, so this is a plain matrix product.
@@ -19,6 +19,7 @@ FEW_CHANNELS = 8  # rows: fewer than a product needs
 LARGE_WINDOW = 25  # taps
 BAND_WIDTH = 32  # columns of a plane: with more, too many of the band's products are with 0
 BAND_IMAGES = 4  # rows of a product
+WINOGRAD_TILES = {3: (2, 4), 5: (2,)}  # by kernel size
 WINOGRAD_CHANNELS = 16  # with fewer, transforming takes longer than the products saved
 WINOGRAD_EXTENT = 4  # in tiles that are mostly padding, what cancels is large beside the result
 WINOGRAD_WEIGHTS = 64  # transforming the weights takes as long as the products of this many tiles
@@ -40,21 +41,26 @@ def bands_suit(g: Conv2dGeometry, *arrays: np.ndarray) -> bool:
 
 
 def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:
-    """2 for F(2x2, 3x3), 4 for F(4x4, 3x3), or None for im2col; `arrays` are those read in place."""
-    if (c.R, c.S, c.G, c.stride, c.dilation) != (3, 3, 1, (1, 1), (1, 1)) or min(c.C, c.K) < WINOGRAD_CHANNELS:
+    """The outputs per tile and axis that Winograd takes fewest products with, or None for im2col.
+
+    arrays: those read in place.
+    """
+    if c.R != c.S or c.R not in WINOGRAD_TILES or c.G != 1 or c.stride != (1, 1) or min(c.C, c.K) < WINOGRAD_CHANNELS:
         return None
-    if min(c.H, c.W, c.P, c.Q) < WINOGRAD_EXTENT:
+    if min(c.H, c.P) < WINOGRAD_EXTENT * c.dilation[0] or min(c.W, c.Q) < WINOGRAD_EXTENT * c.dilation[1]:
         return None
     if arrays[0].dtype != np.float32 or get_float32_precision() == "ieee":
         return None
     if not all(a.flags.c_contiguous for a in arrays):
         return None
-    products: dict[int | None, int] = {None: 9 * c.N * c.P * c.Q}
-    for m in (2, 4):
-        tiles = c.N * -(-c.P // m) * -(-c.Q // m)
-        products[m] = (m + 2) ** 2 * (tiles + WINOGRAD_WEIGHTS)
+    products: dict[int | None, int] = {None: c.R * c.S * c.N * c.P * c.Q}
+    for m in WINOGRAD_TILES[c.R]:
+        rows, columns = (d * -(-extent // (m * d)) for extent, d in zip((c.P, c.Q), c.dilation, strict=True))
+        products[m] = (m + c.R - 1) ** 2 * (c.N * rows * columns + WINOGRAD_WEIGHTS)
     return min(products, key=products.__getitem__)
 
 
-def input_grad_by_col2im(g: Conv2dGeometry) -> bool:
-    return g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
+def input_grad_by_col2im(g: Conv2dGeometry, c: Correlation, dy: np.ndarray) -> bool:
+    """c: the correlation that is the alternative (its first residue class)."""
+    few_or_large = g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
+    return few_or_large and winograd_tile(c, dy) is None

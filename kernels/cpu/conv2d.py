@@ -40,7 +40,7 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
         bands.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
     elif choose.is_depthwise(g):
         depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
-    elif choose.input_grad_by_col2im(g):
+    elif choose.input_grad_by_col2im(g, classes(g)[0].problem, x):
         col2im.input_grad(x, w, bias, out, g)
     else:
         for part in classes(g):

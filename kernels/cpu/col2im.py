@@ -33,7 +33,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     width = extents.width
     plane_bytes = extents.rows * width * g.stride[0] * g.stride[1] * acc.itemsize
     planes = max(1, SUMS_BYTES // plane_bytes)
-    channels = min(c, planes, max(LONG // (g.P * width), -(-c * g.N * g.groups // UNITS), 1))
+    channels = max(1, min(c, planes, max(LONG // (g.P * width), -(-c * g.N * g.groups // UNITS))))
     images = max(1, min(planes // channels, -(-g.N * g.groups // UNITS)))
     line_bytes = images * channels * g.S * width * acc.itemsize
     lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (images * channels * width)))

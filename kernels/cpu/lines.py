@@ -16,7 +16,7 @@ from ..checks import Pair
 from ..geometry import Pool2dGeometry
 from .correlation import UNITS, spans
 
-BLOCK_BYTES = 256 << 10  # of one block's lines: with what is computed from them they stay in cache
+BLOCK_BYTES = 512 << 10  # of one block's lines: with what is computed from them they stay in cache
 LEAST_BYTES = 64 << 10  # smaller blocks cost more to hand out than to compute
 
 

@@ -217,9 +217,9 @@ def test_non_finite_gradient_reaches_exactly_its_bias(path, rng, value, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel", [(3, 2), (1, 1)], ids=["window", "pointwise"])
 def test_bias_gradient_beside_split_weight_gradient(path, rng, dtype, kernel):
-    """Of 2040 pixels the k axis is split: both results are sums of parts, and dw is the one computed alone."""
-    x, w_shape = integers(rng, (10, 6, 17, 12)).astype(dtype_of(dtype)), (38, 3, *kernel)
-    dy = integers(rng, (10, 38, 18 - kernel[0], 13 - kernel[1])).astype(dtype_of(dtype))
+    """Of thousands of pixels the k axis is split: both results are sums of parts, and dw is the one computed alone."""
+    x, w_shape = integers(rng, (20, 6, 17, 12)).astype(dtype_of(dtype)), (38, 3, *kernel)
+    dy = integers(rng, (20, 38, 18 - kernel[0], 13 - kernel[1])).astype(dtype_of(dtype))
     with emulator.record_launches() as launches:
         dw, db = path.run(kernels.conv2d_parameter_grads, dy, x, w_shape, groups=2)
     if path.name == "emulated":

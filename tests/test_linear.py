@@ -96,8 +96,8 @@ def test_bias_shape_of_the_gradient(path, batch_axis):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bias_gradient_beside_split_weight_gradient(path, batch_axis, dtype, rng):
-    """Of 2100 samples the k axis is split: both results are sums of parts, and dw is the one computed alone."""
-    case = Case("many samples", (2100, 9), (37, 9))
+    """Of 3360 samples the k axis is split: both results are sums of parts, and dw is the one computed alone."""
+    case = Case("many samples", (3360, 9), (37, 9))
     x, _, _, dy = data(case, batch_axis, lambda shape: integers(rng, shape).astype(dtype_of(dtype)))
     with emulator.record_launches() as launches:
         dw, db = path.run(kernels.linear_parameter_grads, dy, x, batch_axis=batch_axis)

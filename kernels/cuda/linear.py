@@ -109,7 +109,8 @@ def _product(
 
 @reported
 def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
-    return _bias_grad(*inputs(dy), batch_axis)
+    (dy,) = inputs(dy)
+    return _bias_grad(dy, batch_axis)
 
 
 def _bias_grad(dy: Any, batch_axis: int) -> Any:

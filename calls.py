@@ -32,6 +32,7 @@ def conv(case: Case, make: Maker) -> Calls:
     yield "conv2d_input_grad", (dy, w, g)
     yield "conv2d_weight_grad", (dy, x, g)
     yield "conv2d_bias_grad", (dy,)
+    yield "conv2d_parameter_grads", (dy, x, g)
 
 
 def conv_transpose(case: Case, make: Maker) -> Calls:
@@ -68,14 +69,15 @@ def linear(case: Case, make: Maker) -> Calls:
     yield "linear_input_grad", (dy, w, g)
     yield "linear_weight_grad", (dy, x, g)
     yield "linear_bias_grad", (dy, g.batch_axis)
+    yield "linear_parameter_grads", (dy, x, g)
 
 
 FAMILIES: dict[Callable[[Case, Maker], Calls], tuple[str, ...]] = {
-    conv: ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad"),
+    conv: ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad", "conv2d_parameter_grads"),
     conv_transpose: ("conv_transpose2d",),
     max_pool: ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices"),
     avg_pool: ("avg_pool2d", "avg_pool2d_grad"),
-    linear: ("linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad"),
+    linear: ("linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad", "linear_parameter_grads"),
 }
 """The functions above, each with the operations it yields."""
 

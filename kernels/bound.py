@@ -66,6 +66,11 @@ def worst(operation: str, arguments: tuple[Any, ...], results: tuple[np.ndarray,
     if operation in EXACT:
         pairs = enumerate(zip(results, _outputs(operation, arguments), strict=True))
         return max((_worst_exact(i, got, want) for i, (got, want) in pairs), key=lambda deviation: deviation.ratio)
+    parts = _parts(operation, arguments)
+    if parts:
+        each = [worst(*part, (result,)) for part, result in zip(parts, results, strict=True)]
+        numbered = (replace(deviation, output=i) for i, deviation in enumerate(each))
+        return max(numbered, key=lambda deviation: deviation.ratio)
     (got,) = results
     (expected,) = _outputs(operation, tuple(_as_float64(a) for a in arguments))
     (magnitude,) = _outputs(operation, tuple(_magnitude(a) for a in arguments))
@@ -75,6 +80,16 @@ def worst(operation: str, arguments: tuple[Any, ...], results: tuple[np.ndarray,
     if _multiplies_padding(operation, arguments):
         ratio = np.where(np.isnan(expected) | np.isnan(got), 0.0, ratio)
     return _at(0, ratio, got, expected, allowed)
+
+
+def _parts(operation: str, arguments: tuple[Any, ...]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """The calls whose results this one returns together."""
+    if operation == "conv2d_parameter_grads":
+        return ("conv2d_weight_grad", arguments), ("conv2d_bias_grad", arguments[:1])
+    if operation == "linear_parameter_grads":
+        dy, _, g = arguments
+        return ("linear_weight_grad", arguments), ("linear_bias_grad", (dy, g.batch_axis))
+    return ()
 
 
 def _outputs(operation: str, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:

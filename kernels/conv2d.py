@@ -61,13 +61,7 @@ def conv2d_weight_grad(
 
     dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape.
     """
-    operation = "conv2d_weight_grad"
-    checks.arrays(operation, dy=dy, x=x)
-    geometry = Conv2dGeometry.of(
-        operation, x.shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
-        names=("x.shape", "w_shape"),
-    )  # fmt: skip
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
+    geometry = _of_gradient("conv2d_weight_grad", dy, x, w_shape, stride, padding, dilation, groups)
     return path_of(dy).conv2d_weight_grad(dy, x, geometry)
 
 
@@ -76,6 +70,32 @@ def conv2d_bias_grad(dy: Any) -> Any:
     checks.arrays("conv2d_bias_grad", dy=dy)
     checks.shape4("conv2d_bias_grad", "dy.shape", dy.shape, "(N, K, P, Q)")
     return path_of(dy).conv2d_bias_grad(dy)
+
+
+def conv2d_parameter_grads(
+    dy: Any, x: Any, w_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> tuple[Any, Any]:
+    """(dw, db) of conv2d_weight_grad and conv2d_bias_grad. On CUDA the product that computes dw gives db as well, but
+    for depthwise convolutions: dy is read once.
+
+    dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape and db (K, 1, 1).
+    """
+    geometry = _of_gradient("conv2d_parameter_grads", dy, x, w_shape, stride, padding, dilation, groups)
+    dw, db = path_of(dy).conv2d_parameter_grads(dy, x, geometry)
+    return dw, db
+
+
+def _of_gradient(
+    operation: str, dy: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Conv2dGeometry:
+    """The geometry of a weight gradient, its arguments checked."""
+    checks.arrays(operation, dy=dy, x=x)
+    geometry = Conv2dGeometry.of(
+        operation, x.shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        names=("x.shape", "w_shape"),
+    )  # fmt: skip
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
+    return geometry
 
 
 def conv_transpose2d(

@@ -46,3 +46,11 @@ def linear_bias_grad(dy: Any, *, batch_axis: int = 0) -> Any:
     axes = "(N, O)" if batch_axis == 0 else "(O, N)"
     checks.shape2("linear_bias_grad", "dy.shape", dy.shape, axes)
     return path_of(dy).linear_bias_grad(dy, batch_axis)
+
+
+def linear_parameter_grads(dy: Any, x: Any, *, batch_axis: int = 0) -> tuple[Any, Any]:
+    """(dw, db) of linear_weight_grad and linear_bias_grad; on CUDA one product computes both."""
+    checks.arrays("linear_parameter_grads", dy=dy, x=x)
+    geometry = LinearGeometry.of_gradient("linear_parameter_grads", batch_axis, dy.shape, x.shape)
+    dw, db = path_of(dy).linear_parameter_grads(dy, x, geometry)
+    return dw, db

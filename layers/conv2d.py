@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks, conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
+from ..kernels import checks, conv2d, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
 from ..kernels.geometry import Window, check_groups
 from .base import Layer, Parameter, float_dtype, uniform
 
@@ -57,9 +57,12 @@ class Conv2d(Layer):
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         x = self._kept()
-        self.weight.grad += conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options)
-        if self.bias is not None:
-            self.bias.grad += conv2d_bias_grad(dy)
+        if self.bias is None:
+            self.weight.grad += conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options)
+        else:
+            dw, db = conv2d_parameter_grads(dy, x, self.weight.data.shape, **self.options)
+            self.weight.grad += dw
+            self.bias.grad += db
         return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks, linear, linear_bias_grad, linear_input_grad, linear_weight_grad
+from ..kernels import checks, linear, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from ..kernels.geometry import check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
 
@@ -51,9 +51,12 @@ class Linear(Layer):
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         samples, x_shape = self._kept()
-        self.weight.grad += linear_weight_grad(dy, samples, batch_axis=self.batch_axis)
-        if self.bias is not None:
-            self.bias.grad += linear_bias_grad(dy, batch_axis=self.batch_axis)
+        if self.bias is None:
+            self.weight.grad += linear_weight_grad(dy, samples, batch_axis=self.batch_axis)
+        else:
+            dw, db = linear_parameter_grads(dy, samples, batch_axis=self.batch_axis)
+            self.weight.grad += dw
+            self.bias.grad += db
         if not needs_input_grad:
             return None
         dx = linear_input_grad(dy, self.weight.data, batch_axis=self.batch_axis)

@@ -28,6 +28,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] = {
     "conv2d_input_grad": ((DY, W), (X,), CONV),
     "conv2d_weight_grad": ((DY, X), (W,), CONV),
     "conv2d_bias_grad": ((DY,), (), {}),
+    "conv2d_parameter_grads": ((DY, X), (W,), CONV),
     "conv_transpose2d": ((DY, W, (4,)), (), CONV),
     "max_pool2d": ((X,), (3,), POOL),
     "max_pool2d_grad": ((POOLED, TAPS), (X, 3), POOL),
@@ -41,7 +42,9 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] = {
     "linear_weight_grad": (((5, 6), (5, 7)), (), {}),
     "linear_weight_grad in columns": (((6, 5), (7, 5)), (), {"batch_axis": 1}),
     "linear_bias_grad": (((5, 6),), (), {}),
+    "linear_parameter_grads": (((5, 6), (5, 7)), (), {}),
     "linear_bias_grad in columns": (((6, 5),), (), {"batch_axis": 1}),
+    "linear_parameter_grads in columns": (((6, 5), (7, 5)), (), {"batch_axis": 1}),
     "conv2d 1x1": ((X, (6, 4, 1, 1)), (), {}),
     "conv2d depthwise": ((X, (4, 1, 3, 3)), (), {"groups": 4}),
     "avg_pool2d 1x1": ((X,), (1,), {}),
@@ -132,7 +135,8 @@ def test_fields_of_records(call, rng):
 @pytest.mark.parametrize("call", CALLS)
 def test_dtype_of_the_result(path, call, dtype, rng):
     outputs = run(call, [path.asarray(a) for a in make(call, dtype, rng)])
-    expected = [np.dtype(np.int64)] if call == "max_pool2d_indices" else [dtype_of(dtype), np.dtype(np.uint8)]
+    second = np.dtype(np.uint8) if call.startswith("max_pool2d") else dtype_of(dtype)
+    expected = [np.dtype(np.int64)] if call == "max_pool2d_indices" else [dtype_of(dtype), second]
     assert [a.dtype for a in outputs] == expected[: len(outputs)]
 
 

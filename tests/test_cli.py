@@ -261,8 +261,12 @@ def test_explain_of_an_element_no_window_reaches(capsys):
 def test_explain_fails_where_a_gradient_is_wrong(capsys, monkeypatch):
     from backstride.layers import conv2d as layer
 
-    right = layer.conv2d_weight_grad
-    monkeypatch.setattr(layer, "conv2d_weight_grad", lambda *a, **options: right(*a, **options) * 1.001)
+    def wrong(*arguments, **options):
+        dw, db = right(*arguments, **options)
+        return dw * 1.001, db
+
+    right = layer.conv2d_parameter_grads
+    monkeypatch.setattr(layer, "conv2d_parameter_grads", wrong)
     assert cli.main(["explain"]) == 1
     assert "disagrees with finite differences" in capsys.readouterr().err
 

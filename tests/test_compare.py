@@ -31,6 +31,7 @@ def calls(make) -> dict[str, tuple]:
         "conv2d_input_grad": (dy, w, CONV),
         "conv2d_weight_grad": (dy, x, CONV),
         "conv2d_bias_grad": (dy,),
+        "conv2d_parameter_grads": (dy, x, CONV),
         "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
         "max_pool2d": (pooled, POOL),
         "max_pool2d_grad": (dpool, taps, POOL),
@@ -41,6 +42,7 @@ def calls(make) -> dict[str, tuple]:
         "linear_input_grad": (dsamples, weights, LINEAR),
         "linear_weight_grad": (dsamples, samples, LINEAR),
         "linear_bias_grad": (dsamples, 0),
+        "linear_parameter_grads": (dsamples, samples, LINEAR),
     }
 
 
@@ -68,7 +70,10 @@ def test_every_operation_of_the_path_is_covered():
 def test_a_right_path_passes(operation, dtype, rng):
     arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
     result = getattr(Comparing(cpu), operation)(*arguments)
-    np.testing.assert_array_equal(result, getattr(cpu, operation)(*arguments))
+    expected = getattr(cpu, operation)(*arguments)
+    pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
+    for got, want in pairs:
+        np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -128,7 +133,8 @@ def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
 @np.errstate(invalid="ignore")
 def test_non_finite_values_agree_by_position(operation, value, rng):
     # What meets padding stays finite: see the next test.
-    finite_shape = CONV.y_shape if operation == "conv2d_weight_grad" else CONV.w_shape
+    finite_dy = operation in ("conv2d_weight_grad", "conv2d_parameter_grads")
+    finite_shape = CONV.y_shape if finite_dy else CONV.w_shape
 
     def make(shape):
         numbers = rng.standard_normal(shape).astype(np.float32)

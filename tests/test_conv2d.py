@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import emulator
 import numpy as np
 import pytest
 import reference
@@ -28,11 +29,14 @@ class Problem:
 
 
 def answers(case: Case, x: np.ndarray, w: np.ndarray, b: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
+    dw, db = reference.conv2d_weight_grad(dy, x, case.w, **case.options), reference.conv2d_bias_grad(dy)
     return {
         "y": reference.conv2d(x, w, b, **case.options),
         "dx": reference.conv2d_input_grad(dy, w, case.x, **case.options),
-        "dw": reference.conv2d_weight_grad(dy, x, case.w, **case.options),
-        "db": reference.conv2d_bias_grad(dy),
+        "dw": dw,
+        "db": db,
+        "dw beside db": dw,
+        "db beside dw": db,
     }
 
 
@@ -60,16 +64,19 @@ def terms(case: Case, result: str, problem: Problem) -> int:
         "dx": k // case.options.get("groups", 1) * window,
         "dw": n * p * q,
         "db": n * p * q,
-    }[result]
+    }[result[:2].strip()]
 
 
 def compute(path, case: Case, dtype: np.dtype, x, w, b, dy) -> dict[str, np.ndarray]:
     x, w, b, dy = (a.astype(dtype) for a in (x, w, b, dy))
+    fused_dw, fused_db = path.run(kernels.conv2d_parameter_grads, dy, x, case.w, **case.options)
     return {
         "y": path.run(kernels.conv2d, x, w, b, **case.options),
         "dx": path.run(kernels.conv2d_input_grad, dy, w, case.x, **case.options),
         "dw": path.run(kernels.conv2d_weight_grad, dy, x, case.w, **case.options),
         "db": path.run(kernels.conv2d_bias_grad, dy),
+        "dw beside db": fused_dw,
+        "db beside dw": fused_db,
     }
 
 
@@ -193,6 +200,39 @@ def test_non_finite_input_reaches_exactly_its_weights(path, rng, channels, exten
     touched[:, 2, 0, 0] = True
     assert (dw[touched] == np.inf).all()
     assert np.isfinite(dw[~touched]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_non_finite_gradient_reaches_exactly_its_bias(path, rng, value, dtype):
+    x, dy = (normal(rng, shape, dtype).astype(dtype) for shape in ((2, 3, 7, 6), (2, 5, 5, 4)))
+    dy[1, 2, 3, 1] = value
+    dw, db = path.run(kernels.conv2d_parameter_grads, dy, np.abs(x) + np.ones((), dtype), (5, 3, 3, 3))
+    np.testing.assert_array_equal(db[2].item(), value)
+    np.testing.assert_array_equal(dw[2], np.full((3, 3, 3), value, dtype))
+    assert np.isfinite(np.delete(dw, 2, axis=0)).all()
+    assert np.isfinite(np.delete(db, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [(3, 2), (1, 1)], ids=["window", "pointwise"])
+def test_bias_gradient_beside_split_weight_gradient(path, rng, dtype, kernel):
+    """Of thousands of pixels the k axis is split: both results are sums of parts, and dw is the one computed alone."""
+    x, w_shape = integers(rng, (20, 6, 17, 12)).astype(dtype_of(dtype)), (38, 3, *kernel)
+    dy = integers(rng, (20, 38, 18 - kernel[0], 13 - kernel[1])).astype(dtype_of(dtype))
+    with emulator.record_launches() as launches:
+        dw, db = path.run(kernels.conv2d_parameter_grads, dy, x, w_shape, groups=2)
+    if path.name == "emulated":
+        assert [launch.name for launch in launches] == ["conv2d_weight_grad", "split_sum", "split_sum"]
+    assert_exact(db, reference.conv2d_bias_grad(dy.astype(np.float64)))
+    np.testing.assert_array_equal(dw, path.run(kernels.conv2d_weight_grad, dy, x, w_shape, groups=2))
+
+
+def test_no_input_channels_leave_the_bias_gradient(path, rng):
+    x, dy = np.zeros((2, 0, 5, 4)), integers(rng, (2, 3, 4, 3))
+    dw, db = path.run(kernels.conv2d_parameter_grads, dy, x, (3, 0, 2, 2))
+    assert dw.shape == (3, 0, 2, 2)
+    assert_exact(db, reference.conv2d_bias_grad(dy))
 
 
 def test_overflow_rounds_to_infinity_once(path):

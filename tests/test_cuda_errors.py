@@ -68,6 +68,7 @@ CALLS = {
     "conv2d_input_grad": (DY, W, X.shape),
     "conv2d_weight_grad": (DY, X, W.shape),
     "conv2d_bias_grad": (DY,),
+    "conv2d_parameter_grads": (DY, X, W.shape),
     "conv_transpose2d": (DY, W),
     "max_pool2d": (X, 2),
     "max_pool2d_grad": (POOLED, array(2, 4, 4, 4, dtype=np.uint8), X.shape, 2),
@@ -78,6 +79,7 @@ CALLS = {
     "linear_input_grad": (array(5, 3), array(3, 7)),
     "linear_weight_grad": (array(5, 3), array(5, 7)),
     "linear_bias_grad": (array(5, 3),),
+    "linear_parameter_grads": (array(5, 3), array(5, 7)),
 }
 TWO_ARRAYS = [name for name, arguments in CALLS.items() if sum(isinstance(a, Array) for a in arguments) == 2]
 

@@ -26,6 +26,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "conv2d_input_grad": (DY, W, X.shape),
     "conv2d_weight_grad": (DY, X, W.shape),
     "conv2d_bias_grad": (DY,),
+    "conv2d_parameter_grads": (DY, X, W.shape),
     "conv_transpose2d": (DY, W),
     "max_pool2d": (X, 2),
     "max_pool2d_grad": (POOL_DY, TAPS, X.shape, 2),
@@ -36,8 +37,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear_input_grad": (zeros(5, 3), LINEAR_W),
     "linear_weight_grad": (zeros(5, 3), ROWS),
     "linear_bias_grad": (zeros(5, 3),),
+    "linear_parameter_grads": (zeros(5, 3), ROWS),
 }
-CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_parameter_grads")
 POOLS = ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices", "avg_pool2d", "avg_pool2d_grad")
 DILATED_POOLS = POOLS[:3]
 
@@ -86,7 +88,9 @@ def spoiled_options():
     for operation in ("avg_pool2d", "avg_pool2d_grad"):
         yield operation, "divisor_override", 0, "divisor_override", "0", "None or an int other than 0"
         yield operation, "divisor_override", 2.0, "divisor_override", "2.0", "None or an int other than 0"
-    for operation in ("linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad"):
+    for operation in (
+        "linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad", "linear_parameter_grads",
+    ):  # fmt: skip
         yield operation, "batch_axis", 2, "batch_axis", "2", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", "0", "batch_axis", "'0'", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", None, "batch_axis", "None", "0 (samples are rows) or 1 (columns)"
@@ -162,7 +166,7 @@ def array_arguments():
         "conv2d": "x w", "conv2d_input_grad": "dy w", "conv2d_weight_grad": "dy x", "conv2d_bias_grad": "dy",
         "conv_transpose2d": "x w", "max_pool2d": "x", "max_pool2d_grad": "dy", "avg_pool2d": "x",
         "avg_pool2d_grad": "dy", "linear": "x w", "linear_input_grad": "dy w", "linear_weight_grad": "dy x",
-        "linear_bias_grad": "dy",
+        "linear_bias_grad": "dy", "conv2d_parameter_grads": "dy x", "linear_parameter_grads": "dy x",
     }  # fmt: skip
     for operation, arguments in names.items():
         for position, name in enumerate(arguments.split()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import emulator
 import numpy as np
 import pytest
 import reference
@@ -22,21 +23,28 @@ def data(case: Case, batch_axis: int, make) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def answers(x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
+    dw = reference.linear_weight_grad(dy, x, batch_axis=batch_axis)
+    db = reference.linear_bias_grad(dy, batch_axis=batch_axis)
     return {
         "y": reference.linear(x, w, b, batch_axis=batch_axis),
         "dx": reference.linear_input_grad(dy, w, batch_axis=batch_axis),
-        "dw": reference.linear_weight_grad(dy, x, batch_axis=batch_axis),
-        "db": reference.linear_bias_grad(dy, batch_axis=batch_axis),
+        "dw": dw,
+        "db": db,
+        "dw beside db": dw,
+        "db beside dw": db,
     }
 
 
 def compute(path, dtype: np.dtype, x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
     x, w, b, dy = (a.astype(dtype) for a in (x, w, b, dy))
+    fused_dw, fused_db = path.run(kernels.linear_parameter_grads, dy, x, batch_axis=batch_axis)
     return {
         "y": path.run(kernels.linear, x, w, b, batch_axis=batch_axis),
         "dx": path.run(kernels.linear_input_grad, dy, w, batch_axis=batch_axis),
         "dw": path.run(kernels.linear_weight_grad, dy, x, batch_axis=batch_axis),
         "db": path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis),
+        "dw beside db": fused_dw,
+        "db beside dw": fused_db,
     }
 
 
@@ -48,7 +56,7 @@ def test_accuracy(path, case, dtype, batch_axis, rng):
     terms = {"y": case.x[1], "dx": case.w[0], "dw": case.x[0], "db": case.x[0]}
     for name, got in compute(path, dtype_of(dtype), *arrays, batch_axis).items():
         assert got.dtype == dtype_of(dtype)
-        assert_accurate(got, exact[name], magnitudes[name], terms[name])
+        assert_accurate(got, exact[name], magnitudes[name], terms[name[:2].strip()])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,6 +92,19 @@ def test_bias_shape_of_the_gradient(path, batch_axis):
     dy = np.ones((4, 3) if batch_axis == 0 else (3, 4))
     db = path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis)
     np.testing.assert_array_equal(db, np.full((3,) if batch_axis == 0 else (3, 1), 4.0), strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bias_gradient_beside_split_weight_gradient(path, batch_axis, dtype, rng):
+    """Of 3360 samples the k axis is split: both results are sums of parts, and dw is the one computed alone."""
+    case = Case("many samples", (3360, 9), (37, 9))
+    x, _, _, dy = data(case, batch_axis, lambda shape: integers(rng, shape).astype(dtype_of(dtype)))
+    with emulator.record_launches() as launches:
+        dw, db = path.run(kernels.linear_parameter_grads, dy, x, batch_axis=batch_axis)
+    if path.name == "emulated":
+        assert [launch.name for launch in launches] == ["linear", "split_sum", "split_sum"]
+    assert_exact(db, reference.linear_bias_grad(dy.astype(np.float64), batch_axis=batch_axis))
+    np.testing.assert_array_equal(dw, path.run(kernels.linear_weight_grad, dy, x, batch_axis=batch_axis))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -37,11 +37,13 @@ BYTES = {
     "max_pool2d": 4 * 32 * 64 * 112 * 112 + 5 * 32 * 64 * 56 * 56,
     "max_pool2d_indices": 9 * 32 * 64 * 56 * 56,
     "linear_bias_grad": 4 * (256 * 1000 + 1000),
+    "linear_parameter_grads": 4 * (256 * 1000 + 256 * 2048 + 1000 * 2048 + 1000),
 }
 FLOPS = {
     "conv2d": 2 * 32 * 128 * 28 * 28 * 64 * 9,
     "conv2d_input_grad": 2 * 32 * 128 * 28 * 28 * 64 * 9,
     "conv2d_bias_grad": 32 * 128 * 28 * 28,
+    "conv2d_parameter_grads": 32 * 128 * 28 * 28 * (2 * 64 * 9 + 1),
     "max_pool2d": 9 * 32 * 64 * 56 * 56,
     "avg_pool2d": 49 * 8 * 512,
     "linear": 2 * 256 * 2048 * 1000,

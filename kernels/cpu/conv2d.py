@@ -78,6 +78,10 @@ def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
     return sums.sum(axis=0).astype(dy.dtype, copy=False).reshape(k, 1, 1)
 
 
+def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+
+
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
     if m := choose.winograd_tile(c, x):
         winograd.correlate(x, w, b, y, c, m)

@@ -61,3 +61,7 @@ def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) 
 def linear_bias_grad(dy: np.ndarray, batch_axis: int) -> np.ndarray:
     db = dy.sum(axis=batch_axis, dtype=accumulation_dtype(dy.dtype), keepdims=batch_axis == 1)
     return db.astype(dy.dtype, copy=False)
+
+
+def linear_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return linear_weight_grad(dy, x, geometry), linear_bias_grad(dy, geometry.batch_axis)

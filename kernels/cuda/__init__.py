@@ -1,7 +1,14 @@
 """The CUDA path: launchers of the kernels in src/, with the same functions as the NumPy path."""
 
-from .conv2d import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
-from .linear import linear, linear_bias_grad, linear_input_grad, linear_weight_grad
+from .conv2d import (
+    conv2d,
+    conv2d_bias_grad,
+    conv2d_input_grad,
+    conv2d_parameter_grads,
+    conv2d_weight_grad,
+    conv_transpose2d,
+)
+from .linear import linear, linear_bias_grad, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from .pool2d import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
 
 __all__ = [
@@ -10,11 +17,13 @@ __all__ = [
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_input_grad",
+    "conv2d_parameter_grads",
     "conv2d_weight_grad",
     "conv_transpose2d",
     "linear",
     "linear_bias_grad",
     "linear_input_grad",
+    "linear_parameter_grads",
     "linear_weight_grad",
     "max_pool2d",
     "max_pool2d_grad",

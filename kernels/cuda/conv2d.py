@@ -10,7 +10,17 @@ from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
 from . import direct
 from .errors import reported
-from .launch import check_index, configure, empty, inputs, launch, launch_product, product_params
+from .launch import (
+    BIAS_GRAD,
+    check_index,
+    configure,
+    empty,
+    inputs,
+    launch,
+    launch_product,
+    launch_product_and_bias_grad,
+    product_params,
+)
 from .loader import C_TYPES, Params, fast_div
 from .tiles import Configuration, Product, architecture_of, multiply_policy, vector
 
@@ -40,6 +50,7 @@ _PACK = Params(
 )  # fmt: skip
 _PACK_THREADS = 256
 _WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
+_PARAMETER_GRADS = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
 
 
 @reported
@@ -73,12 +84,23 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: Conv2dGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_weight_grad(dy, x, geometry)
-    return _weight_grad(dy, x, geometry)
+    return _weight_grad("conv2d_weight_grad", dy, x, geometry)
 
 
 @reported
 def conv2d_bias_grad(dy: Any) -> Any:
     return direct.bias_grad(*inputs(dy))
+
+
+@reported
+def conv2d_parameter_grads(dy: Any, x: Any, geometry: Conv2dGeometry) -> tuple[Any, Any]:
+    dy, x = inputs(dy, x)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_weight_grad(dy, x, geometry), direct.bias_grad(dy)
+    if 0 in geometry.w_shape:
+        return empty(geometry.w_shape, dy.dtype), direct.bias_grad(dy)
+    db = empty((geometry.K, 1, 1), dy.dtype)
+    return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
 
 
 def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
@@ -182,8 +204,9 @@ def _halo(
     )  # fmt: skip
 
 
-def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
-    _check("conv2d_weight_grad", g)
+def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = None) -> Any:
+    """dw; db, where it is given, is filled too."""
+    _check(operation, g)
     dw = empty(g.w_shape, dy.dtype)
     pointwise = _is_pointwise(g)
     taps = g.C // g.groups * g.R * g.S
@@ -195,10 +218,14 @@ def _weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }
-    launch_product(
-        "conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, None,
-        groups=g.groups, dy=dy, x=x, **_window(g),
-    )  # fmt: skip
+    values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
+    if db is None:
+        defines["BIAS_GRAD"] = 0
+        launch_product("conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, None, **values)
+    else:
+        launch_product_and_bias_grad(
+            "conv2d_weight_grad", configuration, _PARAMETER_GRADS, defines, dw, db, **values
+        )
     return dw
 
 

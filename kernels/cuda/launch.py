@@ -43,6 +43,9 @@ _SPLIT_SUM = Params(
 )
 _SUM_THREADS = 256
 
+BIAS_GRAD = (("db", "Element*"), ("db_partial", "Acc*"))
+"""The last parameters of a product kernel that also gives the bias gradient (src/row_sums.cuh)."""
+
 
 def product_params(*fields: tuple[str, str]) -> Params:
     """The parameters of a product kernel whose own ones are `fields`."""
@@ -113,6 +116,25 @@ def launch_product(
     )  # fmt: skip
     if split:
         sum_partials(partial, y, bias, c.splits, channels)
+
+
+def launch_product_and_bias_grad(
+    entry: str,
+    configuration: Configuration,
+    params: Params,
+    defines: Mapping[str, object],
+    dw: Any,
+    db: Any,
+    **values: Any,
+) -> None:
+    """launch_product, which also fills db with the sums of B over k; dw has elements."""
+    splits = configuration.splits
+    partial = empty(splits * db.size, accumulation_dtype(db.dtype)) if splits > 1 else None
+    launch_product(
+        entry, configuration, params, {**defines, "BIAS_GRAD": 1}, dw, None, db=db, db_partial=partial, **values
+    )
+    if splits > 1:
+        sum_partials(partial, db, None, splits, (1, 1))
 
 
 def sum_partials(partial: Any, y: Any, bias: Any, parts: int, channels: tuple[int, int]) -> None:

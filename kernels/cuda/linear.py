@@ -7,12 +7,21 @@ from typing import Any
 from ..geometry import LinearGeometry
 from .direct import bias_grad
 from .errors import reported
-from .launch import check_index, configure, empty, inputs, launch_product, product_params
+from .launch import (
+    BIAS_GRAD,
+    check_index,
+    configure,
+    empty,
+    inputs,
+    launch_product,
+    launch_product_and_bias_grad,
+    product_params,
+)
 from .tiles import Product, vector
 
-_PARAMS = product_params(
-    ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
-)
+_MATRICES = ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
+_PARAMS = product_params(*_MATRICES)
+_PARAMETER_GRADS = product_params(*_MATRICES, *BIAS_GRAD)
 
 
 @reported
@@ -49,6 +58,19 @@ def linear_weight_grad(dy: Any, x: Any, geometry: LinearGeometry) -> Any:
     return dw
 
 
+@reported
+def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[Any, Any]:
+    g = geometry
+    dy, x = inputs(dy, x)
+    dw = empty(g.w_shape, dy.dtype)
+    if dw.size == 0:
+        return dw, _bias_grad(dy, g.batch_axis)
+    db = empty((g.O,) if g.batch_axis == 0 else (g.O, 1), dy.dtype)
+    k_major = g.batch_axis == 1
+    _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
+    return dw, db
+
+
 def _product(
     operation: str,
     a: Any,
@@ -60,8 +82,12 @@ def _product(
     k_major: tuple[bool, bool],
     channels: tuple[int, int] = (1, 1),
     bias_along_m: bool = False,
+    db: Any = None,
 ) -> None:
-    """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m)."""
+    """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m).
+
+    db, where it is given, is filled with the sums of b over k.
+    """
     n, m = c.shape
     check_index(operation, rows=n, columns=m, depth=k)
     product = Product(m, n, k, 1, *k_major)
@@ -73,16 +99,22 @@ def _product(
         "B_VECTOR": configuration.vector_b(vector(b.itemsize, b.shape[1])),
         "BIAS_ALONG_M": int(bias_along_m),
     }
-    launch_product(
-        "linear", configuration, _PARAMS, defines, c, bias,
-        channels=channels, a=a, b=b, stride_a=a.shape[1], stride_b=b.shape[1],
-    )  # fmt: skip
+    values = {"a": a, "b": b, "stride_a": a.shape[1], "stride_b": b.shape[1]}
+    if db is None:
+        defines["BIAS_GRAD"] = 0
+        launch_product("linear", configuration, _PARAMS, defines, c, bias, channels=channels, **values)
+    else:
+        launch_product_and_bias_grad("linear", configuration, _PARAMETER_GRADS, defines, c, db, **values)
 
 
 @reported
 def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
-    """The bias gradient of a 1x1 image whose channels are the outputs."""
     (dy,) = inputs(dy)
+    return _bias_grad(dy, batch_axis)
+
+
+def _bias_grad(dy: Any, batch_axis: int) -> Any:
+    """The bias gradient of a 1x1 image whose channels are the outputs."""
     if batch_axis == 0:
         n, o = dy.shape
         return bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)

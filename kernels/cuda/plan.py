@@ -74,7 +74,7 @@ def flops(operation: str, arguments: tuple[Any, ...]) -> int:
         return math.prod(arguments[0].shape)
     if isinstance(g, Pool2dGeometry):
         return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
-    return g.flops
+    return g.flops + (math.prod(g.y_shape) if operation.endswith("_parameter_grads") else 0)
 
 
 def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True) -> CallPlan:

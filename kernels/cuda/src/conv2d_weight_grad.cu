@@ -1,7 +1,9 @@
 // dw: C[tap][filter] = sum over pixels of x[pixel, tap] dy[filter][pixel]. Pixels, the k axis, are contiguous in both
-// operands. POINTWISE: a 1x1 window over an unpadded image, whose pixels are contiguous.
+// operands. POINTWISE: a 1x1 window over an unpadded image, whose pixels are contiguous. BIAS_GRAD: db[filter] too, the
+// sum of dy over the pixels.
 #include "sources.cuh"
 #include "multiply.cuh"
+#include "row_sums.cuh"
 
 struct Params;
 
@@ -22,8 +24,16 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
     const Element* dy = p.dy + (long long)block.group * p.group_y;
     int plane_y = p.plane.divisor;
     Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, p.columns, p.depth, plane_y, {p.plane, p.image_y}));
+#if BIAS_GRAD
+    RowSums<Multiply<decltype(a)::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
+#else
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
+#endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
+#if BIAS_GRAD
+    int filter = block.group * p.columns, filters = p.groups.divisor * p.columns;
+    mma.store_sums(p.db + filter, p.db_partial + block.split * filters + filter, block.n0, p.columns);
+#endif
 
     long long group_w = (long long)block.group * p.columns * p.rows;
     Output<Contiguous> out{p.y + group_w, p.partial + block.split * p.output_size + group_w, nullptr,

@@ -25,8 +25,6 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     A unit of work is a few images and channels, whose sums are kept apart by position modulo the stride, so that every
     addition is one long run (planes.py). One product gives some kernel rows of some window rows.
     """
-    if dx.size == 0:
-        return
     acc = sum_dtype(dy)
     c, k = w.shape[2], w.shape[1]
     extents = Planes(g, g.P, (g.padding[0][0] + g.H, g.padding[1][0] + g.W))

@@ -129,7 +129,7 @@ class Cut(NamedTuple):
     """Blocks of pixels that cover the output, spans of groups, and the parts that make up a column."""
 
     blocks: list[Block]
-    groups: list[Pair]
+    groups: tuple[Pair, ...]
     parts: list[Part]
 
 
@@ -185,8 +185,9 @@ def half(extent: int) -> int:
     return (extent + 1) // 2
 
 
-def spans(extent: int, size: int) -> list[Pair]:
+@lru_cache(4096)
+def spans(extent: int, size: int) -> tuple[Pair, ...]:
     """range(extent) in the fewest parts of at most `size`, of nearly equal length."""
     parts = -(-extent // max(1, size))
     bounds = [extent * i // max(1, parts) for i in range(parts + 1)]
-    return list(itertools.pairwise(bounds))
+    return tuple(itertools.pairwise(bounds))

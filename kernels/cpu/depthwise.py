@@ -4,6 +4,8 @@ whole planes per tap, over a few planes at a time that stay in cache.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from ..checks import Pair
@@ -69,7 +71,8 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry) -> None:
     """Fill dw (C, M, R, S) from dy (N, C, M, P, Q) and x (N, C, H, W), of any strides.
 
-    A unit of work is a few channels, whose blocks are added in order.
+    A unit of work is a few channels, whose blocks are added in order. The images of a block lie in one run per
+    channel, so that each tap is one dot product; between windows the gradients are 0.
     """
     acc = sum_dtype(x)
     m = dw.shape[1]
@@ -80,19 +83,21 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry
 
     def work(c0: int, c1: int) -> None:
         total = np.zeros((c1 - c0, m, g.R, g.S), acc)
-        for n0, n1 in images:
-            for p0, p1 in rows:
-                extents = Planes(g, p1 - p0)
-                outer = n1 - n0, c1 - c0
-                planes, gradients = threads.scratch(
-                    acc, (*outer, *extents.shape), (*outer, m, p1 - p0, extents.width)
-                )
-                copy_padded(x[n0:n1, c0:c1], planes, (p0 * g.stride[0] - g.padding[0][0], -g.padding[1][0]))
-                gradients[..., : g.Q] = dy[n0:n1, c0:c1, :, p0:p1]
-                gradients[..., g.Q :] = 0
-                flat = gradients.reshape(*outer, m, extents.length)
-                for r, s, run in extents.taps(planes):
-                    total[..., r, s] += np.vecdot(flat, run[:, :, None]).sum(axis=0)
+        for (n0, n1), (p0, p1) in product(images, rows):
+            extents = Planes(g, p1 - p0)
+            sh, sw, *plane = extents.shape
+            planes, gradients = threads.scratch(
+                acc, (c1 - c0, sh, sw, n1 - n0, *plane), (c1 - c0, m, n1 - n0, *plane)
+            )
+            start = p0 * sh - g.padding[0][0], -g.padding[1][0]
+            copy_padded(x[n0:n1, c0:c1], planes.transpose(3, 0, 1, 2, 4, 5), start)
+            gradients[...] = 0
+            gradients[..., : p1 - p0, : g.Q] = dy[n0:n1, c0:c1, :, p0:p1].transpose(1, 2, 0, 3, 4)
+            flat, runs = gradients.reshape(c1 - c0, m, -1), planes.reshape(c1 - c0, sh, sw, -1)
+            length = flat.shape[2] - extents.last_tap
+            for r, s in np.ndindex(g.R, g.S):
+                run = extents.tap(runs, r, s, 0, length)
+                total[..., r, s] += np.vecdot(flat[..., :length], run[:, None])
         dw[c0:c1] = total
 
     threads.run(work, spans(g.C, channels_each))

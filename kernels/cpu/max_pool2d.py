@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -141,8 +142,8 @@ def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int, planes: np.ndarray 
 
 def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     """Taps of windows (p0.., 0..) with no_tap for those outside the input, which max_pool2d never gives."""
-    rows_outside = _outside(np.arange(p0, p0 + taps.shape[2]), g, 0)
-    columns_outside = _outside(np.arange(g.Q), g, 1)
+    rows_outside = _outside(g, 0, p0, p0 + taps.shape[2])
+    columns_outside = _outside(g, 1, 0, g.Q)
     if not rows_outside.any() and not columns_outside.any() and taps.max(initial=0) < g.R * g.S:
         return taps
     taps = taps.copy()
@@ -158,8 +159,10 @@ def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     return taps
 
 
-def _outside(windows: np.ndarray, g: Pool2dGeometry, axis: int) -> np.ndarray:
-    """Which kernel rows (axis 0) or columns (axis 1) of each window lie outside the input: (windows, kernel)."""
+@lru_cache
+def _outside(g: Pool2dGeometry, axis: int, first: int, last: int) -> np.ndarray:
+    """Which kernel rows (axis 0) or columns (axis 1) of windows first:last lie outside the input: (windows, kernel)."""
     kernel, extent = ((g.R, g.H), (g.S, g.W))[axis]
-    places = windows[:, None] * g.stride[axis] - g.padding[axis][0] + np.arange(kernel) * g.dilation[axis]
+    starts = np.arange(first, last) * g.stride[axis] - g.padding[axis][0]
+    places = starts[:, None] + np.arange(kernel) * g.dilation[axis]
     return (places < 0) | (places >= extent)

@@ -27,6 +27,12 @@ class Planes:
         self.length = windows * self.width
         self.shape = sh, sw, self.rows, self.width
 
+    @property
+    def last_tap(self) -> int:
+        """How far the last tap's run begins after the first tap's."""
+        (sh, sw), (dh, dw), g = self.g.stride, self.g.dilation, self.g
+        return (g.R - 1) * dh // sh * self.width + (g.S - 1) * dw // sw
+
     def flat(self, planes: np.ndarray) -> np.ndarray:
         """Planes (..., sh, sw, rows, width) as (..., sh, sw, rows * width)."""
         return planes.reshape(*planes.shape[:-2], self.rows * self.width)

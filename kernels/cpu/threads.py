@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from importlib import import_module
@@ -73,7 +73,7 @@ class _BlasOnOneThread:
                 _blas[1](_threads)
 
 
-def run(work: Callable[..., Any], blocks: list[Any], scratch: int = 0) -> None:
+def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> None:
     """Call work(*block) for every block, in any order and on several threads; `scratch`: bytes each thread needs."""
     with np.errstate(all="ignore"), _BlasOnOneThread() as threads:
         helpers = min(threads, len(blocks), max(1, SCRATCH_LIMIT // max(1, scratch))) - 1

@@ -6,10 +6,9 @@ arrays (parameters, loaded data) are made. This is the one module that imports C
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -18,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from .switch import Switch
+
 NAMES = ("auto", "numpy", "cupy", "compare")
 VARIABLE = "BACKSTRIDE_BACKEND"
 
-_process_backend: str | None = None
-_context_backend: ContextVar[str | None] = ContextVar("backstride_backend", default=None)
 _stand_in: ContextVar[Any] = ContextVar("backstride_stand_in", default=None)
 
 
@@ -89,12 +88,6 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0] if text else ''}"
 
 
-def _check_name(name: str, source: str) -> str:
-    if name not in NAMES:
-        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(NAMES)}")
-    return name
-
-
 def _resolve(name: str) -> str:
     """'auto' becomes 'cupy' where all probes pass, else 'numpy'; an explicit CuPy backend must work."""
     if name == "numpy":
@@ -110,35 +103,26 @@ def _resolve(name: str) -> str:
     )
 
 
+_switch = Switch("backend", NAMES, VARIABLE, _resolve)
+
+
 def set_backend(name: str) -> None:
     """Select the backend of the whole process: 'auto', 'numpy', 'cupy' or 'compare'.
 
     Raises ValueError for another name and BackendUnavailableError where CuPy is asked for and cannot work;
     the backend in force then stays.
     """
-    global _process_backend
-    _process_backend = _resolve(_check_name(name, "backend"))
+    _switch.set(name)
 
 
-@contextmanager
-def use_backend(name: str) -> Iterator[None]:
+def use_backend(name: str) -> AbstractContextManager[None]:
     """Select the backend inside a with block, for this thread or async task only. Raises as set_backend."""
-    token = _context_backend.set(_resolve(_check_name(name, "backend")))
-    try:
-        yield
-    finally:
-        _context_backend.reset(token)
+    return _switch.use(name)
 
 
 def get_backend() -> str:
     """The backend in force: 'numpy', 'cupy' or 'compare'. BACKSTRIDE_BACKEND is read at the first call."""
-    global _process_backend
-    scoped = _context_backend.get()
-    if scoped is not None:
-        return scoped
-    if _process_backend is None:
-        _process_backend = _resolve(_check_name(os.environ.get(VARIABLE, "auto"), VARIABLE))
-    return _process_backend
+    return _switch.get()
 
 
 def is_cupy(array: object) -> bool:

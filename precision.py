@@ -13,22 +13,14 @@ float16, bfloat16 and float64 are never affected.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+
+from .switch import Switch
 
 NAMES = ("auto", "ieee", "tf32x3", "tf32")
 VARIABLE = "BACKSTRIDE_FLOAT32_PRECISION"
 
-_process_precision: str | None = None
-_context_precision: ContextVar[str | None] = ContextVar("backstride_float32_precision", default=None)
-
-
-def _check_name(name: str, source: str) -> str:
-    if name not in NAMES:
-        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(NAMES)}")
-    return name
+_switch = Switch("float32 precision", NAMES, VARIABLE)
 
 
 def set_float32_precision(name: str) -> None:
@@ -36,26 +28,14 @@ def set_float32_precision(name: str) -> None:
 
     Raises ValueError for another name; the precision in force then stays.
     """
-    global _process_precision
-    _process_precision = _check_name(name, "float32 precision")
+    _switch.set(name)
 
 
-@contextmanager
-def use_float32_precision(name: str) -> Iterator[None]:
+def use_float32_precision(name: str) -> AbstractContextManager[None]:
     """Select the float32 precision inside a with block, for this thread or async task only."""
-    token = _context_precision.set(_check_name(name, "float32 precision"))
-    try:
-        yield
-    finally:
-        _context_precision.reset(token)
+    return _switch.use(name)
 
 
 def get_float32_precision() -> str:
     """The precision in force; BACKSTRIDE_FLOAT32_PRECISION is read at the first call, "auto" where it is unset."""
-    global _process_precision
-    scoped = _context_precision.get()
-    if scoped is not None:
-        return scoped
-    if _process_precision is None:
-        _process_precision = _check_name(os.environ.get(VARIABLE, "auto"), VARIABLE)
-    return _process_precision
+    return _switch.get()

@@ -178,14 +178,14 @@ def test_import_is_fast(python):
 
 @pytest.fixture
 def numpy_backend(monkeypatch):
-    monkeypatch.setattr(backend, "_process_backend", "numpy")
+    monkeypatch.setattr(backend._switch, "_process", "numpy")
 
 
 @pytest.fixture
 def cupy_backend(monkeypatch):
     """A process whose probes all passed and whose backend is CuPy; nothing in the test makes an array."""
     monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "", ""))
-    monkeypatch.setattr(backend, "_process_backend", "cupy")
+    monkeypatch.setattr(backend._switch, "_process", "cupy")
 
 
 def test_use_backend_nests_and_restores(cupy_backend):

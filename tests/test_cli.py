@@ -28,7 +28,7 @@ BACKSTRIDE = [sys.executable, "-m", "backstride"]
 def on_numpy(monkeypatch):
     """Whatever this machine has, and with the backend that was in force before each test put back after it."""
     monkeypatch.setenv("BACKSTRIDE_BACKEND", "numpy")
-    monkeypatch.setattr(backstride.backend, "_process_backend", None)
+    monkeypatch.setattr(backstride.backend._switch, "_process", None)
 
 
 def process(*arguments, **options):

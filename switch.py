@@ -1,0 +1,49 @@
+"""A named choice that holds for the process, from an environment variable or a call, or inside a with block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+
+class Switch:
+    """One of `names`; the environment `variable` is read at the first `get`, `names[0]` where it is unset.
+
+    resolve(name) gives what `get` returns for a name, or raises; the choice in force then stays.
+    """
+
+    def __init__(
+        self, label: str, names: tuple[str, ...], variable: str, resolve: Callable[[str], str] = lambda name: name
+    ) -> None:
+        self.label, self.names, self.variable = label, names, variable
+        self._resolve = resolve
+        self._process: str | None = None
+        self._context: ContextVar[str | None] = ContextVar(variable.lower(), default=None)
+
+    def set(self, name: str) -> None:
+        """Choose for the whole process. ValueError for an unknown name."""
+        self._process = self._named(name, self.label)
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[None]:
+        """Choose inside a with block, for this thread or async task only. ValueError for an unknown name."""
+        token = self._context.set(self._named(name, self.label))
+        try:
+            yield
+        finally:
+            self._context.reset(token)
+
+    def get(self) -> str:
+        scoped = self._context.get()
+        if scoped is not None:
+            return scoped
+        if self._process is None:
+            self._process = self._named(os.environ.get(self.variable, self.names[0]), self.variable)
+        return self._process
+
+    def _named(self, name: str, source: str) -> str:
+        if name not in self.names:
+            raise ValueError(f"{source} is {name!r}; expected one of {', '.join(self.names)}")
+        return self._resolve(name)

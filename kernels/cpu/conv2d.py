@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import bands, choose, col2im, depthwise, im2col, threads, winograd
 from .correlation import Correlation, by_group, spans, weights_by_group
 from .residues import classes
 
-BIAS_BYTES = 1 << 20  # of dy per block
+BIAS_BYTES = 8 << 20  # of dy per block: less is summed before a second thread wakes up
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Conv2dGeometry) -> np.ndarray:
@@ -63,19 +62,16 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) 
 
 
 def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
-    """Each plane's sum is its product with a vector of ones, which takes a third of the time of `sum`."""
+    """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape
     acc = im2col.sum_dtype(dy)
-    ones, sums = np.ones(p * q, acc), np.empty((n, k), acc)
+    db = np.empty(k, acc)
 
-    def work(images: Pair, channels: Pair) -> None:
-        block = slice(*images), slice(*channels)
-        planes = dy[block].astype(acc, copy=False)
-        sums[block] = planes.reshape(*planes.shape[:2], p * q) @ ones
+    def work(k0: int, k1: int) -> None:
+        np.einsum("nkpq->k", dy[:, k0:k1], out=db[k0:k1], dtype=acc)
 
-    planes = BIAS_BYTES // max(1, p * q * acc.itemsize)
-    threads.run(work, [(images, some) for images in spans(n, planes // max(1, k)) for some in spans(k, planes)])
-    return sums.sum(axis=0).astype(dy.dtype, copy=False).reshape(k, 1, 1)
+    threads.run(work, spans(k, BIAS_BYTES // max(1, n * p * q * dy.itemsize)))
+    return db.astype(dy.dtype, copy=False).reshape(k, 1, 1)
 
 
 def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) -> tuple[np.ndarray, np.ndarray]:

@@ -87,8 +87,9 @@ def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> No
             _drain(work, todo)
         finally:
             todo.clear()
-            wait(futures)
-        for future in futures:
+            started = [future for future in futures if not future.cancel()]
+            wait(started)
+        for future in started:
             future.result()
 
 

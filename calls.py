@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from .kernels.geometry import AvgDivisor, Conv2dGeometry, LinearGeometry, Pool2dGeometry
 from .shapes import Case
@@ -22,6 +25,12 @@ class Maker:
     array: Callable[[tuple[int, ...]], Any]
     weights: Callable[[tuple[int, ...]], Any]
     taps: Callable[[Any, Pool2dGeometry], Any]
+
+
+def bare(dtype: np.dtype) -> Maker:
+    """Makes arrays that have a shape and a dtype, and no memory of their own."""
+    array = partial(np.broadcast_to, np.zeros((), dtype))
+    return Maker(array, array, lambda x, g: np.broadcast_to(g.tap_dtype.type(0), g.y_shape))
 
 
 def conv(case: Case, make: Maker) -> Calls:

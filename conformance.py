@@ -112,7 +112,8 @@ def run(
     path: Any = cpu if backend == "numpy" else cuda
     move = np.asarray if backend == "numpy" else import_cupy().asarray
     if path is cuda:
-        compile_ahead(call for part in chosen for call in _bare_calls(*part) if call[0] in wanted)
+        bare = (call for of, case, dtype in chosen for call in of(case, calls.bare(dtype_named(dtype))))
+        compile_ahead(call for call in bare if call[0] in wanted)
     for calls_of, case, dtype in chosen:
         for data, (draw, gaps) in DATA.items():
             fill = partial(_filled, np.random.default_rng(zlib.crc32(case.name.encode())), dtype_named(dtype))
@@ -121,12 +122,6 @@ def run(
                 if operation in wanted:
                     verdict = _check(getattr(path, operation), operation, arguments, move, gaps)
                     yield Outcome(operation, dtype, case.name, data, *verdict)
-
-
-def _bare_calls(calls_of: CallsOf, case: Case, dtype: str) -> calls.Calls:
-    """The case's calls on arrays of which only shape and dtype count."""
-    array = partial(np.broadcast_to, np.zeros((), dtype_named(dtype)))
-    return calls_of(case, calls.Maker(array, array, lambda x, g: np.broadcast_to(g.tap_dtype.type(0), g.y_shape)))
 
 
 def _filled(rng: np.random.Generator, dtype: np.dtype, draw: Draw, shape: tuple[int, ...]) -> np.ndarray:

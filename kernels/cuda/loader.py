@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ...backend import import_cupy
+from . import cubins
+from .nvrtc import OPTIONS
 
 SOURCES = Path(__file__).parent / "src"
-OPTIONS = ("-std=c++17",)
 
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
@@ -110,10 +111,25 @@ def _module(cupy: ModuleType, device: int, text: str) -> Any:
 def _kernel(
     cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params
 ) -> Any:
-    return _module(cupy, device, source(name, dict(defines), params)).get_function(entry)
+    text = source(name, dict(defines), params)
+    return _compiled_ahead(cupy, device, text, entry) or _module(cupy, device, text).get_function(entry)
+
+
+def _compiled_ahead(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
+    """The kernel from a file of cubins.folder(); None where there is none that the driver takes."""
+    if not hasattr(cupy.cuda, "driver"):  # what stands in for CuPy in a dry run loads nothing
+        return None
+    file = cubins.find(text, int(cupy.cuda.Device(device).compute_capability), cubins.folder())
+    if file is None:
+        return None
+    try:
+        return cupy.RawModule(path=str(file)).get_function(entry)
+    except cupy.cuda.driver.CUDADriverError:  # an older driver than the compiler's
+        return None
 
 
 def kernel(name: str, entry: str, defines: Mapping[str, object], params: Params) -> Any:
-    """The entry point `entry` of src/`name` for these #defines, compiled once per device and cached on disk."""
+    """The entry point `entry` of src/`name` for these #defines, ready for the current device: read from a file
+    where `backstride warm` left one, else compiled, which CuPy too keeps on disk."""
     cupy = import_cupy()
     return _kernel(cupy, cupy.cuda.runtime.getDevice(), name, entry, tuple(defines.items()), params)

@@ -1,0 +1,54 @@
+"""Kernels that were compiled ahead of time (`backstride warm`), as files that the loader reads instead of compiling.
+
+A file stands for itself: its name holds a digest of what was compiled and one of what is in it. So it may be copied
+into an image or shared by many machines, several processes may write into its folder, and a damaged one is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from .nvrtc import OPTIONS
+
+VARIABLE = "BACKSTRIDE_CACHE_DIR"
+
+
+def folder() -> Path:
+    """Where programs look for cubins: BACKSTRIDE_CACHE_DIR, or else ~/.cache/backstride."""
+    return Path(os.environ.get(VARIABLE) or os.path.expanduser("~/.cache/backstride"))
+
+
+def find(text: str, sm: int, where: Path) -> Path | None:
+    """The undamaged file of this CUDA text for compute capability sm / 10; None where there is none to be read."""
+    with suppress(OSError):
+        for file in where.glob(f"{_stem(text, sm)}-*.cubin"):
+            if file.stem.endswith(_digest(file.read_bytes())):
+                return file
+    return None
+
+
+def save(text: str, sm: int, cubin: bytes, where: Path) -> Path:
+    """Keep the cubin of this CUDA text; the file appears complete or, where that fails (OSError), not at all."""
+    file = where / f"{_stem(text, sm)}-{_digest(cubin)}.cubin"
+    descriptor, name = tempfile.mkstemp(dir=where, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as part:
+            part.write(cubin)
+        Path(name).chmod(0o644)  # a temporary file is its owner's alone; these are for every user of an image
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return file
+
+
+def _stem(text: str, sm: int) -> str:
+    return f"sm_{sm}-{_digest(' '.join((*OPTIONS, text)).encode())}"
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:32]

@@ -14,6 +14,7 @@ from .backend import (
 from .capture import capture
 from .explanation import explain
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
+from .recording import record_shapes
 from .version import __version__
 from .weights import load_weights, save_weights
 
@@ -30,6 +31,7 @@ __all__ = [
     "layers",
     "load_weights",
     "optim",
+    "record_shapes",
     "save_weights",
     "set_backend",
     "set_float32_precision",

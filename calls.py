@@ -33,8 +33,18 @@ def bare(dtype: np.dtype) -> Maker:
     return Maker(array, array, lambda x, g: np.broadcast_to(g.tap_dtype.type(0), g.y_shape))
 
 
+_POOLING = {"kernel_size": None, "stride": None, "padding": 0, "ceil_mode": False}
+
+
+def _options(operation: str, case: Case, **defaults: Any) -> dict[str, Any]:
+    """The operation's options on this shape; ValueError for one that it does not have."""
+    for name in case.options.keys() - defaults:
+        raise ValueError(f"{operation} has no option {name}; expected {', '.join(defaults)}")
+    return {**defaults, **case.options}
+
+
 def conv(case: Case, make: Maker) -> Calls:
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **case.options}
+    options = _options("conv2d", case, stride=1, padding=0, dilation=1, groups=1)
     g = Conv2dGeometry.of("conv2d", case.x, case.w, **options)
     x, w, dy = make.array(g.x_shape), make.weights(g.w_shape), make.array(g.y_shape)
     yield "conv2d", (x, w, make.array((g.K,)), g)
@@ -45,13 +55,13 @@ def conv(case: Case, make: Maker) -> Calls:
 
 
 def conv_transpose(case: Case, make: Maker) -> Calls:
-    options = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **case.options}
+    options = _options("conv_transpose2d", case, stride=1, padding=0, output_padding=0, dilation=1, groups=1)
     g = Conv2dGeometry.of_transposed("conv_transpose2d", case.x, case.w, **options)
     yield "conv_transpose2d", (make.array(g.y_shape), make.weights(g.w_shape), make.array((g.C,)), g)
 
 
 def max_pool(case: Case, make: Maker) -> Calls:
-    g = Pool2dGeometry.of("max_pool2d", case.x, **case.options)
+    g = Pool2dGeometry.of("max_pool2d", case.x, **_options("max_pool2d", case, **_POOLING, dilation=1))
     x = make.array(g.x_shape)
     taps = make.taps(x, g)
     yield "max_pool2d", (x, g)
@@ -60,9 +70,8 @@ def max_pool(case: Case, make: Maker) -> Calls:
 
 
 def avg_pool(case: Case, make: Maker) -> Calls:
-    options = dict(case.options)
-    override = options.pop("divisor_override", None)
-    divisor = AvgDivisor.of("avg_pool2d", options.pop("count_include_pad", True), override)
+    options = _options("avg_pool2d", case, **_POOLING, count_include_pad=True, divisor_override=None)
+    divisor = AvgDivisor.of("avg_pool2d", options.pop("count_include_pad"), options.pop("divisor_override"))
     g = Pool2dGeometry.of("avg_pool2d", case.x, **options)
     yield "avg_pool2d", (make.array(g.x_shape), g, divisor)
     yield "avg_pool2d_grad", (make.array(g.y_shape), g, divisor)
@@ -70,7 +79,7 @@ def avg_pool(case: Case, make: Maker) -> Calls:
 
 def linear(case: Case, make: Maker) -> Calls:
     """case.x is (N, F) whatever the batch axis."""
-    batch_axis = case.options.get("batch_axis", 0)
+    batch_axis = _options("linear", case, batch_axis=0)["batch_axis"]
     x_shape = case.x if batch_axis == 0 else case.x[::-1]
     g = LinearGeometry.of("linear", batch_axis, w_shape=case.w, x_shape=x_shape)
     x, w, dy = make.array(g.x_shape), make.weights(g.w_shape), make.array(g.y_shape)

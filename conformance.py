@@ -17,6 +17,7 @@ import numpy as np
 
 from . import calls
 from .backend import import_cupy, to_numpy
+from .extras import needed_for
 from .kernels import cpu, cuda
 from .kernels.bound import worst
 from .kernels.checks import DTYPE_NAMES
@@ -86,10 +87,11 @@ DATA: dict[str, tuple[Draw, bool]] = {
 
 
 def dtype_named(name: str) -> np.dtype:
-    """The dtype of this name; bfloat16 needs ml_dtypes (ImportError)."""
+    """The dtype of this name; bfloat16 needs ml_dtypes (MissingExtraError)."""
     if name != "bfloat16":
         return np.dtype(name)
-    import ml_dtypes
+    with needed_for("bfloat16", "test"):
+        import ml_dtypes
 
     return np.dtype(ml_dtypes.bfloat16)
 

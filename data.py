@@ -8,7 +8,7 @@ import numpy as np
 
 from .extras import needed_for
 
-TEST_IMAGES = 360
+TRAIN_IMAGES, TEST_IMAGES = 1437, 360
 
 
 @dataclass(frozen=True)

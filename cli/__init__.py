@@ -1,4 +1,4 @@
-"""The command line: `backstride train | explain | info | bench | check | plan`, also `python -m backstride`.
+"""The command line: `backstride train | explain | info | bench | check | plan | warm`, also `python -m backstride`.
 
 A command is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit status, named in
 COMMANDS. Bad input is one line on stderr, `backstride: error: ...`, and exit status 2.
@@ -19,7 +19,7 @@ from ..extras import MissingExtraError
 from ..version import __version__
 from .errors import CommandError
 
-COMMANDS = ("train", "explain", "info", "check", "bench", "plan")
+COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")
 
 _DESCRIPTION = """\
 Convolution, pooling and fully connected layers with their gradients:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from ..backend import get_backend, is_cupy
 
+wrapper: ContextVar[Callable[[Any], Any] | None] = ContextVar("backstride_wrapper", default=None)
+"""What is put around a path, where its calls are recorded."""
+
 
 def path_of(array: Any) -> Any:
-    """The path package for this array: its functions have the same names and arguments in every path."""
+    """The path for this array: its functions have the same names and arguments in every path."""
+    path, wrap = _path_of(array), wrapper.get()
+    return path if wrap is None else wrap(path)
+
+
+def _path_of(array: Any) -> Any:
     if not is_cupy(array):
         return _package("cpu")
     cuda = _package("cuda")

@@ -1,0 +1,64 @@
+"""The calls that a benchmark suite's layers, and this project's own networks, make: forward and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import calls
+from ..backend import use_backend
+from ..benchmarks.suites import Layer, select
+from ..benchmarks.training import network as benchmark_network
+from ..call_text import parse
+from ..data import TEST_IMAGES, TRAIN_IMAGES
+from ..recording import noting
+from ..shapes import Case
+
+Shaped = tuple[str, str, Case]
+"""The layer's name, an operation, and the shape."""
+
+_FAMILIES = {"conv": (calls.conv,), "pool": (calls.max_pool, calls.avg_pool), "linear": (calls.linear,)}
+
+
+def suite(name: str, batch: int) -> Iterator[Shaped]:
+    """Every layer of a suite; batch: of those that fix none."""
+    for shape in select([name]):
+        n = shape.batch or batch
+        layer = Layer.parse(shape.text)
+        x_shape, w_shape, options = layer.arguments(shape.family, n)
+        if shape.family == "training":
+            yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
+        for family in _FAMILIES.get(shape.family, ()):
+            for operation in calls.FAMILIES[family]:
+                yield f"{shape.text} @{n}", operation, Case(shape.text, x_shape, w_shape, options)
+
+
+def own_networks() -> Iterator[Shaped]:
+    """The network of backprop.md, and the one of `backstride train` with all of its batch sizes."""
+    from .digits_run import Settings, network
+
+    yield from suite("backprop", batch=1)
+    step = Settings().batch_size
+    for images in (step, TRAIN_IMAGES % step, TEST_IMAGES):
+        yield from _network(partial(network, np.random.default_rng(0)), (images, 1, 8, 8))
+
+
+def with_gradients(operation: str) -> tuple[str, ...]:
+    """The operation and, where it is a layer's forward operation, its gradients."""
+    family = next(operations for operations in calls.FAMILIES.values() if operation in operations)
+    return family if operation == family[0] else (operation,)
+
+
+def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Shaped]:
+    """What the layers of a network do with an input of this shape, found by running it once on zeros."""
+    lines: list[str] = []
+    with use_backend("numpy"), noting(lines.append):
+        build().forward(np.zeros(x_shape, np.float32))
+    for line in lines:
+        call = parse(line)
+        assert call is not None, "a call's text is a line"
+        for operation in with_gradients(call.operation):
+            yield line, operation, call.case

@@ -1,0 +1,210 @@
+"""Compile kernels ahead of time, without a GPU, into a folder that an image can ship: a program's first call then
+reads a file. What the network of `backstride train` and that of backprop.md need, or what --suite and --shapes name."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import call_text, calls
+from ..backend import probe_cupy
+from ..benchmarks.suites import suite_names
+from ..conformance import dtype_named
+from ..extras import needed_for
+from ..kernels.checks import DTYPE_NAMES
+from ..kernels.cuda import ahead, cubins, nvrtc
+from ..kernels.cuda.devices import GPUS
+from ..kernels.cuda.dryrun import Device
+from ..kernels.cuda.occupancy import LIMITS
+from ..precision import NAMES as PRECISIONS
+from ..precision import get_float32_precision, use_float32_precision
+from .arguments import positive_int, readable_file
+from .errors import CommandError
+from .suite_calls import own_networks, suite, with_gradients
+
+HELP = "compile kernels ahead of time, for GPUs that are not here"
+
+Kernel = tuple[int, str]
+"""A compute capability and a CUDA text."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--sm", type=_several(_compute_capability), default=unset, metavar="N,...",
+        help="compute capabilities, 90 for 9.0 (default: that of this machine's GPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sms", type=_several(positive_int), default=unset, metavar="N,...",
+        help="multiprocessors, which the choice of kernels depends on (default: those of the GPUs of `plan --gpu`)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--suite", action="append", choices=suite_names(), default=unset, metavar="NAME",
+        help=f"every layer of a benchmark suite: {', '.join(suite_names())}; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shapes", type=readable_file, default=unset, metavar="FILE",
+        help="a call on each line, with the options of `plan`: `conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1`; "
+        "a forward operation stands for its gradients too; # begins a comment; backstride.record_shapes writes it",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=_several(positive_int), default="128", metavar="N,...", help="of --suite")
+    parser.add_argument(
+        "--dtype", type=_several(_dtype), default="float32", metavar="NAME,...",
+        help="of everything but the lines of --shapes that name one",
+    )  # fmt: skip
+    parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
+    parser.add_argument(
+        "--cache", type=Path, default=unset, metavar="FOLDER",
+        help=f"where to (default: {cubins.VARIABLE}, or else ~/.cache/backstride, where programs look)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    with needed_for("backstride warm"):
+        from rich.console import Console
+    console = Console(highlight=False, soft_wrap=True)
+    devices = _devices(args)
+    where = _folder(args)
+    with use_float32_precision(args.precision):
+        kernels = _kernels(args, devices)
+    begun = time.monotonic()
+    try:
+        with _progress(len(kernels)) as advance:
+            kept = []
+            for one in ahead.compile_into(where, kernels):
+                kept.append(one)
+                advance()
+    except nvrtc.CompilationError as error:
+        raise CommandError(f"a kernel does not compile; please report this: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{where} cannot be written: {error.strerror}") from error
+    _report(console, kept, where, time.monotonic() - begun)
+    return 0
+
+
+def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """The type of an argument that takes one or more of `kind`, separated by commas."""
+    return lambda text: [kind(part) for part in text.split(",")]
+
+
+def _compute_capability(text: str) -> int:
+    if text not in map(str, LIMITS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(str, LIMITS))}")
+    return int(text)
+
+
+def _dtype(text: str) -> str:
+    if text not in DTYPE_NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DTYPE_NAMES)}")
+    return text
+
+
+def _devices(args: argparse.Namespace) -> list[Device]:
+    """The GPUs to compile for, as dry runs take them; CommandError where one is not known or NVRTC is missing."""
+    if "sm" in args:
+        found = [
+            Device(sm, count)
+            for sm in args.sm
+            for count in getattr(args, "sms", sorted({gpu.multiprocessors for gpu in GPUS if gpu.sm == sm}))
+        ]
+    elif probe_cupy().failed is None:
+        found = [ahead.current_device()]
+    else:
+        raise CommandError("there is no GPU here to compile for; name compute capabilities, such as --sm 80,90")
+    for device in found:
+        reason = nvrtc.unavailable(device.sm)
+        if reason is not None:
+            raise CommandError(f"{reason}; pip install -U 'backstride[cuda12]' (or [cuda13])")
+    return found
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    where: Path = getattr(args, "cache", cubins.folder())
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{where} cannot be made a folder: {error.strerror}") from error
+    return where
+
+
+def _kernels(args: argparse.Namespace, devices: list[Device]) -> list[Kernel]:
+    """What to compile, each once."""
+    with _progress(None):
+        found: dict[Kernel, None] = {}
+        for where, call in _calls(args):
+            for device in devices:
+                try:
+                    launches = ahead.launches(call, device)
+                except ValueError as error:
+                    raise CommandError(f"{where}: {error}") from error
+                found |= {(device.sm, launch.text): None for launch in launches}
+    if not found:
+        raise CommandError("there is no kernel to compile; expected a --suite or a call in --shapes")
+    return list(found)
+
+
+def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.Call]]:
+    """Every call, with where it comes from."""
+    shaped = [each for name in getattr(args, "suite", ()) for batch in args.batch for each in suite(name, batch)]
+    if "suite" not in args and "shapes" not in args:
+        shaped = list(own_networks())
+    for dtype in args.dtype:
+        make = calls.bare(dtype_named(dtype))
+        for layer, operation, case in shaped:
+            yield layer, (operation, calls.call(operation, case, make))
+    if "shapes" in args:
+        yield from _file_calls(args.shapes, args.dtype)
+
+
+def _file_calls(file: Path, dtypes: list[str]) -> Iterator[tuple[str, ahead.Call]]:
+    for number, line in enumerate(_lines(file), 1):
+        where = f"{file}, line {number}"
+        try:
+            call = call_text.parse(line)
+            if call is None:
+                continue
+            for dtype in [call.dtype] if call.dtype else dtypes:
+                make = calls.bare(dtype_named(dtype))
+                for operation in with_gradients(call.operation):
+                    yield where, (operation, calls.call(operation, call.case, make))
+        except ValueError as error:
+            raise CommandError(f"{where}: {error}") from error
+
+
+def _lines(file: Path) -> Iterable[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is no text: {error.reason} at byte {error.start}") from error
+
+
+@contextmanager
+def _progress(count: int | None) -> Iterator[Callable[[], None]]:
+    """A bar on stderr over `count` kernels, or, while it is not known how many there are, a sign of life."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("choosing kernels" if count is None else "compiling", total=count)
+        yield lambda: progress.advance(task)
+
+
+def _report(console: Any, kept: list[ahead.Kept], where: Path, seconds: float) -> None:
+    for sm in sorted({one.sm for one in kept}):
+        of_sm = [one for one in kept if one.sm == sm]
+        compiled = [one.seconds for one in of_sm if one.seconds is not None]
+        there = len(of_sm) - len(compiled)
+        console.print(
+            f"sm_{sm}: {len(of_sm)} kernels, {len(compiled)} compiled in {sum(compiled):.1f} s of processor time, "
+            f"{there} there already"
+        )
+    size = sum(one.file.stat().st_size for one in kept)
+    console.print(f"{size / 1e6:.1f} MB in {where.resolve()}, {seconds:.1f} s")
+    if where.resolve() != cubins.folder().resolve():
+        console.print(f"programs find them with {cubins.VARIABLE}={where.resolve()}")

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import import_cupy, stand_in_for_cupy
+from .launch import told
+from .tiles import Configuration
 
 _DEFINE = re.compile(r"^#define (\w+) (.+)$", re.MULTILINE)
 
@@ -44,12 +46,19 @@ class Launch:
         head = re.match(r"(#define .+\n)*", self.text)
         return dict(_DEFINE.findall(head[0])) if head else {}
 
+    @property
+    def is_product(self) -> bool:
+        """Whether it is a matrix product, by tiles."""
+        return "TILE_M" in self.defines
+
 
 @dataclass
 class Recording:
-    """The launches of one call in their order, and the bytes allocated beside its outputs."""
+    """The launches of one call in their order, the configurations of those that are products, and the bytes allocated
+    beside the call's outputs."""
 
     launches: list[Launch] = field(default_factory=list)
+    configurations: list[Configuration] = field(default_factory=list)
     allocated: int = 0
     outputs: tuple[Array, ...] = ()
 
@@ -163,7 +172,11 @@ def dry_run(compute: Callable[..., Any], arguments: tuple[Any, ...], device: Dev
     def dry(argument: Any) -> Any:
         return Array(argument.shape, argument.dtype, device) if hasattr(argument, "dtype") else argument
 
-    with stand_in_for_cupy(cupy):
-        result = compute(*map(dry, arguments))
+    token = told.set(cupy.recording.configurations.append)
+    try:
+        with stand_in_for_cupy(cupy):
+            result = compute(*map(dry, arguments))
+    finally:
+        told.reset(token)
     cupy.recording.outputs = result if isinstance(result, tuple) else (result,)
     return cupy.recording

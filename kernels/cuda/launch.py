@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from ...precision import get_float32_precision
@@ -42,6 +43,9 @@ _SPLIT_SUM = Params(
     )
 )
 _SUM_THREADS = 256
+
+told: ContextVar[Callable[[Configuration], None] | None] = ContextVar("backstride_told", default=None)
+"""Is told the configuration of every product that is launched, where a dry run asks."""
 
 BIAS_GRAD = (("db", "Element*"), ("db_partial", "Acc*"))
 """The last parameters of a product kernel that also gives the bias gradient (src/row_sums.cuh)."""
@@ -105,6 +109,9 @@ def launch_product(
         return
     c = configuration
     check_index(entry, blocks=c.blocks)
+    tell = told.get()
+    if tell is not None:
+        tell(c)
     split = c.splits > 1
     partial = empty(c.splits * y.size, accumulation_dtype(y.dtype)) if split else None
     launch(

@@ -1,4 +1,5 @@
-"""What a call will do on a GPU: its kernels with their resources, and the least that any implementation must do."""
+"""What a call will do on a GPU: its kernels with their resources, the least that any implementation must do, and how
+long it will take by the model that chooses the kernels (tiles.py). None of it was measured."""
 
 from __future__ import annotations
 
@@ -13,15 +14,23 @@ from .devices import Gpu
 from .dryrun import Device, Launch, dry_run
 from .occupancy import blocks_per_sm
 from .ptxas import Usage
+from .tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, direct_seconds, model_architecture
+
+ATTAINABLE_BANDWIDTH = 0.9
+"""Of the published one, by a plain copy: 4.3 of an H200's 4.8 TB/s, as others measured."""
 
 
 @dataclass(frozen=True)
 class KernelPlan:
-    """One kernel launch on one GPU. Without a compiler `usage`, and what follows from it, is None."""
+    """One kernel launch on one GPU. Without a compiler `usage`, and what follows from it, is None.
+
+    configuration: of a matrix product, else None.
+    """
 
     launch: Launch
     gpu: Gpu
     usage: Usage | None
+    configuration: Configuration | None
 
     @property
     def shared_bytes(self) -> int:
@@ -46,6 +55,8 @@ class CallPlan:
     """One call. Least bytes: every input read once and every output written once."""
 
     operation: str
+    dtype: str
+    precision: str
     gpu: Gpu
     kernels: tuple[KernelPlan, ...]
     workspace_bytes: int
@@ -66,6 +77,40 @@ class CallPlan:
         """No implementation is faster at the GPU's published peaks."""
         return max(self.arithmetic_seconds, self.memory_seconds)
 
+    @property
+    def products(self) -> tuple[Configuration, ...]:
+        return tuple(kernel.configuration for kernel in self.kernels if kernel.configuration)
+
+    @property
+    def predicted_seconds(self) -> float:
+        """The model's estimate: of the products, or else of multiply-adds by FFMA; of the bytes, workspace included, at
+        the attainable bandwidth; the longer of the two, and what further launches add."""
+        products = self.products
+        if products:
+            compute = sum(c.seconds for c in products)
+            counted = sum(1 + (c.halo is not None) + (c.splits > 1) for c in products)
+        else:
+            compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
+        traffic = self.least_bytes + 2 * self.workspace_bytes
+        memory = traffic / (ATTAINABLE_BANDWIDTH * self.gpu.bandwidth * 1e9)
+        return max(compute, memory) + max(0, len(self.kernels) - counted) * LAUNCH_SECONDS
+
+
+def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, bool]]:
+    """Every configuration that the model compared for a product of the call, the fastest first, and whether it is the
+    chosen one. They are scored where tiles.model_architecture says."""
+    model = model_architecture(found.dtype, chosen.architecture, found.precision)
+    compared = candidates(chosen.product, found.dtype, model, found.precision)
+
+    def is_chosen(c: Configuration) -> bool:
+        return (c.tile, c.halo, c.splits) == (chosen.tile, chosen.halo, chosen.splits)
+
+    return sorted(((c, is_chosen(c)) for c in compared), key=lambda each: each[0].seconds)
+
+
+def _architecture(gpu: Gpu) -> Architecture:
+    return Architecture(gpu.sm, gpu.multiprocessors)
+
 
 def flops(operation: str, arguments: tuple[Any, ...]) -> int:
     """A multiply and an add for each product, one operation for each element that a pooling or bias gradient reads."""
@@ -84,14 +129,22 @@ def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *
     """
     recording = dry_run(getattr(cuda, operation), arguments, Device(gpu.sm, gpu.multiprocessors))
     compile_ = compile_ and ptxas.unavailable(gpu.sm) is None
+    configurations = iter(recording.configurations)
     kernels = tuple(
-        KernelPlan(launch, gpu, ptxas.compiled(launch.text, gpu.sm) if compile_ else None)
+        KernelPlan(
+            launch,
+            gpu,
+            ptxas.compiled(launch.text, gpu.sm) if compile_ else None,
+            next(configurations) if launch.is_product else None,
+        )
         for launch in recording.launches
     )
     inputs = [a for a in arguments if hasattr(a, "dtype")]
     product = any(isinstance(a, (Conv2dGeometry, LinearGeometry)) for a in arguments)
     return CallPlan(
         operation=operation,
+        dtype=inputs[0].dtype.name,
+        precision=precision,
         gpu=gpu,
         kernels=kernels,
         workspace_bytes=recording.workspace_bytes,

@@ -130,7 +130,7 @@ _WORD_SLOTS, _ELEMENT_SLOTS, _SMALL_ELEMENT_SLOTS, _HALO_SLOTS, _HALO_ELEMENT_SL
 # Further estimates: clocks to fill the pipeline and store C, the duration of another launch and of each part it adds,
 # and the bandwidth that partial sums have.
 _FIXED_CLOCKS = 2000
-_SPLIT_SECONDS = 4e-6
+LAUNCH_SECONDS = 4e-6
 _PART_SECONDS = 15e-9
 _CLOCK = 1.7e9
 _BANDWIDTH = 3.0e12
@@ -229,8 +229,7 @@ class Configuration:
         sm = self.architecture.sm
         if self.multiply == "Ffma" and self.dtype == "float64":
             return _FLOAT64_LANES.get(sm, 2)
-        rates = _RATES[self.multiply]
-        return rates.get(sm, rates[None])
+        return _rate(self.multiply, sm)
 
     @property
     def step_clocks(self) -> float:
@@ -256,10 +255,10 @@ class Configuration:
         steps = -(-self.k_units // self.splits) * self.taps
         product = on_one_sm * (steps * self.step_clocks / hidden + _FIXED_CLOCKS) / _CLOCK
         if self.halo:
-            product += _SPLIT_SECONDS  # packing the weights
+            product += LAUNCH_SECONDS  # packing the weights
         if self.splits == 1:
             return product
-        return product + _SPLIT_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
+        return product + LAUNCH_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
 
     def vector_b(self, most: int) -> int:
         """Elements per word of B, at most `most`: no more than a thread's share of its k-tile."""
@@ -287,6 +286,11 @@ class Configuration:
             "STAGES": self.stages,
             "SPLIT": int(self.splits > 1),
         }
+
+
+def _rate(multiply: str, sm: int) -> float:
+    rates = _RATES[multiply]
+    return rates.get(sm, rates[None])
 
 
 def multiply_policy(dtype: str, k: int, sm: int, precision: str) -> str:
@@ -339,13 +343,24 @@ def _stages(architecture: Architecture) -> int:
 _IEEE_MODEL = Architecture(90, 132)
 
 
+def model_architecture(dtype: str, architecture: Architecture, precision: str) -> Architecture:
+    """The architecture that the candidates are scored on."""
+    return _IEEE_MODEL if dtype == "float32" and precision == "ieee" else architecture
+
+
 @lru_cache(maxsize=1024)
 def choose(product: Product, dtype: str, architecture: Architecture, precision: str) -> Configuration:
     """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
-    same_everywhere = dtype == "float32" and precision == "ieee"
-    model = _IEEE_MODEL if same_everywhere else architecture
+    model = model_architecture(dtype, architecture, precision)
     best = min(candidates(product, dtype, model, precision), key=lambda c: c.seconds)
     return replace(best, architecture=architecture, stages=_stages(architecture))
+
+
+def direct_seconds(multiply_adds: float, dtype: str, architecture: Architecture) -> float:
+    """Estimated duration of work that is no product: multiply-adds by FFMA on all SMs, memory left aside."""
+    lanes = _FLOAT64_LANES.get(architecture.sm, 2) if dtype == "float64" else _rate("Ffma", architecture.sm)
+    clocks = multiply_adds * _MULTIPLY_SLOTS["Ffma"] / (lanes * architecture.multiprocessors)
+    return (clocks + _FIXED_CLOCKS) / _CLOCK
 
 
 def vector(itemsize: int, *extents: int) -> int:

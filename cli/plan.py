@@ -1,4 +1,5 @@
-"""Show what a call, or every layer of a benchmark suite, will do on a GPU: kernels, resources, floors. Needs no GPU."""
+"""Show what a call, or every layer of a benchmark suite, will do on a GPU: its kernels, their predicted time with the
+score of every candidate, the time floor. Needs no GPU, and nothing of it is measured."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from .arguments import positive_int
 from .errors import CommandError
 from .suite_calls import suite
 
-HELP = "show the kernels, resources and time floor of a call on a GPU, without the GPU"
+HELP = "show the kernels of a call on a GPU, their predicted time and its floor, without the GPU"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--sm", type=int, choices=sorted(LIMITS), default=90, help="compute capability, 90 for 9.0")
     target.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], default=unset, help="a GPU by name")
     parser.add_argument("--sms", type=positive_int, default=unset, help="multiprocessors, where not as the GPU's")
+    parser.add_argument(
+        "--resources", action="store_true", help="of a suite: registers, spills, waves (compiles every kernel)"
+    )
     parser.add_argument("--source", action="store_true", help="print the exact CUDA text of the call's kernels")
 
 
@@ -69,11 +73,12 @@ def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
 
 
 def _print_suite(args: argparse.Namespace, gpu: Gpu) -> None:
-    from .plan_view import print_suite
+    from .plan_view import print_suite, print_suite_resources
 
     make = calls.bare(dtype_named(args.dtype))
     rows = (
-        (layer, plan(operation, calls.call(operation, case, make), gpu, args.precision))
+        (layer, plan(operation, calls.call(operation, case, make), gpu, args.precision, compile_=args.resources))
         for layer, operation, case in suite(args.suite, args.batch)
     )
-    print_suite(rows, f"{args.suite}, {args.dtype},", gpu)
+    show = print_suite_resources if args.resources else print_suite
+    show(rows, f"{args.suite}, {args.dtype},", gpu)

@@ -1,4 +1,4 @@
-"""The tables of `backstride plan`: one call in full, or a line for every layer of a benchmark suite."""
+"""The tables of `backstride plan`: one call in full, or a line for every operation of a benchmark suite's layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from typing import Any
 from ..extras import needed_for
 from ..kernels.cuda import ptxas
 from ..kernels.cuda.devices import Gpu
-from ..kernels.cuda.plan import CallPlan, KernelPlan
+from ..kernels.cuda.plan import CallPlan, KernelPlan, scored
+from ..kernels.cuda.tiles import Configuration
 
 with needed_for("backstride plan"):
+    from rich import box
     from rich.console import Console
     from rich.table import Table
+
+_WIDTH = 100
+
+_NOTE = "Predicted: the selection model's estimate. Floor: by published peaks. Neither is measured."
+
+Row = tuple[str, CallPlan]
+"""A layer's name with the plan of one of its operations."""
 
 
 def print_call(found: CallPlan, title: str) -> None:
@@ -23,11 +32,38 @@ def print_call(found: CallPlan, title: str) -> None:
         table.add_section()
     for name, value in _call_rows(found):
         table.add_row(name, value)
-    _print(table, found.gpu)
+    console = _console(_WIDTH)
+    console.print(table)
+    for product in found.products:
+        console.print(_candidates(found, product))
+    console.print(_NOTE)
+    _print_unknown(console, found.gpu)
 
 
-def print_suite(rows: Iterable[tuple[str, CallPlan]], title: str, gpu: Gpu) -> None:
-    """rows: each layer's name with the plan of one of its operations."""
+def print_suite(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
+    """Which kernel runs, its predicted time, and how near that is to the floor."""
+    title = f"{title} on {_named(gpu)}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    for heading in ("layer\n  operation", "kernel", "tile\n/parts"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("predicted\nµs", "floor\nµs", "\nshare"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("bound\nby", no_wrap=True)
+    for layer, found in _sections(table, rows):
+        if layer:
+            table.add_row(layer, style="bold")
+        predicted, floor = found.predicted_seconds, found.floor_seconds
+        table.add_row(
+            f"  {found.operation}", found.main.launch.entry, _short_tile(found.main.configuration),
+            _microseconds(predicted), _microseconds(floor), f"{floor / predicted:.0%}", _bound_by(found),
+        )  # fmt: skip
+    console = _console(_WIDTH)
+    console.print(table)
+    console.print(f"{_NOTE}\nShare: floor / predicted. Parts: into how many k is split.")
+
+
+def print_suite_resources(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
+    """What the compiler gives each operation's main kernel."""
     table = Table(title=f"{title} on {_named(gpu)}")
     left = ("layer", "operation", "tile")
     right = ("blocks", "threads", "shared KB", "regs", "spilled", "blocks/SM", "waves", "work MB", "GFLOP", "MB",
@@ -36,27 +72,53 @@ def print_suite(rows: Iterable[tuple[str, CallPlan]], title: str, gpu: Gpu) -> N
         table.add_column(heading, no_wrap=True)
     for heading in right:
         table.add_column(heading, justify="right")
+    for layer, found in _sections(table, rows):
+        table.add_row(layer, found.operation, _tile(found.main), *_figures(found))
+    console = _console(180)
+    console.print(table)
+    _print_unknown(console, gpu)
+
+
+def _sections(table: Table, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, a layer's name on its first one only and a line between layers; without calls that launch nothing."""
     shown = None
     for layer, found in rows:
-        if layer != shown:
+        if not found.kernels:  # its result has no elements
+            continue
+        if shown not in (None, layer):
             table.add_section()
-        main = max(found.kernels, key=_weight)
-        table.add_row("" if layer == shown else layer, found.operation, _tile(main), *_figures(main, found))
+        yield "" if layer == shown else layer, found
         shown = layer
-    _print(table, gpu)
 
 
-def _weight(kernel: KernelPlan) -> tuple[bool, int]:
-    """Which kernel of a call is its main one: a matrix product, or else the largest."""
-    return "TILE_M" in kernel.launch.defines, kernel.launch.blocks * kernel.launch.threads
+def _candidates(found: CallPlan, chosen: Configuration) -> Table:
+    compared = scored(found, chosen)
+    model, product = compared[0][0].architecture, chosen.product
+    extents = f"m x n x k = {product.m} x {product.n} x {product.k}"
+    if product.batch > 1:
+        extents += f", {product.batch} times,"
+    title = f"candidates for {extents} by {chosen.multiply}, scored for sm_{model.sm} with {model.multiprocessors} SMs"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "tile (warp)", "halo"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("k parts", "blocks", "blocks/SM", "workspace MB", "predicted µs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for c, is_chosen in compared:
+        table.add_row(
+            "chosen" if is_chosen else "", f"{c.tile.m}x{c.tile.n}x{c.k} ({c.tile.warp_m}x{c.tile.warp_n})",
+            f"{c.halo.rows}x{c.halo.columns}" if c.halo else "", str(c.splits), str(c.blocks), str(c.blocks_per_sm),
+            f"{c.workspace_bytes / 2**20:.3g}", _microseconds(c.seconds), style="bold" if is_chosen else "",
+        )  # fmt: skip
+    return table
 
 
-def _print(table: Table, gpu: Gpu) -> None:
-    console = Console()
-    if not console.is_terminal:  # piped output keeps its columns
-        console = Console(width=180)
-    console.print(table)
-    console.print("Floors are published peaks (datasheets), not measurements.")
+def _console(least: int) -> Console:
+    """Piped output keeps its columns."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=least, highlight=False)
+
+
+def _print_unknown(console: Console, gpu: Gpu) -> None:
     reason = ptxas.unavailable(gpu.sm)
     if reason is not None:
         console.print(f"Registers, blocks per SM and waves are unknown: {reason}")
@@ -78,11 +140,18 @@ def _kernel_rows(kernel: KernelPlan) -> Iterator[tuple[str, str]]:
 def _tile(kernel: KernelPlan) -> str:
     """What of the result a block computes, m x n by steps of k (and a warp), or a thread, rows x columns."""
     defined = kernel.launch.defines
-    if "TILE_M" in defined:
+    if kernel.launch.is_product:
         return "{TILE_M}x{TILE_N}x{TILE_K} ({WARP_M}x{WARP_N})".format_map(defined)
     if "TILE_H" in defined:
         return "{TILE_H}x{TILE_W} per thread".format_map(defined)
     return ""
+
+
+def _short_tile(c: Configuration | None) -> str:
+    """The tile, and into how many parts k is split."""
+    if c is None:
+        return ""
+    return f"{c.tile.m}x{c.tile.n}" + (f" /{c.splits}" if c.splits > 1 else "")
 
 
 def _waves(kernel: KernelPlan) -> str:
@@ -95,17 +164,26 @@ def _call_rows(found: CallPlan) -> Iterator[tuple[str, str]]:
     yield "FLOPs", f"{found.flops / 1e9:.4g} G"
     yield "least bytes", f"{found.least_bytes / 1e6:.4g} MB"
     yield "floor", f"{found.floor_seconds * 1e6:.3g} µs at {_bound(found)}"
+    share = found.floor_seconds / found.predicted_seconds
+    model = "the model of tiles" if found.products else "bytes and multiply-adds alone"
+    yield "predicted", f"{_microseconds(found.predicted_seconds)} µs by {model}; the floor is {share:.0%} of that"
+
+
+def _bound_by(found: CallPlan) -> str:
+    """What the floor comes from."""
+    return "FLOPs" if found.arithmetic_seconds > found.memory_seconds else "memory"
 
 
 def _bound(found: CallPlan) -> str:
     """The published peak that bounds the call."""
-    if found.peak is not None and found.arithmetic_seconds > found.memory_seconds:
+    if found.peak is not None and _bound_by(found) == "FLOPs":
         return f"{found.peak / 1e12:.4g} TFLOP/s"
     return f"{found.gpu.bandwidth:g} GB/s"
 
 
-def _figures(kernel: KernelPlan, found: CallPlan) -> Iterator[str]:
-    """A suite row's figures: those of its largest kernel, then those of the whole call."""
+def _figures(found: CallPlan) -> Iterator[str]:
+    """A suite row's figures: those of its main kernel, then those of the whole call."""
+    kernel = found.main
     launch, usage = kernel.launch, kernel.usage
     yield str(launch.blocks)
     yield str(launch.threads)
@@ -118,6 +196,12 @@ def _figures(kernel: KernelPlan, found: CallPlan) -> Iterator[str]:
     yield f"{found.flops / 1e9:.3g}"
     yield f"{found.least_bytes / 1e6:.3g}"
     yield f"{found.floor_seconds * 1e6:.3g}"
+
+
+def _microseconds(seconds: float) -> str:
+    """Three digits, and no more than a tenth: an estimate."""
+    value = seconds * 1e6
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
 def _shown(value: Any) -> str:

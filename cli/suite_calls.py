@@ -60,5 +60,6 @@ def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Sha
     for line in lines:
         call = parse(line)
         assert call is not None, "a call's text is a line"
+        name = " ".join([call.operation, *(",".join(map(str, shape)) for shape in (call.case.x, call.case.w) if shape)])
         for operation in with_gradients(call.operation):
-            yield line, operation, call.case
+            yield name, operation, call.case

@@ -7,14 +7,16 @@ import re
 import numpy as np
 import pytest
 
-from backstride import calls
+from backstride import calls, use_float32_precision
 from backstride.cli import main
+from backstride.cli.suite_calls import suite
 from backstride.kernels import cpu, cuda
 from backstride.kernels.cuda import ptxas
 from backstride.kernels.cuda.devices import GPUS
 from backstride.kernels.cuda.dryrun import Array, Device, dry_run
 from backstride.kernels.cuda.occupancy import LIMITS, blocks_per_sm
-from backstride.kernels.cuda.plan import plan
+from backstride.kernels.cuda.plan import plan, scored
+from backstride.kernels.cuda.tiles import LAUNCH_SECONDS
 from backstride.shapes import Case
 
 H200 = next(gpu for gpu in GPUS if gpu.name == "H200")
@@ -31,6 +33,8 @@ CASES = {
     calls.avg_pool: Case("", (8, 512, 7, 7), (), {"kernel_size": 7}),
     calls.linear: Case("", (256, 2048), (1000, 2048)),
 }
+STEM = Case("", (128, 3, 224, 224), (64, 3, 7, 7), {"stride": 2, "padding": 3})
+LAYER = Case("", (32, 64, 56, 56), (64, 64, 3, 3), {"padding": 1})
 BYTES = {
     "conv2d": 4 * (32 * 64 * 56 * 56 + 128 * 64 * 9 + 128 + 32 * 128 * 28 * 28),
     "conv2d_weight_grad": 4 * (32 * 64 * 56 * 56 + 128 * 64 * 9 + 32 * 128 * 28 * 28),
@@ -144,13 +148,104 @@ def test_a_dry_run_leaves_no_trace():
     assert first.outputs[0].shape == (32, 128, 28, 28)
 
 
+SUITE_CALLS = [
+    (operation, case) for name in ("resnet50", "mobilenetv2", "pooling") for _, operation, case in suite(name, 128)
+]
+
+
+@pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("precision", ["auto", "tf32"])
+def test_no_prediction_is_below_the_floor(gpu, dtype, precision):
+    """Nor is one absurd: at most a hundred times its floor, and a few launches."""
+    make = calls.bare(np.dtype(dtype))
+    with use_float32_precision(precision):
+        for operation, case in SUITE_CALLS[::7]:
+            found = plan(operation, calls.call(operation, case, make), gpu, precision, compile_=False)
+            assert found.floor_seconds <= found.predicted_seconds, (operation, case)
+            assert found.predicted_seconds < 100 * found.floor_seconds + 50e-6, (operation, case)
+
+
+def test_a_prediction_without_tiles_is_bytes_or_multiply_adds():
+    pool = planned("max_pool2d", compile_=False)
+    assert pool.products == ()
+    assert pool.predicted_seconds == pytest.approx(BYTES["max_pool2d"] / (0.9 * 4.8e12))
+    few = plan("conv2d", calls.call("conv2d", STEM, MAKE), H200, "ieee", compile_=False)
+    assert few.main.launch.entry == "few_channels"
+    clocks = few.flops / 2 * 1.25 / (128 * 132) + 2000
+    assert few.predicted_seconds == pytest.approx(clocks / 1.7e9)
+
+
+def test_a_prediction_with_tiles_is_the_models():
+    with use_float32_precision("auto"):
+        conv = planned("conv2d_weight_grad", precision="auto", compile_=False)
+        both = planned("conv2d_parameter_grads", precision="auto", compile_=False)
+    (product,) = conv.products
+    assert product.splits > 1
+    assert [kernel.launch.entry for kernel in both.kernels] == ["conv2d_weight_grad", "split_sum", "split_sum"]
+    assert conv.predicted_seconds == product.seconds
+    assert both.predicted_seconds == pytest.approx(product.seconds + LAUNCH_SECONDS)
+
+
+@pytest.mark.parametrize("precision", ["auto", "ieee"])
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad", "conv2d_weight_grad", "linear"])
+def test_the_chosen_candidate_is_the_best_of_all_and_is_what_runs(operation, precision):
+    with use_float32_precision(precision):
+        found = planned(operation, GPUS[1], precision, compile_=False)
+    (product,) = found.products
+    compared = scored(found, product)
+    seconds = [c.seconds for c, _ in compared]
+    assert seconds == sorted(seconds)
+    assert [chosen for _, chosen in compared] == [True] + [False] * (len(compared) - 1)
+    best, tile = compared[0][0], found.main.launch.defines
+    assert (tile["TILE_M"], tile["TILE_N"]) == (str(best.tile.m), str(best.tile.n))
+    assert found.main.launch.blocks == best.blocks
+    scored_on = (best.architecture.sm, best.architecture.multiprocessors)
+    assert scored_on == ((90, 132) if precision == "ieee" else (80, 108))  # "ieee" chooses the same on every GPU
+
+
+def test_the_main_kernel_is_the_one_that_works():
+    assert planned("conv2d_bias_grad", compile_=False).main.launch.entry == "bias_grad"
+    operation, depthwise = "conv2d_parameter_grads", Case("", (8, 16, 28, 28), (16, 1, 3, 3), {"groups": 16})
+    both = plan(operation, calls.call(operation, depthwise, MAKE), H200, "ieee", compile_=False)
+    assert both.main.launch.entry == "depthwise_weight_grad"
+    for operation, case in SUITE_CALLS:
+        found = plan(operation, calls.call(operation, case, MAKE), H200, "auto", compile_=False)
+        assert found.main.configuration is (found.products[0] if found.products else None)
+
+
+def test_command_shows_the_score_of_every_candidate(capsys):
+    assert main("plan conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1".split()) == 0
+    out = capsys.readouterr().out
+    found = plan("conv2d", calls.call("conv2d", LAYER, MAKE), H200, "auto", compile_=False)
+    compared = scored(found, found.products[0])
+    scores = re.findall(r"^ (chosen)? +(\d+x\d+)x16 .* (\d[\d.]*) *$", out, re.MULTILINE)
+    assert [tile for _, tile, _ in scores] == [f"{c.tile.m}x{c.tile.n}" for c, _ in compared]
+    assert [float(score) for *_, score in scores] == pytest.approx([c.seconds * 1e6 for c, _ in compared], rel=5e-3)
+    assert [mark for mark, *_ in scores] == ["chosen"] + [""] * (len(compared) - 1)
+    assert "scored for sm_90 with 132 SMs" in out
+    assert re.search(r"predicted +│ \d+ µs by the model of tiles; the floor is \d+% of that", out)
+
+
+def test_a_call_outside_the_tiles_says_so(capsys):
+    assert main("plan max_pool2d --x 32,64,112,112 --kernel-size 3 --stride 2 --padding 1".split()) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"predicted +│ [\d.]+ µs by bytes and multiply-adds alone", out)
+    assert "candidates" not in out
+
+
+def test_a_call_with_an_empty_result_has_no_kernel(capsys):
+    assert main("plan conv2d --x 0,64,56,56 --w 64,64,3,3 --precision ieee".split()) == 0
+    assert "floor" in capsys.readouterr().out
+
+
 def test_command_shows_kernel_resources_and_floor(capsys):
     assert main("plan conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1 --precision ieee".split()) == 0
     out = capsys.readouterr().out
     assert "conv2d float32 on H200 (sm_90, 132 SMs)" in out
     assert re.search(r"FLOPs +│ 7\.399 G", out)
     assert re.search(r"floor +│ 110 µs at 67 TFLOP/s", out)
-    assert "not measurements" in out
+    assert "Neither is measured." in out
 
 
 def test_command_takes_every_option(capsys):
@@ -170,8 +265,42 @@ def test_command_prints_the_exact_source(capsys):
     assert "#include" not in out
 
 
-def test_suite_has_a_line_for_every_operation_of_every_layer(capsys):
-    assert main("plan --suite backprop --sm 80".split()) == 0
+def rows_of(out: str) -> list[list[str]]:
+    """The words of a suite's lines, each of an operation."""
+    return [line.split() for line in out.splitlines() if line.startswith("   ") and "%" in line]
+
+
+def test_suite_shows_kernel_prediction_and_share_of_the_floor(capsys):
+    assert main("plan --suite resnet50 --batch 128 --gpu H200".split()) == 0
+    out = capsys.readouterr().out
+    assert "Neither is measured." in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert "…" not in out
+    layers = list(suite("resnet50", 128))
+    rows = rows_of(out)
+    assert [row[0] for row in rows] == [operation for _, operation, _ in layers]
+    assert all(f" {layer} " in out for layer, _, _ in layers)
+    for row, (_, operation, case) in zip(rows, layers, strict=True):
+        found = plan(operation, calls.call(operation, case, MAKE), H200, "auto", compile_=False)
+        predicted, floor, share, bound = row[-4:]
+        assert row[1] == found.main.launch.entry
+        assert float(predicted) == pytest.approx(1e6 * found.predicted_seconds, rel=6e-3)
+        assert float(floor) == pytest.approx(1e6 * found.floor_seconds, rel=6e-3)
+        assert share == f"{found.floor_seconds / found.predicted_seconds:.0%}"
+        assert bound == ("FLOPs" if found.arithmetic_seconds > found.memory_seconds else "memory")
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "training", "deepbench", "pooling"])
+def test_a_suite_fits_100_columns(name, capsys):
+    assert main(["plan", "--suite", name, "--gpu", "T4"]) == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert "…" not in out
+    assert len(rows_of(out)) == len(list(suite(name, 128)))
+
+
+def test_resources_of_a_suite_have_a_line_for_every_operation_of_every_layer(capsys):
+    assert main("plan --suite backprop --sm 80 --resources".split()) == 0
     out = capsys.readouterr().out
     for operation in (*calls.FAMILIES[calls.conv], *calls.FAMILIES[calls.max_pool], *calls.FAMILIES[calls.linear]):
         assert f"│ {operation} " in out

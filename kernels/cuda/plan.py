@@ -19,6 +19,8 @@ from .tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, dire
 ATTAINABLE_BANDWIDTH = 0.9
 """Of the published one, by a plain copy: 4.3 of an H200's 4.8 TB/s, as others measured."""
 
+_HELPERS = ("pack_weights", "split_sum")
+
 
 @dataclass(frozen=True)
 class KernelPlan:
@@ -78,13 +80,18 @@ class CallPlan:
         return max(self.arithmetic_seconds, self.memory_seconds)
 
     @property
+    def main(self) -> KernelPlan:
+        """The kernel that does the work, where others prepare or finish it."""
+        return next((kernel for kernel in self.kernels if kernel.launch.entry not in _HELPERS), self.kernels[0])
+
+    @property
     def products(self) -> tuple[Configuration, ...]:
         return tuple(kernel.configuration for kernel in self.kernels if kernel.configuration)
 
     @property
     def predicted_seconds(self) -> float:
-        """The model's estimate: of the products, or else of multiply-adds by FFMA; of the bytes, workspace included, at
-        the attainable bandwidth; the longer of the two, and what further launches add."""
+        """The longest of: the model's estimate of the products, or else of multiply-adds by FFMA; the bytes, workspace
+        included, at the attainable bandwidth; the arithmetic at its peak. And what further launches add."""
         products = self.products
         if products:
             compute = sum(c.seconds for c in products)
@@ -93,7 +100,8 @@ class CallPlan:
             compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
         traffic = self.least_bytes + 2 * self.workspace_bytes
         memory = traffic / (ATTAINABLE_BANDWIDTH * self.gpu.bandwidth * 1e9)
-        return max(compute, memory) + max(0, len(self.kernels) - counted) * LAUNCH_SECONDS
+        longest = max(compute, memory, self.arithmetic_seconds)
+        return longest + max(0, len(self.kernels) - counted) * LAUNCH_SECONDS
 
 
 def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, bool]]:

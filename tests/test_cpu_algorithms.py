@@ -20,6 +20,7 @@ from backstride.kernels.cpu import (
     depthwise,
     im2col,
     lines,
+    rows,
     threads,
     winograd,
     winograd_transforms,
@@ -52,6 +53,14 @@ MULTIPLIED = [
     ((3, 2, 9, 8), (6, 1, 3, 2), {"stride": (2, 3), "padding": 1, "dilation": (2, 1), "groups": 2}),
     ((2, 3, 10, 10), (6, 1, 2, 2), {"stride": 4, "groups": 3}),
 ]
+UNDILATED = [
+    ((2, 3, 9, 8), (4, 3, 3, 3), {"padding": 1}),
+    ((3, 4, 11, 7), (6, 2, 3, 2), {"stride": (2, 1), "padding": ((0, 2), (1, 0)), "groups": 2}),
+    ((1, 2, 17, 13), (3, 2, 5, 4), {"stride": (3, 4), "padding": (2, 7)}),
+    ((4, 2, 7, 12), (2, 2, 3, 3), {"stride": (1, 2), "dilation": (1, 3), "padding": (4, 0)}),
+    ((2, 2, 10, 9), (3, 2, 2, 2), {"stride": 5}),  # rows and columns no window reaches
+    ((0, 3, 5, 5), (4, 3, 3, 3), {}),
+]
 THREE_BY_THREE = [
     ((2, 3, 9, 8), (4, 3, 3, 3), {"padding": 1}),
     ((3, 5, 4, 13), (2, 5, 3, 3), {"padding": (0, 2)}),
@@ -77,6 +86,12 @@ def forward_by_im2col(x: Array, w: Array, g: Conv2dGeometry) -> Array:
     return y
 
 
+def forward_by_rows(x: Array, w: Array, g: Conv2dGeometry) -> Array:
+    y = np.empty(g.y_shape, x.dtype)
+    rows.correlate(by_group(x, g), weights_by_group(w, g), None, by_group(y, g), Correlation.forward(g))
+    return y
+
+
 def forward_by_winograd(m: int) -> Callable[..., Array]:
     def forward(x: Array, w: Array, g: Conv2dGeometry) -> Array:
         y = np.empty(g.y_shape, x.dtype)
@@ -98,12 +113,18 @@ def forward_by_bands(x: Array, w: Array, g: Conv2dGeometry) -> Array:
     return y
 
 
-def input_grad_by_classes(dy: Array, w: Array, g: Conv2dGeometry) -> Array:
-    dx = np.empty(g.x_shape, dy.dtype)
-    for part in classes(g):
-        kernel, target = part.kernel(weights_by_group(w, g)), part.part(by_group(dx, g))
-        im2col.correlate(by_group(dy, g), kernel, None, target, part.problem)
-    return dx
+def input_grad_by_classes(correlate: Callable[..., None]) -> Callable[..., Array]:
+    def input_grad(dy: Array, w: Array, g: Conv2dGeometry) -> Array:
+        dx = np.empty(g.x_shape, dy.dtype)
+        for part in classes(g):
+            kernel, target = part.kernel(weights_by_group(w, g)), part.part(by_group(dx, g))
+            correlate(by_group(dy, g), kernel, None, target, part.problem)
+        return dx
+
+    return input_grad
+
+
+input_grad_by_im2col = input_grad_by_classes(im2col.correlate)
 
 
 def input_grad_by_winograd(m: int) -> Callable[..., Array]:
@@ -140,6 +161,12 @@ def weight_grad_by_im2col(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
     return dw
 
 
+def weight_grad_by_rows(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
+    dw = np.empty(g.w_shape, x.dtype)
+    rows.weight_grad(by_group(dy, g), by_group(x, g), weights_by_group(dw, g), Correlation.forward(g))
+    return dw
+
+
 def weight_grad_by_winograd(way: Callable[..., None], m: int) -> Callable[..., Array]:
     def weight_grad(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
         dw = np.empty(g.w_shape, x.dtype)
@@ -157,13 +184,15 @@ def weight_grad_by_taps(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
 
 FORWARD = {
     "im2col": (forward_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
+    "rows": (forward_by_rows, UNDILATED),
     "winograd 2": (forward_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4": (forward_by_winograd(4), THREE_BY_THREE),
     "taps": (forward_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (forward_by_bands, DEPTHWISE),
 }
 INPUT_GRAD = {
-    "classes": (input_grad_by_classes, ANY + DEPTHWISE + MULTIPLIED),
+    "im2col": (input_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
+    "rows": (input_grad_by_classes(rows.correlate), UNDILATED),
     "winograd 2": (input_grad_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4": (input_grad_by_winograd(4), THREE_BY_THREE),
     "col2im": (input_grad_by_col2im, ANY + DEPTHWISE + MULTIPLIED),
@@ -172,6 +201,7 @@ INPUT_GRAD = {
 }
 WEIGHT_GRAD = {
     "im2col": (weight_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
+    "rows": (weight_grad_by_rows, UNDILATED),
     "winograd 2 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 4), THREE_BY_THREE),
     "winograd 2 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 2), THREE_BY_THREE + FIVE_BY_FIVE),
@@ -236,14 +266,18 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(im2col, "TERM_BYTES", 256)
     for name in ("TAPS_BYTES", "SUMS_BYTES", "LONG"):
         monkeypatch.setattr(col2im, name, 256)
+    for name in ("LINE", "SHORT_LINE", "BLOCK_BYTES", "TERM_BYTES"):
+        monkeypatch.setattr(rows, name, 4)
     monkeypatch.setattr(winograd, "TILES", 4)
     monkeypatch.setattr(winograd_transforms, "TILE_COLUMNS", 2)
     monkeypatch.setattr(winograd_transforms, "FEW_TILES", 8)
     for name in ("WEIGHT_BYTES", "BLOCK_BYTES", "STAGE_BYTES"):
         monkeypatch.setattr(winograd, name, 4096)
-    correlation.cut.cache_clear()
+    for plan in (correlation.cut, rows._blocks):
+        plan.cache_clear()
     yield
-    correlation.cut.cache_clear()
+    for plan in (correlation.cut, rows._blocks):
+        plan.cache_clear()
 
 
 @pytest.mark.parametrize("algorithms", [FORWARD, INPUT_GRAD, WEIGHT_GRAD], ids=["forward", "dx", "dw"])
@@ -325,11 +359,11 @@ def test_winograd_error_is_at_most_8_times_that_of_im2col(rng, m, r, shape, posi
     if positive:
         x, weights, dy = abs(x), abs(weights), abs(dy)
     x64, w64, dy64 = (a.astype(np.float64) for a in (x, weights, dy))
-    y64, dx64 = forward_by_im2col(x64, w64, g), input_grad_by_classes(dy64, w64, g)
+    y64, dx64 = forward_by_im2col(x64, w64, g), input_grad_by_im2col(dy64, w64, g)
     dw64 = weight_grad_by_im2col(dy64, x64, g)
     for by_winograd, by_im2col, arrays, exact in (
         (forward_by_winograd(m), forward_by_im2col, (x, weights), y64),
-        (input_grad_by_winograd(m), input_grad_by_classes, (dy, weights), dx64),
+        (input_grad_by_winograd(m), input_grad_by_im2col, (dy, weights), dx64),
         (weight_grad_by_winograd(winograd.grad_by_lanes, m), weight_grad_by_im2col, (dy, x), dw64),
         (weight_grad_by_winograd(winograd.grad_by_stages, m), weight_grad_by_im2col, (dy, x), dw64),
     ):
@@ -358,7 +392,7 @@ def test_ieee_keeps_to_im2col(rng):
     dy = draw(rng, g.y_shape, "float32")
     calls = {
         "y": (lambda: kernels.conv2d(x, w, padding=1), forward_by_im2col(x, w, g)),
-        "dx": (lambda: kernels.conv2d_input_grad(dy, w, x.shape, padding=1), input_grad_by_classes(dy, w, g)),
+        "dx": (lambda: kernels.conv2d_input_grad(dy, w, x.shape, padding=1), input_grad_by_im2col(dy, w, g)),
         "dw": (lambda: kernels.conv2d_weight_grad(dy, x, w.shape, padding=1), weight_grad_by_im2col(dy, x, g)),
     }
     for call, by_im2col in calls.values():

@@ -2,9 +2,11 @@
 
 1. One channel per group (depthwise): multiply-adds tap by tap; small planes as products with banded matrices.
 2. 3x3 or 5x5 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
-3. dx with few channels or a large window: col2im; its product has C*R*S rows where the other form has only C.
-4. Otherwise im2col; dx of a strided convolution as one im2col per residue class. For a 1x1 window the columns are the
-   input itself, so this is a plain matrix product.
+3. dx with few channels or a large window: col2im, unless gathering dy takes little; its product has C*R*S rows where
+   the other form has only C.
+4. Where kernel rows overlap, and lines of pixels are long beside the weights: gathered rows.
+5. Otherwise im2col; for a 1x1 window the columns are the input itself, so this is a plain matrix product.
+In 4 and 5, dx of a strided convolution is one correlation per residue class.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import numpy as np
 
 from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
-from .correlation import Correlation
+from .correlation import WIDE, Correlation
 
 FEW_CHANNELS = 8  # rows: fewer than a product needs
 LARGE_WINDOW = 25  # taps
 BAND_WIDTH = 32  # columns of a plane: with more, too many of the band's products are with 0
 BAND_IMAGES = 4  # rows of a product
+ROW_WEIGHTS = 1 << 18  # they are rearranged for every output row
+FEW_WEIGHTS = 1 << 10  # with lines of any length
 WINOGRAD_TILES = {3: (2, 4), 5: (2,)}  # by kernel size
 WINOGRAD_CHANNELS = 16  # with fewer, transforming takes longer than the products saved
 WINOGRAD_EXTENT = 4  # in tiles that are mostly padding, what cancels is large beside the result
@@ -60,7 +64,14 @@ def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:
     return min(products, key=products.__getitem__)
 
 
+def rows_suit(c: Correlation) -> bool:
+    """Correlation by gathered rows: kernel rows that overlap, and lines of pixels long enough for the weights."""
+    most = ROW_WEIGHTS if c.N * c.Q >= WIDE else FEW_WEIGHTS
+    return c.dilation[0] == 1 and c.stride[0] < c.R and c.G * c.K * c.depth <= most
+
+
 def input_grad_by_col2im(g: Conv2dGeometry, c: Correlation, dy: np.ndarray) -> bool:
     """c: the correlation that is the alternative (its first residue class)."""
     few_or_large = g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
-    return few_or_large and winograd_tile(c, dy) is None
+    gathered, added = c.C * g.S * g.stride[0], c.K * g.R * g.S  # elements for each pixel of dy
+    return few_or_large and winograd_tile(c, dy) is None and not (rows_suit(c) and gathered <= 2 * added)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import Conv2dGeometry
-from . import bands, choose, col2im, depthwise, im2col, threads, winograd
+from . import bands, choose, col2im, depthwise, im2col, rows, threads, winograd
 from .correlation import Correlation, by_group, spans, weights_by_group
 from .residues import classes
 
@@ -56,6 +56,8 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) 
         depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], g)
     elif m := choose.winograd_tile(c, dy, x):
         winograd.weight_grad(dy, x, out, c, m)
+    elif choose.rows_suit(c):
+        rows.weight_grad(dy, x, out, c)
     else:
         im2col.weight_grad(dy, x, out, c)
     return dw
@@ -81,5 +83,7 @@ def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeomet
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
     if m := choose.winograd_tile(c, x):
         winograd.correlate(x, w, b, y, c, m)
+    elif choose.rows_suit(c):
+        rows.correlate(x, w, b, y, c)
     else:
         im2col.correlate(x, w, b, y, c)

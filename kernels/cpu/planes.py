@@ -64,19 +64,26 @@ def gradient_rows(g: Conv2dGeometry, h0: int, h1: int) -> tuple[Pair, int]:
 
 def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:
     """Fill region (..., sh, sw, rows, columns) with x (..., H, W) from row and column `start`; 0 beyond x."""
-    sh, sw, height, width = region.shape[-4:]
+    sh, sw = region.shape[-4:-2]
     for a in range(sh):
-        h0, h1 = _overlap(start[0] + a, height, x.shape[-2], sh)
         for b in range(sw):
-            w0, w1 = _overlap(start[1] + b, width, x.shape[-1], sw)
-            plane = region[..., a, b, :, :]
-            plane[..., :h0, :] = 0
-            plane[..., h1:, :] = 0
-            plane[..., h0:h1, :w0] = 0
-            plane[..., h0:h1, w1:] = 0
-            if h0 < h1 and w0 < w1:
-                rows, columns = _run(start[0] + a, h0, h1, sh), _run(start[1] + b, w0, w1, sw)
-                plane[..., h0:h1, w0:w1] = x[..., rows, columns]
+            copy_sampled(x, region[..., a, b, :, :], (start[0] + a, start[1] + b), (sh, sw))
+
+
+def copy_sampled(x: np.ndarray, plane: np.ndarray, start: Pair, step: Pair) -> None:
+    """Fill plane (..., rows, columns) with every step-th element of x (..., H, W) from `start` on; 0 beyond x."""
+    h0, h1 = _overlap(start[0], plane.shape[-2], x.shape[-2], step[0])
+    w0, w1 = _overlap(start[1], plane.shape[-1], x.shape[-1], step[1])
+    if h0 > 0:
+        plane[..., :h0, :] = 0
+    if h1 < plane.shape[-2]:
+        plane[..., h1:, :] = 0
+    if w0 > 0:
+        plane[..., h0:h1, :w0] = 0
+    if w1 < plane.shape[-1]:
+        plane[..., h0:h1, w1:] = 0
+    if h0 < h1 and w0 < w1:
+        plane[..., h0:h1, w0:w1] = x[..., _run(start[0], h0, h1, step[0]), _run(start[1], w0, w1, step[1])]
 
 
 def copy_inside(region: np.ndarray, x: np.ndarray, start: Pair) -> None:

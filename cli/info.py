@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 from ..backend import VARIABLE, probe_cupy
+from ..kernels.cuda import cubins
 from ..precision import get_float32_precision
 from .arguments import add_backend, select_backend
 
@@ -64,6 +65,7 @@ def _facts(backend: str, asked: str) -> list[tuple[str, str]]:
         ("processor", f"{found['processor']}, {found['cores']} cores for this process"),
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
         ("float32 products", get_float32_precision()),
+        ("compiled ahead", f"{len(list(cubins.folder().glob('*.cubin')))} kernels in {cubins.folder()}"),
     ]
     return facts
 

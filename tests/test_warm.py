@@ -10,6 +10,7 @@ import os
 import re
 from types import SimpleNamespace
 
+import cupys
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from backstride.cli import main
 from backstride.cli import warm as warm_command
 from backstride.cli.digits_run import Run, Settings
 from backstride.kernels import cuda
-from backstride.kernels.cuda import ahead, cubins, nvrtc
+from backstride.kernels.cuda import ahead, cubins, loader, nvrtc
 from backstride.kernels.cuda.dryrun import Device, DryCupy
 from backstride.recording import noting
 from backstride.shapes import Case
@@ -179,6 +180,27 @@ def test_a_text_that_does_not_compile_says_so_and_the_others_stay(folder):
     assert cubins.find(bad, 80, folder) is None
 
 
+def test_a_real_gpu_runs_them(folder, monkeypatch):
+    with cupys.real(monkeypatch) as cupy:
+        device, make, compiled = ahead.current_device(), cupy.RawModule, []
+        assert len(list(ahead.compile_into(folder, [(device.sm, text) for text in texts(device)]))) > 2
+
+        def telling(*, code=None, path=None, options=()):
+            if code is None:
+                return make(path=path)
+            compiled.append(code)
+            return make(code=code, options=options)
+
+        monkeypatch.setattr(cupy, "RawModule", telling)
+        loader._kernel.cache_clear()
+        rng = np.random.default_rng(0)
+        x, w = (rng.standard_normal(shape, np.float32) for shape in (CASE.x, CASE.w))
+        y = backstride.kernels.conv2d(cupy.asarray(x), cupy.asarray(w), **CASE.options)
+        assert compiled == []
+        # 72 products a sum; each path rounds in its own order
+        np.testing.assert_allclose(y.get(), backstride.kernels.conv2d(x, w, **CASE.options), rtol=1e-4, atol=1e-4)
+
+
 # --- the command
 
 
@@ -276,6 +298,12 @@ def test_precision_decides_what_is_compiled(folder, compiler):
 
     assert policies("ieee") == {"Ffma"}
     assert policies("tf32") == {"Tf32"}
+
+
+def test_info_tells_how_many_there_are(folder, compiler, capsys):
+    assert warm("--sm", "90", "--suite", "backprop") == 0
+    assert main(["info", "--backend", "numpy"]) == 0
+    assert re.search(rf"^compiled ahead +{len(compiler)} kernels in {folder}$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_another_folder_is_told(folder, compiler, tmp_path, capsys):

@@ -116,3 +116,16 @@ def test_non_finite_sample_stays_in_its_sample(path, batch_axis, value, rng):
     np.testing.assert_array_equal(y[sample], np.full(len(w), value))
     y[sample] = 0
     assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(9000, 700, 1), (1, 700, 9000), (1300, 9, 1300)], ids=str)
+def test_bias_of_a_product_in_parts(path, batch_axis, dtype, shape, rng):
+    """However the result is cut, also where it has one row or column, every part adds its own part of the bias."""
+    if path.name == "emulated":
+        pytest.skip("the emulator would take minutes")
+    samples, inputs, outputs = shape
+    case = Case("in parts", (samples, inputs), (outputs, inputs))
+    x, w, b, _ = data(case, batch_axis, lambda extents: integers(rng, extents).astype(dtype_of(dtype)))
+    y = path.run(kernels.linear, x * 0, w, b, batch_axis=batch_axis)
+    np.testing.assert_array_equal(y, np.broadcast_to(b, y.shape))

@@ -1,4 +1,4 @@
-"""Fully connected layer and its gradients: one matrix product each, cut by shape alone into tiles of the result."""
+"""Fully connected layer and its gradients: one matrix product each; large ones cut by shape alone into a few parts."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ import numpy as np
 from ..checks import Pair, accumulation_dtype
 from ..geometry import LinearGeometry
 from . import threads
-from .correlation import spans
+from .correlation import BLOCK_FLOPS, spans
 
-TILE = 256  # rows and columns of the result
+TILE = 256  # rows and columns of a 16-bit result that are computed at a time
 DEPTH = 1024  # products of 16-bit operands that are converted at a time
+PARTS = 4  # of a large product, each of which reads the whole of one operand
+FEW = 1 << 14  # gradients whose plain sum is done before a product has begun
 SMALL = 1 << 18  # multiply-adds that OpenBLAS keeps to one thread by itself (its interface/gemm.c)
 
 
 def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """a (m, k) times b (k, n), plus a bias that broadcasts to (m, n): summed in the accumulator, rounded once."""
+    """a (m, k) times b (k, n), plus a bias (1, n) or (m, 1): summed in the accumulator, rounded once."""
     (m, k), n = a.shape, b.shape[1]
     y = np.empty((m, n), a.dtype)
     acc = accumulation_dtype(a.dtype)
-    shift = None if bias is None else np.broadcast_to(bias, y.shape)
 
     def work(rows: Pair, columns: Pair) -> None:
         i, j = slice(*rows), slice(*columns)
-        tile = y[i, j]
-        total = tile if tile.dtype == acc else np.zeros(tile.shape, acc)
-        if total is tile:
+        total = y[i, j]
+        if acc == y.dtype:
             np.matmul(a[i], b[:, j], out=total)
         else:
+            total = np.zeros(total.shape, acc)
             for k0, k1 in spans(k, DEPTH):
                 total += a[i, k0:k1].astype(acc) @ b[k0:k1, j].astype(acc)
-        if shift is not None:
-            total += shift[i, j]
-        if total is not tile:
-            tile[...] = total
+        if bias is not None:
+            total += bias[i] if bias.shape == (m, 1) else bias[:, j]
+        if acc != y.dtype:
+            y[i, j] = total
 
-    if acc == y.dtype and min(m, n) > 1 and m * k * n <= SMALL:
+    if acc != y.dtype:
+        tiles = [(rows, columns) for rows in spans(m, TILE) for columns in spans(n, TILE)]
+        threads.run(work, tiles, 3 * TILE * DEPTH * acc.itemsize)
+    elif min(m, n) > 1 and m * k * n <= SMALL:
         work((0, m), (0, n))
     else:
-        scratch = 0 if acc == y.dtype else 3 * TILE * DEPTH * acc.itemsize
-        threads.run(work, [(rows, columns) for rows in spans(m, TILE) for columns in spans(n, TILE)], scratch)
+        part = -(-max(m, n) // max(1, min(PARTS, 2 * m * k * n // BLOCK_FLOPS)))
+        rows, columns = (spans(m, part), spans(n, n)) if m > n else (spans(m, m), spans(n, part))
+        threads.run(work, [(some, others) for some in rows for others in columns])
     return y
 
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: LinearGeometry) -> np.ndarray:
     if geometry.batch_axis == 0:
-        return _product(x, w.T, b)
+        return _product(x, w.T, None if b is None else b.reshape(1, -1))
     return _product(w, x, None if b is None else b.reshape(-1, 1))
 
 
@@ -57,10 +62,14 @@ def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) 
     return _product(dy.T, x) if geometry.batch_axis == 0 else _product(dy, x.T)
 
 
-@np.errstate(all="ignore")
 def linear_bias_grad(dy: np.ndarray, batch_axis: int) -> np.ndarray:
-    db = dy.sum(axis=batch_axis, dtype=accumulation_dtype(dy.dtype), keepdims=batch_axis == 1)
-    return db.astype(dy.dtype, copy=False)
+    """The product with a vector of ones, which takes half the time of `sum` and less where samples are columns."""
+    if dy.size > FEW:
+        ones = np.ones(dy.shape[batch_axis], dy.dtype)
+        return _product(ones[None], dy)[0] if batch_axis == 0 else _product(dy, ones[:, None])
+    with np.errstate(all="ignore"):
+        db = dy.sum(axis=batch_axis, dtype=accumulation_dtype(dy.dtype), keepdims=batch_axis == 1)
+        return db.astype(dy.dtype, copy=False)
 
 
 def linear_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from ..checks import Pair
 from ..geometry import Conv2dGeometry
 
 BLOCK_BYTES = 2 << 20  # of gathered input per block: it stays in cache between gathering and product
-BLOCK_FLOPS = 10_000_000  # less than this costs more to hand out than to compute
+BLOCK_FLOPS = 30_000_000  # less is computed before another thread has woken up, in calls too short to overlap
 WIDE = 128  # pixels that a product needs to run at full speed
 UNITS = 8  # large work is cut into at least this many blocks, so that several threads have some
 
@@ -161,7 +161,7 @@ def cut(c: Correlation, itemsize: int, images: int, channels: int, joint: bool) 
             break
     blocks = [
         Block(*images, *lines, *columns, joint)
-        for images in spans(c.N, n)
+        for images in even_spans(c.N, n)
         for lines in spans(c.P, p)
         for columns in spans(c.Q, q)
     ]
@@ -188,6 +188,18 @@ def half(extent: int) -> int:
 @lru_cache(4096)
 def spans(extent: int, size: int) -> tuple[Pair, ...]:
     """range(extent) in the fewest parts of at most `size`, of nearly equal length."""
+    return divide(extent, -(-extent // max(1, size)))
+
+
+@lru_cache(4096)
+def even_spans(extent: int, size: int) -> tuple[Pair, ...]:
+    """As `spans`, but in 1, 2, 4 or at least 8 parts, so that the threads of most machines get as much each."""
     parts = -(-extent // max(1, size))
+    return divide(extent, min(extent, max(parts, min(UNITS, 1 << max(0, parts - 1).bit_length()))))
+
+
+@lru_cache(4096)
+def divide(extent: int, parts: int) -> tuple[Pair, ...]:
+    """range(extent) in parts of nearly equal length."""
     bounds = [extent * i // max(1, parts) for i in range(parts + 1)]
     return tuple(itertools.pairwise(bounds))

@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import Pair
 from . import threads
 from .columns import Columns
-from .correlation import UNITS, WIDE, Block, Correlation, Part, cut, images_for, spans
+from .correlation import UNITS, WIDE, Block, Correlation, Part, cut, divide, images_for, spans
 
 WEIGHT_BYTES = 8 << 20  # of weights that must be rearranged or converted, at a time
 TERM_BYTES = 2 << 20  # of one product that is added to a sum
@@ -90,8 +90,8 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
         dw[...] = 0
         return
     most = max(1, min(UNITS, SUM_BYTES // (dw.size * acc.itemsize)))
-    plan = cut(c, acc.itemsize, images_for(c, 4 * WIDE), -(-c.C * most // UNITS), joint=True)
-    lanes = spans(len(plan.blocks), -(-len(plan.blocks) // most))
+    plan = cut(c, acc.itemsize, images_for(c, 2 * WIDE), -(-c.C * most // UNITS), joint=True)
+    lanes = divide(len(plan.blocks), min(len(plan.blocks), most))
     whole = dw.reshape(1, c.G, c.K, c.depth)
     sums = whole if len(lanes) == 1 and dw.dtype == acc else np.empty((len(lanes), *whole.shape[1:]), acc)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import Pair
 from . import threads
-from .correlation import BLOCK_FLOPS, UNITS, Correlation, half, spans
+from .correlation import BLOCK_FLOPS, UNITS, Correlation, divide, even_spans, half, spans
 from .im2col import sum_dtype
 from .planes import copy_padded, copy_sampled
 
@@ -22,7 +22,6 @@ SHORT_LINE = 24  # with few weights, which then need no rearranging
 FEW_WEIGHTS = 1 << 10
 BLOCK_BYTES = 4 << 20  # of gathered rows, gradients and products
 TERM_BYTES = 256 << 10  # of products that are added to a sum
-HELPED_FLOPS = 40_000_000  # less is done before a second thread has woken up
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
@@ -48,7 +47,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         if not direct:
             target[...] = _pixels(total, target.shape)
 
-    threads.run(work, _blocks(c, acc.itemsize, line), most=1 + c.flops // HELPED_FLOPS)
+    threads.run(work, _blocks(c, acc.itemsize, line))
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -> None:
@@ -61,7 +60,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
     joint = LINE > c.Q
     direct = not joint and dy.dtype == acc and dy.strides[4] == acc.itemsize
     blocks = _blocks(c, acc.itemsize, LINE)
-    lanes = spans(len(blocks), -(-len(blocks) // UNITS))
+    lanes = divide(len(blocks), min(len(blocks), UNITS))
     sums = np.zeros((len(lanes), c.G, c.depth, c.K), acc)
     most = max(1, TERM_BYTES // max(1, sums[:1].nbytes))
 
@@ -82,7 +81,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
                 np.matmul(columns[:, p0:p1], gradients[:, p0:p1], out=term)
                 sums[lane] += np.add.reduce(term, axis=(0, 1))
 
-    threads.run(work, [(lane,) for lane in range(len(lanes))], most=1 + c.flops // HELPED_FLOPS)
+    threads.run(work, [(lane,) for lane in range(len(lanes))])
     total = np.add.reduce(sums)
     dw[...] = total.reshape(c.G, c.R, c.C, c.S, c.K).transpose(0, 4, 2, 1, 3)
 
@@ -100,7 +99,7 @@ def _blocks(c: Correlation, itemsize: int, line: int) -> list[tuple[Pair, Pair]]
         n = max(least, half(n))
     while p > 1 and too_large():
         p = half(p)
-    return [(images, lines) for images in spans(c.N, n) for lines in spans(c.P, p)]
+    return [(images, lines) for images in even_spans(c.N, n) for lines in spans(c.P, p)]
 
 
 def _rows(c: Correlation, p: int) -> int:

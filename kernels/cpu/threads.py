@@ -73,13 +73,10 @@ class _BlasOnOneThread:
                 _blas[1](_threads)
 
 
-def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0, most: int | None = None) -> None:
-    """Call work(*block) for every block, in any order and on several threads, at most `most`.
-
-    scratch: bytes each thread needs.
-    """
+def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> None:
+    """Call work(*block) for every block, in any order and on several threads; `scratch`: bytes each thread needs."""
     with np.errstate(all="ignore"), _BlasOnOneThread() as threads:
-        helpers = min(threads, len(blocks), most or threads, max(1, SCRATCH_LIMIT // max(1, scratch))) - 1
+        helpers = min(threads, len(blocks), max(1, SCRATCH_LIMIT // max(1, scratch))) - 1
         if helpers <= 0:
             for block in blocks:
                 work(*block)

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import Pair
 from . import im2col, threads
-from .correlation import UNITS, Correlation, spans
+from .correlation import UNITS, Correlation, divide, spans
 from .winograd_transforms import (
     FLOAT32,
     Filter,
@@ -41,6 +42,7 @@ WEIGHT_BYTES = 20 << 20  # of transformed weights at a time
 BLOCK_BYTES = 6 << 20  # of one block's transformed input and products
 STAGE_BYTES = 12 << 20  # of transformed input that all threads share
 LANE_BYTES = 20 << 20  # of partial weight gradients
+SHARE = 1 << 18  # transformed weights that are worth handing out
 TILES = 112  # in a block: its arrays stay in cache
 
 
@@ -57,12 +59,17 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         part = w[0, k0:k1]
         threads.run(
             lambda c0, c1, part=part, weights=weights: transform_weights(part[:, c0:c1], f, weights[:, :, c0:c1]),
-            spans(c.C, max(16, -(-c.C // UNITS))),
+            shares(c.C, n * n * (k1 - k0)),
         )
         bias = None if b is None else b[0, k0:k1, None, None]
         _multiply(x[:, 0], weights, bias, y[:, 0, k0:k1], c, f, spoilt)
     for n0, n1 in sorted({(block.n0, block.n1) for block in spoilt}):
         im2col.correlate(x[n0:n1], w, b, y[n0:n1], replace(c, N=n1 - n0))
+
+
+def shares(channels: int, elements: int) -> tuple[Pair, ...]:
+    """The channels in spans whose weights, of so many transformed elements a channel, are worth handing out."""
+    return spans(channels, max(-(-channels // UNITS), SHARE // elements))
 
 
 def _multiply(
@@ -113,7 +120,7 @@ def grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation,
     n = f.n
     of_x, of_dy = Transform.of_input(f, c.origin), Transform.of_gradient(f)
     blocks = blocks_of(c, f, 2 * TILES)
-    lanes = spans(len(blocks), -(-len(blocks) // UNITS))
+    lanes = divide(len(blocks), min(len(blocks), UNITS))
     sums = np.zeros((len(lanes), n, n, c.K, c.C), FLOAT32)
 
     def work(lane: int) -> None:
@@ -132,7 +139,7 @@ def grad_by_lanes(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation,
     threads.run(work, [(lane,) for lane in range(len(lanes))])
     total = np.add.reduce(sums)
     threads.run(
-        lambda k0, k1: transform_weight_grad(total[:, :, k0:k1], f, dw[k0:k1]), spans(c.K, max(16, -(-c.K // UNITS)))
+        lambda k0, k1: transform_weight_grad(total[:, :, k0:k1], f, dw[k0:k1]), shares(c.K, n * n * c.C)
     )
 
 
@@ -196,4 +203,4 @@ def _add_sums(gradients: np.ndarray, inputs: np.ndarray, dw: np.ndarray, f: Filt
         transform_weight_grad(sums[:, :, k0:k1], f, term)
         dw[k0:k1] += term
 
-    threads.run(work, spans(k, max(16, -(-k // UNITS))))
+    threads.run(work, shares(k, n * n * channels))

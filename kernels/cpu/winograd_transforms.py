@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
-from .correlation import UNITS, Correlation, spans
+from .correlation import UNITS, Correlation, even_spans, spans
 
 FLOAT32 = np.dtype(np.float32)
 POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, 0.75, -0.75, 1.5, -1.5)}  # by n; infinity is the last
@@ -98,7 +98,7 @@ def blocks_of(c: Correlation, f: Filter, most: int) -> list[Tiles]:
     images = c.N if rows * columns * each < FEW_TILES else -(-c.N // UNITS)
     return [
         Tiles(*some_images, *lines, *some, each)
-        for some_images in spans(c.N, max(1, min(most // (rows_each * columns), images)))
+        for some_images in even_spans(c.N, max(1, min(most // (rows_each * columns), images)))
         for lines in spans(rows, rows_each)
         for some in spans(columns, columns_each)
     ]

@@ -8,6 +8,7 @@ windows of one row and the next it holds a few positions that belong to no windo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,8 +73,8 @@ def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:
 
 def copy_sampled(x: np.ndarray, plane: np.ndarray, start: Pair, step: Pair) -> None:
     """Fill plane (..., rows, columns) with every step-th element of x (..., H, W) from `start` on; 0 beyond x."""
-    h0, h1 = _overlap(start[0], plane.shape[-2], x.shape[-2], step[0])
-    w0, w1 = _overlap(start[1], plane.shape[-1], x.shape[-1], step[1])
+    h0, h1, rows = _overlap(start[0], plane.shape[-2], x.shape[-2], step[0])
+    w0, w1, columns = _overlap(start[1], plane.shape[-1], x.shape[-1], step[1])
     if h0 > 0:
         plane[..., :h0, :] = 0
     if h1 < plane.shape[-2]:
@@ -83,7 +84,7 @@ def copy_sampled(x: np.ndarray, plane: np.ndarray, start: Pair, step: Pair) -> N
     if w1 < plane.shape[-1]:
         plane[..., h0:h1, w1:] = 0
     if h0 < h1 and w0 < w1:
-        plane[..., h0:h1, w0:w1] = x[..., _run(start[0], h0, h1, step[0]), _run(start[1], w0, w1, step[1])]
+        plane[..., h0:h1, w0:w1] = x[..., rows, columns]
 
 
 def copy_inside(region: np.ndarray, x: np.ndarray, start: Pair) -> None:
@@ -96,11 +97,9 @@ def copy_inside(region: np.ndarray, x: np.ndarray, start: Pair) -> None:
             target[...] = source[..., : target.shape[-2], : target.shape[-1]]
 
 
-def _run(start: int, low: int, high: int, step: int) -> slice:
-    return slice(start + low * step, start + (high - 1) * step + 1, step)
-
-
-def _overlap(start: int, size: int, extent: int, step: int) -> Pair:
-    """The part of range(size) whose `start + i*step` lies inside range(extent)."""
+@lru_cache(4096)
+def _overlap(start: int, size: int, extent: int, step: int) -> tuple[int, int, slice]:
+    """The low:high of range(size) whose `start + i*step` lies inside range(extent), and the slice of the latter."""
     low = min(max(-(start // step), 0), size)
-    return low, max(low, min(-((start - extent) // step), size))
+    high = max(low, min(-((start - extent) // step), size))
+    return low, high, slice(start + low * step, start + (high - 1) * step + 1, step)

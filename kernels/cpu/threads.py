@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import lru_cache
 from importlib import import_module
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -128,12 +130,17 @@ _scratch = _Scratch()
 
 def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Uninitialised arrays in this thread's working memory; the next call on this thread hands it out again."""
-    sizes = [-(-math.prod(shape) * dtype.itemsize // 64) * 64 for shape in shapes]  # a cache line is 64 bytes
-    if _scratch.buffer.nbytes < sum(sizes):
+    starts, total = _layout(dtype.itemsize, shapes)
+    if _scratch.buffer.nbytes < total:
         _scratch.buffer = np.empty(0, np.uint8)
-        _scratch.buffer = np.empty(sum(sizes), np.uint8)
-    arrays, start = [], 0
-    for shape, size in zip(shapes, sizes, strict=True):
-        arrays.append(np.ndarray(shape, dtype, _scratch.buffer, start))
-        start += size
-    return arrays
+        _scratch.buffer = np.empty(total, np.uint8)
+    buffer = _scratch.buffer
+    return [np.ndarray(shape, dtype, buffer, start) for shape, start in zip(shapes, starts, strict=True)]
+
+
+@lru_cache(1024)
+def _layout(itemsize: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[int], int]:
+    """Where arrays of these shapes start in one buffer, each on a cache line (64 bytes), and its size."""
+    sizes = [-(-math.prod(shape) * itemsize // 64) * 64 for shape in shapes]
+    starts = list(accumulate(sizes, initial=0))
+    return starts[:-1], starts[-1]

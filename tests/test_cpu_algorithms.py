@@ -21,6 +21,7 @@ from backstride.kernels.cpu import (
     im2col,
     lines,
     rows,
+    shifts,
     threads,
     winograd,
     winograd_transforms,
@@ -52,6 +53,15 @@ DEPTHWISE = [
 MULTIPLIED = [
     ((3, 2, 9, 8), (6, 1, 3, 2), {"stride": (2, 3), "padding": 1, "dilation": (2, 1), "groups": 2}),
     ((2, 3, 10, 10), (6, 1, 2, 2), {"stride": 4, "groups": 3}),
+]
+KEEPING_THE_WIDTH = [
+    ((2, 5, 9, 8), (5, 1, 3, 3), {"padding": 1, "groups": 5}),
+    ((3, 2, 37, 6), (2, 1, 3, 3), {"padding": 1, "groups": 2}),
+    ((2, 3, 31, 7), (3, 1, 2, 4), {"stride": (3, 1), "padding": ((0, 1), (3, 0)), "groups": 3}),
+    ((2, 3, 20, 9), (3, 1, 5, 3), {"padding": ((8, 0), (1, 3)), "dilation": (2, 2), "groups": 3}),
+    ((1, 2, 5, 3), (2, 1, 3, 3), {"padding": (0, 5), "dilation": (1, 5), "groups": 2}),  # shifts beyond a row
+    ((2, 2, 9, 1), (2, 1, 4, 1), {"stride": (5, 1), "groups": 2}),
+    ((0, 2, 4, 4), (2, 1, 3, 3), {"padding": 1, "groups": 2}),
 ]
 UNDILATED = [
     ((2, 3, 9, 8), (4, 3, 3, 3), {"padding": 1}),
@@ -113,6 +123,12 @@ def forward_by_bands(x: Array, w: Array, g: Conv2dGeometry) -> Array:
     return y
 
 
+def forward_by_shifts(x: Array, w: Array, g: Conv2dGeometry) -> Array:
+    y = np.empty(g.y_shape, x.dtype)
+    shifts.correlate(x, w[:, 0], None, y, g)
+    return y
+
+
 def input_grad_by_classes(correlate: Callable[..., None]) -> Callable[..., Array]:
     def input_grad(dy: Array, w: Array, g: Conv2dGeometry) -> Array:
         dx = np.empty(g.x_shape, dy.dtype)
@@ -155,6 +171,12 @@ def input_grad_by_bands(dy: Array, w: Array, g: Conv2dGeometry) -> Array:
     return dx
 
 
+def input_grad_by_shifts(dy: Array, w: Array, g: Conv2dGeometry) -> Array:
+    dx = np.empty(g.x_shape, dy.dtype)
+    shifts.input_grad(dy, w[:, 0], None, dx, g)
+    return dx
+
+
 def weight_grad_by_im2col(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
     im2col.weight_grad(by_group(dy, g), by_group(x, g), weights_by_group(dw, g), Correlation.forward(g))
@@ -189,6 +211,7 @@ FORWARD = {
     "winograd 4": (forward_by_winograd(4), THREE_BY_THREE),
     "taps": (forward_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (forward_by_bands, DEPTHWISE),
+    "shifts": (forward_by_shifts, KEEPING_THE_WIDTH),
 }
 INPUT_GRAD = {
     "im2col": (input_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
@@ -198,6 +221,7 @@ INPUT_GRAD = {
     "col2im": (input_grad_by_col2im, ANY + DEPTHWISE + MULTIPLIED),
     "taps": (input_grad_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (input_grad_by_bands, DEPTHWISE),
+    "shifts": (input_grad_by_shifts, KEEPING_THE_WIDTH),
 }
 WEIGHT_GRAD = {
     "im2col": (weight_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
@@ -262,6 +286,9 @@ def small_blocks(monkeypatch):
     for module in (lines, depthwise):
         monkeypatch.setattr(module, "BLOCK_BYTES", 256)
     monkeypatch.setattr(lines, "LEAST_BYTES", 0)
+    monkeypatch.setattr(shifts, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(shifts, "ROWS", 2)
+    shifts.row_blocks.cache_clear()
     monkeypatch.setattr(im2col, "WEIGHT_BYTES", 256)
     monkeypatch.setattr(im2col, "TERM_BYTES", 256)
     for name in ("TAPS_BYTES", "SUMS_BYTES", "LONG"):
@@ -384,6 +411,26 @@ def test_winograd_keeps_what_is_not_finite_in_its_place(rng, value):
     dy = draw(rng, g.y_shape, "float32")
     dw, exact = kernels.conv2d_weight_grad(dy, x, w.shape, padding=1), weight_grad_by_im2col(dy, x, g)
     np.testing.assert_array_equal(np.isfinite(dw), np.isfinite(exact))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("stride", [1, 2], ids=["shifts", "bands"])
+def test_products_with_0_spoil_nothing(rng, stride, value):
+    """What is not finite reaches the outputs of its windows alone: exactly what multiply-adds tap by tap give."""
+    x, w, b = draw(rng, (4, 3, 18, 12), "float32"), draw(rng, (3, 1, 3, 3), "float32"), draw(rng, (3,), "float32")
+    options = {"padding": 1, "stride": stride, "groups": 3}
+    g = geometry_of(x.shape, w.shape, options)
+    assert choose.shifts_suit(g, x) if stride == 1 else choose.bands_suit(g, False, x) and choose.bands_suit(g, True, x)
+    dy = draw(rng, g.y_shape, "float32")
+    for spoilt in (x[1, 2, 7:9], dy[2, 1, 3]):
+        kept = spoilt.copy()
+        spoilt[..., spoilt.shape[-1] // 2] = value
+        with np.errstate(all="ignore"):
+            y, dx = kernels.conv2d(x, w, b, **options), kernels.conv2d_input_grad(dy, w, x.shape, **options)
+            exact_y, exact_dx = forward_by_taps(x, w, g) + b[:, None, None], input_grad_by_taps(dy, w, g)
+        for got, exact in ((y, exact_y), (dx, exact_dx)):
+            np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
+        spoilt[...] = kept
 
 
 def test_ieee_keeps_to_im2col(rng):

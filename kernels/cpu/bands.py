@@ -4,12 +4,14 @@ An output row is the product of a run of neighbouring input rows with a matrix t
 its diagonals, padding and stride along W included:
     y[n, c, i, :] = x[n, c, i*stride - top : i*stride - top + R, :] (flat, R*W long) @ band[c] (R*W, Q).
 The same row of all images is one product, which reads x and writes y where they lie. That makes W/S times more
-products than needed, and costs less than many short passes while W is small.
+products than needed, and costs less than many short passes while W is small. Images where a product of 0 and infinity
+spoilt a row are computed again tap by tap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
-from . import threads
+from . import depthwise, threads
 from .correlation import UNITS, spans
 from .residues import axis_classes
 
@@ -31,7 +33,9 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         for s, column, q0, q1 in _column_taps(g):
             _diagonal(bands, (q0 * g.stride[1] + column, q0), (g.stride[1], 1), q1 - q0)[...] = kernel[:, :, s, None]
 
-    _multiply_rows(x, w, b, y, (g.stride[0], g.padding[0][0]), fill)
+    for n in _multiply_rows(x, w, b, y, (g.stride[0], g.padding[0][0]), fill):
+        bias = None if b is None else b[:, None]
+        depthwise.correlate(x[n : n + 1], w[:, None], bias, y[n : n + 1, :, None], replace(g, N=1))
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Conv2dGeometry) -> None:
@@ -41,9 +45,12 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
         for s, column, q0, q1 in _column_taps(g):
             _diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
 
+    spoilt: set[int] = set()
     for rows in axis_classes(0, g.H, g.R, g):
         kernel = w[:, rows.tap :: rows.step][:, ::-1]
-        _multiply_rows(dy, kernel, b, dx[:, :, rows.first :: g.stride[0]], (1, rows.origin), fill)
+        spoilt |= _multiply_rows(dy, kernel, b, dx[:, :, rows.first :: g.stride[0]], (1, rows.origin), fill)
+    for n in spoilt:
+        depthwise.input_grad(dy[n : n + 1, :, None], w[:, None], b, dx[n : n + 1], replace(g, N=1))
 
 
 def _column_taps(g: Conv2dGeometry) -> Iterator[tuple[int, int, int, int]]:
@@ -65,14 +72,16 @@ def _diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndar
 def _multiply_rows(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, step: Pair,
     fill: Callable[[np.ndarray, np.ndarray], None],
-) -> None:  # fmt: skip
+) -> set[int]:  # fmt: skip
     """Output row i is the product of input rows i*stride - origin ... + T, for step = (stride, origin) and w (C, T, S).
 
-    fill(bands, w) writes the kernels of some channels into their zeroed bands (c, T, W, Q).
+    fill(bands, w) writes the kernels of some channels into their zeroed bands (c, T, W, Q). Returns the images where a
+    row is not finite: 0 times infinity spoils rows as a whole.
     """
     n, channels, height, width = x.shape
     taps, columns = w.shape[1], y.shape[3]
     runs = _runs(y.shape[2], height, taps, step)
+    spoilt: set[int] = set()
 
     def work(c0: int, c1: int) -> None:
         (bands,) = threads.scratch(x.dtype, (c1 - c0, taps, width, columns))
@@ -88,11 +97,13 @@ def _multiply_rows(
                 strides = x.strides[1], step[0] * x.strides[2], x.strides[0], x.strides[3]
                 rows = as_strided(source, (c1 - c0, i1 - i0, n, (t1 - t0) * width), strides)
                 np.matmul(rows, matrices[:, :, t0 * width : t1 * width], out=target)
+        spoilt.update(np.flatnonzero(~np.isfinite(y[:, c0:c1, :, 0].sum(axis=(1, 2)))).tolist())
         if b is not None:
             y[:, c0:c1] += b[c0:c1, None, None]
 
     most = BAND_BYTES // max(1, taps * width * columns * x.itemsize)
     threads.run(work, spans(channels, min(most, -(-channels // UNITS))))
+    return spoilt
 
 
 def _runs(rows: int, height: int, taps: int, step: Pair) -> list[tuple[int, int, int, int]]:

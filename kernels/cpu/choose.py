@@ -1,6 +1,7 @@
 """Which algorithm computes a convolution: the whole rule, by shapes, strides and the float32 precision alone.
 
-1. One channel per group (depthwise): multiply-adds tap by tap; small planes as products with banded matrices.
+1. One channel per group (depthwise): at stride 1 along W and with planes that keep their width, products along H and
+   a sum of shifted rows; other small planes as products with banded matrices; else multiply-adds tap by tap.
 2. 3x3 or 5x5 at stride 1 with enough channels, in float32: Winograd, with the tile that takes the fewest products.
 3. dx with few channels or a large window: col2im, unless gathering dy takes little; its product has C*R*S rows where
    the other form has only C.
@@ -19,7 +20,7 @@ from .correlation import WIDE, Correlation
 
 FEW_CHANNELS = 8  # rows: fewer than a product needs
 LARGE_WINDOW = 25  # taps
-BAND_WIDTH = 32  # columns of a plane: with more, too many of the band's products are with 0
+BAND_DEPTH = 192  # products per result: with more, too many of them are with 0
 BAND_IMAGES = 4  # rows of a product
 ROW_WEIGHTS = 1 << 18  # they are rearranged for every output row
 FEW_WEIGHTS = 1 << 10  # with lines of any length
@@ -33,14 +34,24 @@ def is_depthwise(g: Conv2dGeometry) -> bool:
     return g.groups == g.C > 1
 
 
-def bands_suit(g: Conv2dGeometry, *arrays: np.ndarray) -> bool:
-    """Depthwise as products with banded matrices: small planes, several images, rows that lie one after the other."""
+def shifts_suit(g: Conv2dGeometry, *arrays: np.ndarray) -> bool:
+    """Depthwise as products along H and a sum of shifted rows: planes that keep their width, read in place."""
+    return g.K == g.C and g.stride[1] == 1 and g.Q == g.W and _read_in_place(*arrays)
+
+
+def _read_in_place(*arrays: np.ndarray) -> bool:
+    return all(a.flags.c_contiguous and a.itemsize >= 4 for a in arrays)
+
+
+def bands_suit(g: Conv2dGeometry, transposed: bool, *arrays: np.ndarray) -> bool:
+    """Depthwise, or its input gradient (transposed), as products with banded matrices: small planes, several images."""
+    depth = -(-g.R // g.stride[0]) * g.Q if transposed else g.R * g.W
     return (
         g.K == g.C
         and g.dilation[0] == 1
         and g.N >= BAND_IMAGES
-        and max(g.W, g.Q) <= BAND_WIDTH
-        and all(a.flags.c_contiguous and a.itemsize >= 4 for a in arrays)
+        and depth <= BAND_DEPTH
+        and _read_in_place(*arrays)
     )
 
 

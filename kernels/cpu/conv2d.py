@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from ..geometry import Conv2dGeometry
-from . import bands, choose, col2im, depthwise, im2col, rows, threads, winograd
+from . import bands, choose, col2im, depthwise, im2col, rows, shifts, threads, winograd
 from .correlation import Correlation, by_group, spans, weights_by_group
 from .residues import classes
 
@@ -17,8 +19,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Conv2dG
     y = np.empty(g.y_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
     x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.is_depthwise(g) and choose.bands_suit(g, x):
-        bands.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    if choose.is_depthwise(g) and (products := _depthwise_products(g, False, x)):
+        products.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
     elif choose.is_depthwise(g):
         depthwise.correlate(x[:, :, 0], w[:, :, 0], bias, out, g)
     else:
@@ -35,8 +37,8 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     y = np.empty(g.x_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
     x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.is_depthwise(g) and choose.bands_suit(g, x):
-        bands.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    if choose.is_depthwise(g) and (products := _depthwise_products(g, True, x)):
+        products.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
     elif choose.is_depthwise(g):
         depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
     elif choose.input_grad_by_col2im(g, classes(g)[0].problem, x):
@@ -78,6 +80,11 @@ def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
 
 def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) -> tuple[np.ndarray, np.ndarray]:
     return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+
+
+def _depthwise_products(g: Conv2dGeometry, transposed: bool, x: np.ndarray) -> ModuleType | None:
+    """How products make a depthwise convolution, or its input gradient (transposed), of x; None: tap by tap."""
+    return shifts if choose.shifts_suit(g, x) else bands if choose.bands_suit(g, transposed, x) else None
 
 
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:

@@ -1,0 +1,120 @@
+"""Depthwise convolution at stride 1 along W of planes that keep their width, and its input gradient, as two products.
+
+Kernel column s alone gives rows z[s, i, :] = sum over r of w[r, s] * x[i*stride + r*dilation - top, :]. For a few rows
+that is a product with a banded matrix, which reads x where it lies, and y[i, q] = sum over s of
+z[s, i, q + s*dilation - left]. With its rows one after the other, z[s] needs the same shift everywhere, once those
+elements are 0 that a shift moves from one row to the next. The sum of shifted z is the product of a vector of ones with
+a matrix whose rows are z[s], their distance longer by the dilation: no product takes a copy. With a bias, the vector
+has it as its last element and the matrix a last row of ones.
+
+The banded matrices multiply much with 0. Images where that made NaN of infinities are computed again tap by tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..checks import Pair
+from ..geometry import Conv2dGeometry
+from . import depthwise, threads
+from .correlation import spans
+
+ROWS = 14  # of the result in one product: more of them multiply more with 0
+BLOCK_BYTES = 2 << 20  # of z: shorter calls of NumPy do not overlap on two threads
+LEAST_BYTES = 128 << 10  # smaller blocks cost more to hand out than to compute
+UNITS = 4  # as few blocks of a small problem
+
+
+def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:
+    """Fill y (N, C, P, W) from x (N, C, H, W), w (C, R, S) and b (C,) or None; rows of x and y are contiguous."""
+    for n0, n1 in _multiply(x, w, b, y, g, g.padding[1], transposed=False):
+        part = replace(g, N=n1 - n0)
+        depthwise.correlate(x[n0:n1], w[:, None], None if b is None else b[:, None], y[n0:n1, :, None], part)
+
+
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Conv2dGeometry) -> None:
+    """Fill dx (N, C, H, W) from dy (N, C, P, W), w (C, R, S) and b (C,) or None; rows of dy and dx are contiguous."""
+    for n0, n1 in _multiply(dy, w[:, :, ::-1], b, dx, g, g.padding[1][::-1], transposed=True):
+        depthwise.input_grad(dy[n0:n1, :, None], w[:, None], b, dx[n0:n1], replace(g, N=n1 - n0))
+
+
+class Rows(NamedTuple):
+    """Rows i0:i1 of the result, the rows j0:j1 that they are made of, and the matrix (R*S, S*(i1-i0)*(j1-j0)) that
+    turns a kernel into its banded matrix."""
+
+    i0: int
+    i1: int
+    j0: int
+    j1: int
+    spread: np.ndarray
+
+
+@lru_cache
+def row_blocks(g: Conv2dGeometry, transposed: bool, dtype: np.dtype) -> list[Rows]:
+    """All rows of y, or (transposed) of dx."""
+    p, r = np.indices((g.P, g.R))
+    h = p * g.stride[0] + r * g.dilation[0] - g.padding[0][0]
+    inside = (h >= 0) & (h < g.H)
+    i, j, r = (h[inside], p[inside], r[inside]) if transposed else (p[inside], h[inside], r[inside])
+    found = []
+    for i0, i1 in spans(g.H if transposed else g.P, ROWS):
+        these = (i >= i0) & (i < i1)
+        j0, j1 = (int(j[these].min()), int(j[these].max()) + 1) if these.any() else (0, 0)
+        spread = np.zeros((g.R, g.S, g.S, i1 - i0, j1 - j0), dtype)
+        for s in range(g.S):
+            spread[r[these], s, s, i[these] - i0, j[these] - j0] = 1
+        found.append(Rows(i0, i1, j0, j1, spread.reshape(g.R * g.S, -1)))
+    return found
+
+
+def _multiply(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry, padding: Pair,
+    transposed: bool,
+) -> list[Pair]:  # fmt: skip
+    """y (N, C, I, W) from x (N, C, J, W); returns the images whose result is not finite in some row."""
+    n, channels, _, width = x.shape
+    (left, right), dilation, kernel = padding, g.dilation[1], w.reshape(channels, -1)
+    terms = g.S + (b is not None)
+    factors = np.ones((channels, 1, terms), x.dtype)
+    if b is not None:
+        factors[:, 0, -1] = b
+    spoilt: set[Pair] = set()
+
+    def work(rows: Rows, some: Pair, images: Pair) -> None:
+        (c0, c1), (n0, n1), (i0, i1, j0, j1, spread) = some, images, rows
+        outer, run = (n1 - n0, c1 - c0), (i1 - i0) * width
+        bands, lines = threads.scratch(
+            x.dtype, (c1 - c0, spread.shape[1]), (*outer, left + g.S * run + right + (run + dilation) * (terms - g.S))
+        )
+        lines[..., :left] = 0
+        lines[..., left + g.S * run : left + g.S * run + right] = 0
+        lines[..., left + g.S * run + right :] = 1
+        z = lines[..., left : left + g.S * run].reshape(*outer, g.S, i1 - i0, width)
+        np.matmul(kernel[c0:c1], spread, out=bands)
+        matrices = bands.reshape(c1 - c0, g.S * (i1 - i0), j1 - j0)
+        np.matmul(matrices, x[n0:n1, c0:c1, j0:j1], out=z.reshape(*outer, -1, width))
+        for s in range(g.S):
+            shift = s * dilation - left
+            z[:, :, s, :, max(0, width + min(0, shift)) :] = 0
+            z[:, :, s, :, : max(0, shift)] = 0
+        strides = *lines.strides[:2], (run + dilation) * x.itemsize, x.itemsize
+        shifted = as_strided(lines, (*outer, terms, run), strides)
+        target = y[n0:n1, c0:c1, i0:i1]
+        np.matmul(factors[c0:c1], shifted, out=target.reshape(*outer, 1, run))
+        if not np.isfinite(target[:, :, 0].sum()):
+            spoilt.add(images)
+
+    plane_bytes = g.S * ROWS * width * x.itemsize
+    planes = max(1, min(BLOCK_BYTES, max(LEAST_BYTES, plane_bytes * n * channels // UNITS)) // plane_bytes)
+    threads.run(work, [
+        (rows, some, images)
+        for some in spans(channels, planes // max(1, n))
+        for images in spans(n, planes)
+        for rows in row_blocks(g, transposed, x.dtype)
+    ], scratch=2 * planes * plane_bytes)  # fmt: skip
+    return sorted(spoilt)

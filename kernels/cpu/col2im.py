@@ -14,8 +14,8 @@ from .correlation import UNITS, spans
 from .im2col import sum_dtype
 from .planes import Planes, copy_inside
 
-TAPS_BYTES = 2 << 20  # of one product
-SUMS_BYTES = 512 << 10  # of the planes that one unit of work adds into
+TAPS_BYTES = 4 << 20  # of one product
+SUMS_BYTES = 1 << 20  # of the planes that one unit of work adds into
 LONG = 4096  # elements that make one addition worth its call
 
 
@@ -36,6 +36,8 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     line_bytes = images * channels * g.S * width * acc.itemsize
     lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (images * channels * width)))
     kernel_rows = max(1, min(g.R, TAPS_BYTES // (line_bytes * lines)))
+    product_rows = channels * kernel_rows * g.S
+    scratch = images * (channels * plane_bytes + (product_rows + k) * lines * width * acc.itemsize)
 
     def work(group: int, some_images: Pair, some: Pair) -> None:
         (n0, n1), (c0, c1) = some_images, some
@@ -64,4 +66,4 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
         for group in range(g.groups)
         for some_images in spans(g.N, images)
         for some in spans(c, channels)
-    ])  # fmt: skip
+    ], scratch)  # fmt: skip

@@ -15,7 +15,7 @@ from ..checks import Pair
 from . import threads
 from .correlation import BLOCK_FLOPS, UNITS, Correlation, divide, even_spans, half, spans
 from .im2col import sum_dtype
-from .planes import copy_padded, copy_sampled
+from .planes import copy_sampled
 
 LINE = 96  # pixels that a product needs to run at full speed
 SHORT_LINE = 24  # with few weights, which then need no rearranging
@@ -38,10 +38,10 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
     def work(images: Pair, lines: Pair) -> None:
         target = y[slice(*images), :, :, slice(*lines)]
-        rows, phases, total = _scratch(acc, target.shape, c, joint, not direct)
+        rows, total = _scratch(acc, target.shape, c, joint, not direct)
         if direct:
             total = target
-        np.matmul(weights, _columns(x[slice(*images)], rows, phases, c, lines), out=_by_row(total))
+        np.matmul(weights, _columns(x[slice(*images)], rows, c, lines), out=_by_row(total))
         if bias is not None:
             total += bias
         if not direct:
@@ -67,10 +67,10 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
     def work(lane: int) -> None:
         for images, lines in blocks[slice(*lanes[lane])]:
             source = dy[slice(*images), :, :, slice(*lines)]
-            rows, phases, gradients, terms = _scratch(
-                acc, source.shape, c, joint, not direct, (len(source), most, *sums.shape[1:])
+            rows, gradients, terms = _scratch(
+                acc, source.shape, c, joint, not direct, (1 if joint else len(source), most, *sums.shape[1:])
             )
-            columns = _columns(x[slice(*images)], rows, phases, c, lines)
+            columns = _columns(x[slice(*images)], rows, c, lines)
             if direct:
                 gradients = source
             else:
@@ -111,31 +111,27 @@ def _scratch(
     acc: np.dtype, pixels: tuple[int, ...], c: Correlation, joint: bool, copied: bool, *extra: tuple[int, ...]
 ) -> list[np.ndarray]:
     """Arrays for a block of the output of shape `pixels`, (n, G, K, p, Q): gathered rows (1 or n, G, rows, C, S, n or
-    1, Q); input rows by phase where the stride makes that worth while; products or gradients, (1 or n, G, K, p, n*Q or
-    Q), where they are copied; and `extra`."""
+    1, Q); products or gradients (1 or n, G, K, p, n*Q or Q) where they are copied; and `extra`."""
     n, g, k, p, q = pixels
-    sets, side_by_side, rows = *((1, n) if joint else (n, 1)), _rows(c, p)
-    stride = c.stride[1]
-    phased = c.S > stride > 1 and c.dilation[1] == 1
-    return threads.scratch(
-        acc, (sets, g, rows, c.C, c.S, side_by_side, q),
-        (n, g, c.C, 1, stride, rows, q + (c.S - 1) // stride) if phased else (0,),
-        (sets, g, k, p, side_by_side * q) if copied else (0,), *extra,
-    )  # fmt: skip
+    sets, side_by_side = (1, n) if joint else (n, 1)
+    rows = sets, g, _rows(c, p), c.C, c.S, side_by_side, q
+    return threads.scratch(acc, rows, (sets, g, k, p, side_by_side * q) if copied else (0,), *extra)
 
 
-def _columns(x: np.ndarray, rows: np.ndarray, phases: np.ndarray, c: Correlation, lines: Pair) -> np.ndarray:
-    """Gather the rows under some output rows; a view of every output row's matrix, (1 or n, p, G, R*C*S, pixels)."""
+def _columns(x: np.ndarray, rows: np.ndarray, c: Correlation, lines: Pair) -> np.ndarray:
+    """Gather the rows under some output rows; a view of every output row's matrix, (1 or n, p, G, R*C*S, pixels).
+
+    At a stride, reading x is slower than copying: a tap's elements but the last are those of the tap a stride before.
+    """
     start = lines[0] * c.stride[0] - c.origin[0], -c.origin[1]
     seen = rows.transpose(4, 0, 5, 1, 3, 2, 6).reshape(c.S, *x.shape[:3], rows.shape[2], c.Q)
-    if phases.size:
-        copy_padded(x, phases, start)
     for s in range(c.S):
-        if phases.size:
-            j, f = divmod(s, c.stride[1])
-            seen[s] = phases[:, :, :, 0, f, :, j : j + c.Q]
+        tap = start[0], start[1] + s * c.dilation[1]
+        if c.dilation[1] == 1 < c.stride[1] <= s:
+            seen[s, ..., :-1] = seen[s - c.stride[1], ..., 1:]
+            copy_sampled(x, seen[s, ..., -1:], (tap[0], tap[1] + (c.Q - 1) * c.stride[1]), (1, c.stride[1]))
         else:
-            copy_sampled(x, seen[s], (start[0], start[1] + s * c.dilation[1]), (1, c.stride[1]))
+            copy_sampled(x, seen[s], tap, (1, c.stride[1]))
     pixels = rows.shape[5] * c.Q
     shape = len(rows), lines[1] - lines[0], c.G, c.depth, pixels
     strides = rows.strides[0], c.stride[0] * rows.strides[2], rows.strides[1], pixels * rows.itemsize, rows.itemsize

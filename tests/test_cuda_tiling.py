@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import emulator
@@ -12,9 +13,12 @@ from accuracy import assert_exact, integers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstride import kernels
-from backstride.kernels.cuda import arrays, direct, few_channels, windows
+from backstride import kernels, use_float32_precision
+from backstride.kernels import cuda
+from backstride.kernels.cuda import arrays, direct, few_channels, few_channels_input_grad, ptxas, windows
+from backstride.kernels.cuda.dryrun import Array, Device, Launch, dry_run
 from backstride.kernels.geometry import Conv2dGeometry, Pool2dGeometry
+from backstride.shapes import CONV
 
 
 @st.composite
@@ -65,17 +69,98 @@ def test_a_split_sum_has_every_term_once(terms, threads, sums, taps):
     assert split.parts == 1 or split.parts * sums * taps * 8 <= 64 * 2**20
 
 
+# Channels, filters, window and stride; an odd and an even width.
+FEW_CHANNELS = [
+    Conv2dGeometry.of("c", (64, c, 64, width), (k, c, r, r), stride=stride, padding=r // 2, dilation=1, groups=1)
+    for c, k, r, stride in [(3, 64, 7, 2), (3, 64, 3, 1), (1, 2, 3, 2), (3, 96, 11, 4), (2, 6, 5, 3), (4, 33, 1, 1)]
+    for width in (61, 56)
+]
+FEW_CHANNEL_MODULES = [few_channels, few_channels_input_grad]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_few_channels_fit_shared_memory(dtype):
-    for k, r, stride in [(64, 7, 2), (64, 3, 1), (2, 3, 2), (96, 11, 4), (6, 5, 1), (33, 1, 1)]:
-        g = Conv2dGeometry.of(
-            "c", (1, 3, 64, 61), (k, 3, r, r), stride=stride, padding=r // 2, dilation=1, groups=1
-        )
-        c = few_channels.choose(g, np.dtype(dtype))
+@pytest.mark.parametrize("module", FEW_CHANNEL_MODULES)
+def test_few_channels_fit_shared_memory(module, dtype):
+    for g in FEW_CHANNELS:
+        c = module.choose(g, np.dtype(dtype))
         if c is not None:
             assert c.shared_bytes <= few_channels.SHARED_BYTES
-            assert 32 <= c.threads <= few_channels.MAX_THREADS
-            assert c.filter_lanes * c.filters * c.filter_blocks >= k
+            assert c.threads % 32 == 0
+            assert 32 <= c.threads <= module.MAX_THREADS
+
+
+def test_blocks_for_few_channels_cover_the_output():
+    for g in FEW_CHANNELS:
+        c = few_channels.choose(g, np.dtype(np.float32))
+        assert c.filter_lanes * c.filters * c.filter_blocks >= g.K
+        assert c.rows * c.tile_rows >= g.P > c.rows * (c.tile_rows - 1)
+        assert c.columns * c.pixels * c.tile_columns >= g.Q > c.columns * c.pixels * (c.tile_columns - 1)
+        c = few_channels_input_grad.choose(g, np.dtype(np.float32))
+        rows = c.rows * c.tile_h * g.stride[0]
+        assert rows * c.tile_rows >= g.H > rows * (c.tile_rows - 1)
+        assert c.columns * c.tile_w * c.tile_columns >= g.W > c.columns * c.tile_w * (c.tile_columns - 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
+def test_the_compiler_finds_as_much_shared_memory_as_the_host(operation, dtype):
+    if ptxas.unavailable(90) is not None:
+        pytest.skip(ptxas.unavailable(90))
+    module = {"conv2d": few_channels, "conv2d_input_grad": few_channels_input_grad}[operation]
+    launches = {g: first_launch(operation, g, dtype) for g in FEW_CHANNELS}
+    few = {g: launch for g, launch in launches.items() if launch.entry.startswith("few_channels")}
+    assert len(few) > len(FEW_CHANNELS) // 2
+    for g, launch in few.items():
+        usage = ptxas.compiled(launch.text, 90)
+        assert usage.static_shared_bytes == module.choose(g, np.dtype(dtype)).shared_bytes
+
+
+def first_launch(operation: str, g: Conv2dGeometry, dtype: str, sm: int = 90) -> Launch:
+    device = Device(sm, 132)
+    x, w, y = (Array(shape, dtype, device) for shape in (g.x_shape, g.w_shape, g.y_shape))
+    arguments = {"conv2d": (x, w, None, g), "conv2d_input_grad": (y, w, g)}[operation]
+    return dry_run(getattr(cuda, operation), arguments, device).launches[0]
+
+
+def chosen(operation: str, g: Conv2dGeometry, dtype: str, precision: str, sm: int = 90) -> str:
+    """The kernel that the operation launches first."""
+    with use_float32_precision(precision):
+        return first_launch(operation, g, dtype, sm).entry
+
+
+STEM = Conv2dGeometry.of("c", (128, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3, dilation=1, groups=1)
+FIRST_3X3 = Conv2dGeometry.of("c", (128, 3, 224, 224), (64, 3, 3, 3), stride=1, padding=1, dilation=1, groups=1)
+
+
+@pytest.mark.parametrize(
+    ("g", "dtype", "precision", "sm", "kernel"),
+    [
+        (STEM, "float32", "ieee", 90, "few_channels"),
+        (STEM, "float32", "auto", 120, "few_channels"),  # whose tensor cores gain float32 nothing
+        (STEM, "float32", "tf32", 90, "conv2d_forward"),
+        (STEM, "float16", "auto", 90, "conv2d_forward"),
+        (FIRST_3X3, "float32", "auto", 90, "few_channels"),  # 27 taps fill a k-tile and a half
+    ],
+)
+def test_few_channels_go_to_tensor_cores_only_where_those_are_faster(g, dtype, precision, sm, kernel):
+    assert chosen("conv2d", g, dtype, precision, sm) == kernel
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("g", [STEM, FIRST_3X3], ids=["stem", "3x3"])
+def test_the_input_gradient_of_few_channels_is_no_product_3_columns_wide(g, dtype):
+    assert chosen("conv2d_input_grad", g, dtype, "auto") == "few_channels_input_grad"
+
+
+def test_the_input_gradient_of_many_channels_is_a_product():
+    many = dataclasses.replace(STEM, C=64)
+    assert chosen("conv2d_input_grad", many, "float32", "ieee") == "conv2d_input_grad"
+
+
+@pytest.mark.parametrize("g", [*FEW_CHANNELS, STEM, FIRST_3X3], ids=str)
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
+def test_the_kernel_of_ieee_does_not_depend_on_the_gpu(operation, g):
+    assert len({chosen(operation, g, "float32", "ieee", sm) for sm in (75, 80, 90, 120)}) == 1
 
 
 def test_chunks_are_whole_and_small_enough():
@@ -88,6 +173,35 @@ def test_a_plane_beyond_32_bits_is_refused():
     g = Pool2dGeometry.of("p", (1, 1, 2**16, 2**15), 2)
     with pytest.raises(ValueError, match="CUDA path: the plane is 65536x32768"):
         windows.outputs_tiling(g, 4, 8)
+
+
+@given(st.integers(1, 300), st.integers(-20, 20), st.integers(1, 40), st.sampled_from([2, 4]))
+def test_words_of_a_piece(extent, first, count, quad):
+    vec, reach = few_channels.words(extent, first, count, quad)
+    assert extent % vec == 0
+    assert first % vec + count <= reach < count + quad
+    assert reach % quad == 0
+
+
+SMALL = [c for c in CONV if 0 < c.w[1] <= few_channels.CHANNELS and 0 not in c.x and "depthwise" not in c.name]
+
+
+@pytest.mark.parametrize(
+    ("direct", "dtype"), [(True, "float16"), (True, "float32"), (True, "float64"), (False, "float32")]
+)
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_few_channels_by_either_kernel(case, direct, dtype, rng, monkeypatch):
+    """Whichever of the two is estimated to be faster."""
+    monkeypatch.setattr(few_channels, "is_faster", lambda *_: direct)
+    x, w = integers(rng, case.x), integers(rng, case.w)
+    exact = reference.conv2d(x, w, **case.options)
+    dy = integers(rng, exact.shape)
+    with emulator.installed() as cupy:
+        on_device = [cupy.asarray(a.astype(dtype)) for a in (x, w, dy)]
+        y = kernels.conv2d(*on_device[:2], **case.options)
+        dx = kernels.conv2d_input_grad(on_device[2], on_device[1], case.x, **case.options)
+        assert_exact(y.get(), exact)
+        assert_exact(dx.get(), reference.conv2d_input_grad(dy, w, case.x, **case.options))
 
 
 # --- tiles of several rows, and launches in several chunks, which only large arrays get -----------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -43,6 +43,26 @@ MUTATIONS = {
 }
 
 
+# The same for the kernels of few channels.
+INPUT_GRAD = {
+    "piece read before it is whole": ("__syncthreads();\n        add_filter", "add_filter", RACE),
+    "piece filled while it is read": ("rows.taps);\n        __syncthreads();", "rows.taps);", RACE),
+    "taps of another residue class": ("residue = (first + padding) % stride", "residue = first % stride", WRONG),
+    "missing bound of dy's columns": ("if (inside && ", "if (", f"out-of-bounds read|{WRONG}"),
+    "missing bound of dy's rows": (" && (unsigned)(h + row) < (unsigned)height", "", "out-of-bounds read"),
+    "missing bound of dx's columns": ("h < height && w + i < width", "h < height", f"out-of-bounds write|{WRONG}"),
+}
+FORWARD = {
+    "image read before it is whole": ("__syncthreads();\n#pragma unroll 1", "\n#pragma unroll 1", RACE),
+    "image that begins elsewhere": ("modulo(-PAD_LEFT, VEC_X)", "0", f"misaligned|{WRONG}"),
+}
+FEW_CHANNELS = {
+    name: (kernel, *mutation)
+    for kernel, mutations in (("few_channels", FORWARD), ("few_channels_input_grad", INPUT_GRAD))
+    for name, mutation in mutations.items()
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -56,19 +76,47 @@ def cupy() -> Iterator[ModuleType]:
     forget()
 
 
-def evidence(cupy: ModuleType) -> str:
-    """What a convolution with several tiles along every axis shows of its kernel: a fault's message, or its result."""
-    rng = np.random.default_rng(0)
-    # integers: every sum is exact, so any difference is an error
-    x, w = (rng.integers(-4, 5, shape).astype("f4") for shape in ((2, 9, 11, 13), (40, 9, 3, 2)))
-    expected = kernels.conv2d(x, w, padding=1)
+def integers(*shape: int) -> np.ndarray:
+    """Every sum of their products is exact, so any difference is an error."""
+    return np.random.default_rng(0).integers(-4, 5, shape).astype("f4")
+
+
+def shown(cupy: ModuleType, compute: Callable[..., Any], *arrays: np.ndarray) -> str:
+    """What a computation shows of its kernel: a fault's message, or how its result differs from the NumPy path's."""
+    expected = compute(*arrays)
     try:
-        got = kernels.conv2d(cupy.asarray(x), cupy.asarray(w), padding=1).get()
+        got = compute(*map(cupy.asarray, arrays)).get()
     except emulator.EmulatorFault as fault:
         return str(fault)
     if np.isnan(got).any():
         return NAN
     return "" if np.array_equal(got, expected) else WRONG
+
+
+def evidence(cupy: ModuleType) -> str:
+    """What a convolution with several tiles along every axis shows."""
+    return shown(cupy, lambda x, w: kernels.conv2d(x, w, padding=1), integers(2, 9, 11, 13), integers(40, 9, 3, 2))
+
+
+def evidence_of_few_channels(cupy: ModuleType) -> str:
+    """What a strided convolution of 3 channels and its input gradient show, in several blocks along every axis."""
+    x, w, dy = integers(2, 3, 37, 60), integers(5, 3, 5, 3), integers(2, 5, 18, 30)
+    options = {"stride": 2, "padding": ((1, 2), (1, 1))}
+    forward = shown(cupy, lambda x, w: kernels.conv2d(x, w, **options), x, w)
+    return forward or shown(cupy, lambda dy, w: kernels.conv2d_input_grad(dy, w, x.shape, **options), dy, w)
+
+
+def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
+    """Replace `old` in the source of this kernel from now on."""
+    raw_module = cupy.RawModule
+
+    def mutated(*, code: str, options: tuple[str, ...]) -> Any:
+        if f" {kernel}(" in code:
+            assert old in code, "the kernels no longer contain what this mutation replaces"
+            code = code.replace(old, new)
+        return raw_module(code=code, options=options)
+
+    cupy.RawModule = mutated
 
 
 def test_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
@@ -79,16 +127,24 @@ def test_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
 
 @pytest.mark.parametrize(("old", "new", "shown_by"), MUTATIONS.values(), ids=MUTATIONS)
 def test_mutation_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
-    raw_module = cupy.RawModule
+    mutate(cupy, "conv2d_forward", old, new)
+    found = evidence(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
-    def mutated(*, code: str, options: tuple[str, ...]) -> Any:
-        if "conv2d_forward" in code:
-            assert old in code, "the kernels no longer contain what this mutation replaces"
-        return raw_module(code=code.replace(old, new), options=options)
 
-    cupy.RawModule = mutated
-    shown = evidence(cupy)
-    assert any(each in shown for each in shown_by.split("|")), shown or "nothing shows this mutation"
+def test_kernels_of_few_channels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_few_channels(cupy) == ""
+    assert [launch.name for launch in launches] == ["few_channels", "few_channels_input_grad"]
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), FEW_CHANNELS.values(), ids=FEW_CHANNELS)
+def test_mutation_of_few_channels_is_caught(
+    cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str
+) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_few_channels(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 
 def test_grid_one_block_short_is_caught(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
-from ...precision import get_float32_precision
 from ..geometry import Conv2dGeometry
-from . import direct
+from . import direct, few_channels, few_channels_input_grad
 from .errors import reported
 from .launch import (
     BIAS_GRAD,
@@ -22,7 +20,8 @@ from .launch import (
     product_params,
 )
 from .loader import C_TYPES, Params, fast_div
-from .tiles import Configuration, Product, architecture_of, multiply_policy, vector
+from .residues import ClassAxis
+from .tiles import Configuration, Product, vector
 
 _WINDOW = (
     ("H", "int"), ("W", "int"), ("P", "FastDiv"), ("Q", "FastDiv"), ("R", "FastDiv"), ("S", "FastDiv"),
@@ -56,27 +55,24 @@ _PARAMETER_GRADS = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
 @reported
 def conv2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
     x, w, b = inputs(x, w, b)
-    if direct.applies_few_channels(geometry, x.dtype) and not _is_tensor_core_work(x, geometry):
-        return direct.few_channels_forward(x, w, b, geometry)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
+    few = few_channels.choose(geometry, x.dtype)
+    if few and few_channels.is_faster(few, geometry, _forward_product(geometry), x):
+        return direct.few_channels_forward(x, w, b, geometry, few)
     return _forward(x, w, b, geometry)
 
 
 @reported
 def conv2d_input_grad(dy: Any, w: Any, geometry: Conv2dGeometry) -> Any:
     dy, w = inputs(dy, w)
-    if direct.applies_depthwise(geometry):
-        return direct.depthwise_input_grad(dy, w, None, geometry)
-    return _input_grad(dy, w, None, geometry)
+    return _conv_transpose(dy, w, None, geometry)
 
 
 @reported
 def conv_transpose2d(x: Any, w: Any, b: Any, geometry: Conv2dGeometry) -> Any:
     x, w, b = inputs(x, w, b)
-    if direct.applies_depthwise(geometry):
-        return direct.depthwise_input_grad(x, w, b, geometry)
-    return _input_grad(x, w, b, geometry)
+    return _conv_transpose(x, w, b, geometry)
 
 
 @reported
@@ -106,19 +102,15 @@ def conv2d_parameter_grads(dy: Any, x: Any, geometry: Conv2dGeometry) -> tuple[A
 def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     _check("conv2d", g)
     y = empty(g.y_shape, x.dtype)
-    depth = g.C // g.groups * g.R * g.S
-    pointwise = _is_pointwise(g)
-    product = Product(
-        g.N * g.P * g.Q, g.K // g.groups, depth, g.groups, False, True, not pointwise, None if pointwise else g
-    )
-    configuration = configure(product, y)
+    product = _forward_product(g)
+    configuration, pointwise = configure(product, y), _is_pointwise(g)
     if configuration.halo:
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(x.itemsize, g.P * g.Q),
-        "B_VECTOR": configuration.vector_b(vector(x.itemsize, depth)),
+        "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
@@ -128,24 +120,39 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     return y
 
 
+def _forward_product(g: Conv2dGeometry) -> Product:
+    pointwise = _is_pointwise(g)
+    return Product(
+        m=g.N * g.P * g.Q,
+        n=g.K // g.groups,
+        k=g.C // g.groups * g.R * g.S,
+        batch=g.groups,
+        a_k_major=False,
+        b_k_major=True,
+        gathered=not pointwise,
+        convolution=None if pointwise else g,
+    )
+
+
+def _conv_transpose(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
+    """The input gradient, plus a bias for each channel where b is given."""
+    if direct.applies_depthwise(g):
+        return direct.depthwise_input_grad(dy, w, b, g)
+    few = few_channels_input_grad.choose(g, dy.dtype)
+    if few and few_channels.is_faster(few, g, _input_grad_product(g), dy):
+        return direct.few_channels_input_grad(dy, w, b, g, few)
+    return _input_grad(dy, w, b, g)
+
+
 def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     _check("conv2d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
-    pointwise = _is_pointwise(g)
-    classes, rows, gcds, inverses = zip(
-        *(_classes(*axis) for axis in zip((g.H, g.W), g.stride, g.dilation, strict=True)), strict=True
-    )
-    # for stride 1 it is a convolution of dy with the taps reversed
-    convolution = None if pointwise or g.stride != (1, 1) else _reversed(g)
-    mean_depth = -(-g.K // g.groups * g.R * g.S // math.prod(classes))
-    product = Product(
-        g.N * math.prod(rows), g.C // g.groups, mean_depth, g.groups * math.prod(classes), False, not pointwise,
-        not pointwise, convolution,
-    )  # fmt: skip
-    configuration = configure(product, dx)
-    if configuration.halo and convolution:
-        _halo(configuration, dy, w, b, dx, convolution, gradient=True)
+    product = _input_grad_product(g)
+    configuration, pointwise = configure(product, dx), _is_pointwise(g)
+    if configuration.halo and product.convolution:
+        _halo(configuration, dy, w, b, dx, product.convolution, gradient=True)
         return dx
+    axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
@@ -155,11 +162,28 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     launch_product(
         "conv2d_input_grad", configuration, _INPUT_GRAD, defines, dx, b,
         groups=g.groups, channels=(g.C, g.H * g.W), dy=dy, w=w, **_window(g),
-        filters=g.K // g.groups, classes=fast_div(math.prod(classes)), classes_w=fast_div(classes[1]),
-        class_rows=fast_div(rows[0]), class_columns=fast_div(rows[1]),
-        gcd_h=gcds[0], gcd_w=gcds[1], inverse_h=inverses[0], inverse_w=inverses[1],
+        filters=g.K // g.groups, classes=fast_div(axis_h.classes * axis_w.classes), classes_w=fast_div(axis_w.classes),
+        class_rows=fast_div(axis_h.rows), class_columns=fast_div(axis_w.rows),
+        gcd_h=axis_h.gcd, gcd_w=axis_w.gcd, inverse_h=axis_h.inverse, inverse_w=axis_w.inverse,
     )  # fmt: skip
     return dx
+
+
+def _input_grad_product(g: Conv2dGeometry) -> Product:
+    """One product for each residue class of the stride."""
+    pointwise, axes = _is_pointwise(g), (ClassAxis.of(g, 0), ClassAxis.of(g, 1))
+    classes = axes[0].classes * axes[1].classes
+    return Product(
+        m=g.N * axes[0].rows * axes[1].rows,
+        n=g.C // g.groups,
+        k=-(-g.K // g.groups * g.R * g.S // classes),  # of the mean class
+        batch=g.groups * classes,
+        a_k_major=False,
+        b_k_major=not pointwise,
+        gathered=not pointwise,
+        # for stride 1 it is a convolution of dy with the taps reversed
+        convolution=None if pointwise or g.stride != (1, 1) else _reversed(g),
+    )
 
 
 def _reversed(g: Conv2dGeometry) -> Conv2dGeometry:
@@ -229,25 +253,10 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = N
     return dw
 
 
-def _is_tensor_core_work(x: Any, g: Conv2dGeometry) -> bool:
-    """Whether tensor cores beat FFMA in spite of few channels: at their full rate, with k-tiles mostly full."""
-    k = g.C // g.groups * g.R * g.S
-    policy = multiply_policy(x.dtype.name, k, architecture_of(x).sm, get_float32_precision())
-    return k >= 64 and policy in ("Tf32", "Mma16bit")
-
-
 def _is_pointwise(g: Conv2dGeometry) -> bool:
     """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
     (top, _), (left, _) = g.padding
     return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
-
-
-def _classes(extent: int, stride: int, dilation: int) -> tuple[int, int, int, int]:
-    """One axis of the input gradient (src/residues.cuh): its residue classes, the most rows of one, and for its taps
-    gcd(dilation, stride) and the inverse of dilation/gcd modulo stride/gcd."""
-    gcd = math.gcd(dilation, stride)
-    period = stride // gcd
-    return min(stride, extent), -(-extent // stride), gcd, pow(dilation // gcd, -1, period)
 
 
 def _window(g: Conv2dGeometry) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import numpy as np
 
 from ..checks import accumulation_dtype
 from ..geometry import Conv2dGeometry
-from . import few_channels
 from .arrays import ALIGNMENT, address, chunks
+from .few_channels import FewChannels
+from .few_channels_input_grad import FewChannelsInputGrad
 from .launch import check_index, empty, launch, sum_partials
 from .loader import C_TYPES, Params, fast_div
+from .residues import ClassAxis
 from .tiles import WORKSPACE_LIMIT
 from .windows import (
     THREADS,
@@ -38,6 +40,12 @@ _EXTENTS = (("H", "int"), ("W", "int"), ("P", "int"), ("Q", "int"))
 _TILES = (("filter_blocks", "FastDiv"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
 _GROUPS = (("groups", "FastDiv"), ("group_filters", "int"))
 _FEW_CHANNELS = Params((_X, _W, _B, ("y", "Element*"), *_EXTENTS, *_GROUPS, *_TILES))
+_FEW_CHANNELS_INPUT_GRAD = Params(
+    (
+        _DY, _W, _B, ("dx", "Element*"), *_EXTENTS, ("groups", "FastDiv"), ("group_filters", "int"),
+        ("classes", "FastDiv"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"),
+    )
+)  # fmt: skip
 _IMAGES = (("image_x", "long long"), ("image_y", "long long"))
 _PARTS = (("partial", "Acc*"), ("filters", "int"), ("parts", "FastDiv"), ("part_tiles", "int"))
 _WEIGHT_GRAD = Params((_DY, _X, *_PARTS, *_IMAGES, *_WINDOWS))
@@ -94,14 +102,8 @@ def depthwise_weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
     return dw
 
 
-def applies_few_channels(g: Conv2dGeometry, dtype: np.dtype) -> bool:
-    return not applies_depthwise(g) and few_channels.choose(g, dtype) is not None
-
-
-def few_channels_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
+def few_channels_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry, c: FewChannels) -> Any:
     y = empty(g.y_shape, x.dtype)
-    c = few_channels.choose(g, x.dtype)
-    assert c is not None, "applies_few_channels is false"
     check_index("conv2d", blocks=c.blocks(g), weights=w.size)
     if y.size == 0:
         return y
@@ -111,6 +113,21 @@ def few_channels_forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         filter_blocks=fast_div(c.filter_blocks), tile_rows=fast_div(c.tile_rows), tile_columns=fast_div(c.tile_columns),
     )  # fmt: skip
     return y
+
+
+def few_channels_input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry, c: FewChannelsInputGrad) -> Any:
+    """b: the bias of a transposed convolution, one per channel of dx, or None."""
+    dx = empty(g.x_shape, dy.dtype)
+    check_index("conv2d_input_grad", blocks=c.blocks(g), weights=w.size)
+    if dx.size == 0:
+        return dx
+    launch(
+        "few_channels_input_grad.cu", "few_channels_input_grad", c.defines(g, dy.dtype), _FEW_CHANNELS_INPUT_GRAD,
+        c.blocks(g), c.threads, 0, dy=dy, w=w, b=b, dx=dx, H=g.H, W=g.W, P=g.P, Q=g.Q, groups=fast_div(g.groups),
+        group_filters=g.K // g.groups, classes=fast_div(ClassAxis.of(g, 0).classes),
+        tile_rows=fast_div(c.tile_rows), tile_columns=fast_div(c.tile_columns),
+    )  # fmt: skip
+    return dx
 
 
 def bias_grad(dy: Any) -> Any:

@@ -3,18 +3,19 @@
 // PIXELS neighbouring outputs x FILTERS filters in registers.
 //
 // A block's threads are FILTER_LANES x (ROWS x COLUMNS) of those; its tile is ROWS x COLUMNS * PIXELS outputs.
-#include "rows.cuh"
+#include "few_channels.cuh"
 #include "fast_div.cuh"
 
 struct Params;
 
-constexpr int QUAD = 16 / sizeof(Acc);  // numbers in the widest shared-memory load
 constexpr int WIDTH = FILTERS < QUAD ? FILTERS : QUAD;
 constexpr int BLOCK_FILTERS = FILTER_LANES * FILTERS;
 
+// The piece begins SKEW columns early, at a whole word of x; a thread reads REACH of its columns.
+constexpr int SKEW = modulo(-PAD_LEFT, VEC_X);
+constexpr int REACH = round_up(SKEW + (PIXELS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1, QUAD);
 constexpr int IMAGE_ROWS = (ROWS - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1;
-constexpr int IMAGE_COLUMNS = (COLUMNS * PIXELS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
-constexpr int IMAGE_LD = (IMAGE_COLUMNS + QUAD - 1) / QUAD * QUAD;
+constexpr int IMAGE_COLUMNS = (COLUMNS - 1) * PIXELS * STRIDE_W + REACH;
 constexpr int WEIGHTS_LD = BLOCK_FILTERS + QUAD;  // padded: taps, which are stored by neighbouring threads, change bank
 
 // Number i of a thread's filters: WIDTH neighbours, then the next WIDTH after those of the other lanes, so that the
@@ -22,7 +23,7 @@ constexpr int WEIGHTS_LD = BLOCK_FILTERS + QUAD;  // padded: taps, which are sto
 DEVICE int filter_at(int lane, int i) { return (i / WIDTH * FILTER_LANES + lane) * WIDTH + i % WIDTH; }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channels(Params params) {
-    __shared__ alignas(16) Acc image[IMAGE_ROWS * IMAGE_LD];
+    __shared__ alignas(16) Acc image[IMAGE_ROWS * IMAGE_COLUMNS];
     __shared__ alignas(16) Acc weights[KERNEL_H * KERNEL_W * WEIGHTS_LD];
 
     int n = blockIdx.x;
@@ -38,14 +39,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     Acc sum[FILTERS][PIXELS] = {};
 #pragma unroll 1
     for (int c = 0; c < CHANNELS; c++) {
-#pragma unroll 1
-        for (int i = threadIdx.x; i < IMAGE_ROWS * IMAGE_COLUMNS; i += THREADS) {
-            int r = i / IMAGE_COLUMNS, s = i % IMAGE_COLUMNS;
-            Acc value[1];
-            load_row<1, 0>(value, x + c * plane, tile_p * STRIDE_H - PAD_TOP + r, tile_q * STRIDE_W - PAD_LEFT + s,
-                           params.H, params.W, (Acc)0);
-            image[r * IMAGE_LD + s] = value[0];
-        }
+        load_piece<VEC_X, IMAGE_ROWS, IMAGE_COLUMNS>(image, x + c * plane, tile_p * STRIDE_H - PAD_TOP,
+                                                     tile_q * STRIDE_W - PAD_LEFT - SKEW, params.H, params.W);
 #pragma unroll 1
         for (int i = threadIdx.x; i < BLOCK_FILTERS * KERNEL_H * KERNEL_W; i += THREADS) {
             int k = i / (KERNEL_H * KERNEL_W), tap = i % (KERNEL_H * KERNEL_W);
@@ -56,11 +51,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
         __syncthreads();
 #pragma unroll 1
         for (int r = 0; r < KERNEL_H; r++) {
-            constexpr int REACH = (PIXELS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
-            const Acc* from = image + (row * STRIDE_H + r * DILATION_H) * IMAGE_LD + column * STRIDE_W;
-            Acc at[(REACH + QUAD - 1) / QUAD * QUAD];
-#pragma unroll
-            for (int i = 0; i < REACH; i += QUAD) *(Vec<Acc, QUAD>*)(at + i) = *(const Vec<Acc, QUAD>*)(from + i);
+            const Acc* from = image + (row * STRIDE_H + r * DILATION_H) * IMAGE_COLUMNS + column * STRIDE_W;
+            Acc at[REACH];
+            load_numbers(at, from);
 #pragma unroll
             for (int s = 0; s < KERNEL_W; s++)
 #pragma unroll
@@ -71,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
                     for (int i = 0; i < WIDTH; i++)
 #pragma unroll
                         for (int j = 0; j < PIXELS; j++)
-                            sum[f + i][j] = fma_rn(at[j * STRIDE_W + s * DILATION_W], weight.at[i], sum[f + i][j]);
+                            sum[f + i][j] = fma_rn(at[SKEW + j * STRIDE_W + s * DILATION_W], weight.at[i], sum[f + i][j]);
                 }
         }
         __syncthreads();

@@ -79,7 +79,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
             for p0, p1 in spans(columns.shape[1], most):
                 term = terms[: len(columns), : p1 - p0]
                 np.matmul(columns[:, p0:p1], gradients[:, p0:p1], out=term)
-                sums[lane] += np.add.reduce(term, axis=(0, 1))
+                sums[lane] += term[0, 0] if term.shape[:2] == (1, 1) else np.add.reduce(term, axis=(0, 1))
 
     threads.run(work, [(lane,) for lane in range(len(lanes))])
     total = np.add.reduce(sums)

@@ -204,6 +204,18 @@ def weight_grad_by_taps(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
     return dw
 
 
+def weight_grad_by_shifts(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
+    dw = np.empty(g.w_shape, x.dtype)
+    shifts.weight_grad(dy, x, dw[:, 0], g)
+    return dw
+
+
+def weight_grad_by_windows(dy: Array, x: Array, g: Conv2dGeometry) -> Array:
+    dw = np.empty(g.w_shape, x.dtype)
+    depthwise.weight_grad_by_windows(by_group(dy, g), x, weights_by_group(dw, g)[:, :, 0], g)
+    return dw
+
+
 FORWARD = {
     "im2col": (forward_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
     "rows": (forward_by_rows, UNDILATED),
@@ -231,6 +243,8 @@ WEIGHT_GRAD = {
     "winograd 2 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 2), THREE_BY_THREE + FIVE_BY_FIVE),
     "winograd 4 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 4), THREE_BY_THREE),
     "taps": (weight_grad_by_taps, DEPTHWISE + MULTIPLIED),
+    "shifts": (weight_grad_by_shifts, [case for case in KEEPING_THE_WIDTH if "stride" not in case[2]]),
+    "windows": (weight_grad_by_windows, DEPTHWISE + MULTIPLIED),
 }
 
 
@@ -286,7 +300,8 @@ def small_blocks(monkeypatch):
     for module in (lines, depthwise):
         monkeypatch.setattr(module, "BLOCK_BYTES", 256)
     monkeypatch.setattr(lines, "LEAST_BYTES", 0)
-    monkeypatch.setattr(shifts, "BLOCK_BYTES", 256)
+    for name in ("BLOCK_BYTES", "SHIFTED_BYTES", "LEAST_BYTES"):
+        monkeypatch.setattr(shifts, name, 256)
     monkeypatch.setattr(shifts, "ROWS", 2)
     shifts.row_blocks.cache_clear()
     monkeypatch.setattr(im2col, "WEIGHT_BYTES", 256)
@@ -427,8 +442,10 @@ def test_products_with_0_spoil_nothing(rng, stride, value):
         spoilt[..., spoilt.shape[-1] // 2] = value
         with np.errstate(all="ignore"):
             y, dx = kernels.conv2d(x, w, b, **options), kernels.conv2d_input_grad(dy, w, x.shape, **options)
+            dw = kernels.conv2d_weight_grad(dy, x, w.shape, **options)
             exact_y, exact_dx = forward_by_taps(x, w, g) + b[:, None, None], input_grad_by_taps(dy, w, g)
-        for got, exact in ((y, exact_y), (dx, exact_dx)):
+            exact_dw = weight_grad_by_windows(dy, x, g)
+        for got, exact in ((y, exact_y), (dx, exact_dx), (dw, exact_dw)):
             np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
         spoilt[...] = kept
 

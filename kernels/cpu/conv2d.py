@@ -54,7 +54,9 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeometry) 
     dw = np.empty(g.w_shape, x.dtype)
     c = Correlation.forward(g)
     dy, x, out = by_group(dy, g), by_group(x, g), weights_by_group(dw, g)
-    if choose.is_depthwise(g):
+    if choose.is_depthwise(g) and g.stride[0] == 1 and choose.shifts_suit(g, dy, x):
+        shifts.weight_grad(dy[:, :, 0], x[:, :, 0], out[:, 0, 0], g)
+    elif choose.is_depthwise(g):
         depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], g)
     elif m := choose.winograd_tile(c, dy, x):
         winograd.weight_grad(dy, x, out, c, m)

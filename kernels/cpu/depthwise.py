@@ -14,7 +14,7 @@ from . import threads
 from .correlation import UNITS, spans
 from .im2col import sum_dtype
 from .lines import BLOCK_BYTES, plane_blocks
-from .planes import Planes, copy_inside, copy_padded, gradient_rows
+from .planes import Planes, copy_inside, copy_padded, gradient_rows, overlap
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:
@@ -101,3 +101,17 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry
         dw[c0:c1] = total
 
     threads.run(work, spans(g.C, channels_each))
+    if not np.isfinite(dw).all():
+        weight_grad_by_windows(dy, x, dw, g)
+
+
+def weight_grad_by_windows(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry) -> None:
+    """weight_grad without any product with 0: infinities and NaN reach exactly the weights they belong to."""
+    acc = sum_dtype(x)
+    dw[...] = 0
+    for r, s in np.ndindex(g.R, g.S):
+        p0, p1, rows = overlap(r * g.dilation[0] - g.padding[0][0], g.P, g.H, g.stride[0])
+        q0, q1, columns = overlap(s * g.dilation[1] - g.padding[1][0], g.Q, g.W, g.stride[1])
+        if p0 < p1 and q0 < q1:
+            gradients, pixels = dy[..., p0:p1, q0:q1], x[:, :, rows, columns]
+            dw[..., r, s] = np.einsum("ncmpq,ncpq->cm", gradients, pixels, dtype=acc, casting="unsafe")

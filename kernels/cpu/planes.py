@@ -73,8 +73,8 @@ def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:
 
 def copy_sampled(x: np.ndarray, plane: np.ndarray, start: Pair, step: Pair) -> None:
     """Fill plane (..., rows, columns) with every step-th element of x (..., H, W) from `start` on; 0 beyond x."""
-    h0, h1, rows = _overlap(start[0], plane.shape[-2], x.shape[-2], step[0])
-    w0, w1, columns = _overlap(start[1], plane.shape[-1], x.shape[-1], step[1])
+    h0, h1, rows = overlap(start[0], plane.shape[-2], x.shape[-2], step[0])
+    w0, w1, columns = overlap(start[1], plane.shape[-1], x.shape[-1], step[1])
     if h0 > 0:
         plane[..., :h0, :] = 0
     if h1 < plane.shape[-2]:
@@ -98,7 +98,7 @@ def copy_inside(region: np.ndarray, x: np.ndarray, start: Pair) -> None:
 
 
 @lru_cache(4096)
-def _overlap(start: int, size: int, extent: int, step: int) -> tuple[int, int, slice]:
+def overlap(start: int, size: int, extent: int, step: int) -> tuple[int, int, slice]:
     """The low:high of range(size) whose `start + i*step` lies inside range(extent), and the slice of the latter."""
     low = min(max(-(start // step), 0), size)
     high = max(low, min(-((start - extent) // step), size))

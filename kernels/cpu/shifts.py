@@ -1,4 +1,4 @@
-"""Depthwise convolution at stride 1 along W of planes that keep their width, and its input gradient, as two products.
+"""Depthwise convolution at stride 1 along W of planes that keep their width, and its gradients, as products.
 
 Kernel column s alone gives rows z[s, i, :] = sum over r of w[r, s] * x[i*stride + r*dilation - top, :]. For a few rows
 that is a product with a banded matrix, which reads x where it lies, and y[i, q] = sum over s of
@@ -7,13 +7,16 @@ elements are 0 that a shift moves from one row to the next. The sum of shifted z
 a matrix whose rows are z[s], their distance longer by the dilation: no product takes a copy. With a bias, the vector
 has it as its last element and the matrix a last row of ones.
 
-The banded matrices multiply much with 0. Images where that made NaN of infinities are computed again tap by tap.
+The weight gradient is the product of dy, shifted by every kernel column, with x, moved by whole rows.
+
+All of these multiply much with 0. What that made NaN of infinities is computed again tap by tap.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +26,11 @@ from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import depthwise, threads
 from .correlation import spans
+from .planes import overlap
 
 ROWS = 14  # of the result in one product: more of them multiply more with 0
 BLOCK_BYTES = 2 << 20  # of z: shorter calls of NumPy do not overlap on two threads
+SHIFTED_BYTES = 4 << 20  # of dy
 LEAST_BYTES = 128 << 10  # smaller blocks cost more to hand out than to compute
 UNITS = 4  # as few blocks of a small problem
 
@@ -41,6 +46,45 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     """Fill dx (N, C, H, W) from dy (N, C, P, W), w (C, R, S) and b (C,) or None; rows of dy and dx are contiguous."""
     for n0, n1 in _multiply(dy, w[:, :, ::-1], b, dx, g, g.padding[1][::-1], transposed=True):
         depthwise.input_grad(dy[n0:n1, :, None], w[:, None], b, dx[n0:n1], replace(g, N=n1 - n0))
+
+
+def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry) -> None:
+    """Fill dw (C, R, S) from dy (N, C, P, W) and x (N, C, H, W), whose rows are contiguous; the stride is 1.
+
+    A unit of work is a few channels, whose blocks are added in order.
+    """
+    line_bytes = g.S * g.W * x.itemsize
+    channels = max(1, min(-(-g.C // UNITS), SHIFTED_BYTES // (line_bytes * g.P)))
+    images = spans(g.N, SHIFTED_BYTES // (line_bytes * g.P * channels))
+    rows = spans(g.P, SHIFTED_BYTES // line_bytes)
+
+    def work(c0: int, c1: int) -> None:
+        total = np.zeros((c1 - c0, g.R, g.S), x.dtype)
+        for (n0, n1), (p0, p1) in product(images, rows):
+            (shifted,) = threads.scratch(x.dtype, (n1 - n0, c1 - c0, g.S, p1 - p0, g.W))
+            for s in range(g.S):
+                _shift(dy[n0:n1, c0:c1, p0:p1], shifted[:, :, s], s * g.dilation[1] - g.padding[1][0])
+            for r in range(g.R):
+                low, high, lines = overlap(p0 + r * g.dilation[0] - g.padding[0][0], p1 - p0, g.H, 1)
+                if low < high:
+                    gradients = shifted[:, :, :, low:high].reshape(*shifted.shape[:3], -1)
+                    pixels = x[n0:n1, c0:c1, lines].reshape(*shifted.shape[:2], 1, -1)
+                    total[:, r] += np.vecdot(gradients, pixels).sum(axis=0)
+        dw[c0:c1] = total
+
+    threads.run(work, spans(g.C, channels), scratch=SHIFTED_BYTES)
+    if not np.isfinite(dw).all():
+        depthwise.weight_grad_by_windows(dy[:, :, None], x, dw[:, None], g)
+
+
+def _shift(rows: np.ndarray, shifted: np.ndarray, by: int) -> None:
+    """shifted[..., w] = rows[..., w - by], or 0 where that is outside the row; rows (n, c, p, W) are contiguous."""
+    width = rows.shape[-1]
+    source, target = rows.reshape(*rows.shape[:2], -1), shifted.reshape(*rows.shape[:2], -1)
+    length = max(0, source.shape[-1] - abs(by))
+    target[..., max(0, by) : max(0, by) + length] = source[..., max(0, -by) : max(0, -by) + length]
+    shifted[..., : max(0, by)] = 0
+    shifted[..., max(0, width + min(0, by)) :] = 0
 
 
 class Rows(NamedTuple):

@@ -11,10 +11,13 @@ import numpy as np
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import threads
-from .correlation import UNITS, spans
+from .correlation import spans
 from .im2col import sum_dtype
-from .lines import BLOCK_BYTES, plane_blocks
+from .lines import plane_blocks
 from .planes import Planes, copy_inside, copy_padded, gradient_rows, overlap
+
+BLOCK_BYTES = 1 << 20  # of dy, for dw
+UNITS = 4  # blocks of a small problem: with more of them, calls of NumPy are too short to overlap on two threads
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:

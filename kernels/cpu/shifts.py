@@ -26,13 +26,13 @@ from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import depthwise, threads
 from .correlation import spans
+from .depthwise import UNITS
 from .planes import overlap
 
 ROWS = 14  # of the result in one product: more of them multiply more with 0
 BLOCK_BYTES = 2 << 20  # of z: shorter calls of NumPy do not overlap on two threads
 SHIFTED_BYTES = 4 << 20  # of dy
 LEAST_BYTES = 128 << 10  # smaller blocks cost more to hand out than to compute
-UNITS = 4  # as few blocks of a small problem
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:

@@ -471,6 +471,8 @@ CALLS = {
     "conv2d 1x1": (((4, 64, 20, 20), (96, 64, 1, 1)), {}),
     "conv2d 5x5 stride 2": (((4, 24, 33, 31), (40, 24, 5, 5)), {"stride": 2, "padding": 2}),
     "conv2d stem": (((2, 3, 90, 90), (32, 3, 7, 7)), {"stride": 2, "padding": 3}),
+    "conv2d few channels": (((40, 6, 22, 22), (16, 6, 5, 5)), {"padding": (2, 0)}),
+    "conv2d groups": (((9, 48, 28, 28), (96, 6, 3, 3)), {"padding": 1, "groups": 8}),
     "depthwise": (((4, 64, 40, 40), (64, 1, 3, 3)), {"padding": 1, "groups": 64}),
     "depthwise small": (((4, 160, 14, 14), (160, 1, 3, 3)), {"padding": 1, "groups": 160}),
 }

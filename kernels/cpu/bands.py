@@ -20,10 +20,11 @@ from numpy.lib.stride_tricks import as_strided
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import depthwise, threads
-from .correlation import UNITS, spans
+from .correlation import spans
 from .residues import axis_classes
 
-BAND_BYTES = 512 << 10  # of the matrices of one unit of work
+BAND_BYTES = 1 << 20  # of the matrices of one unit of work
+UNIT_FLOPS = 20_000_000  # units below that hinder each other more than they help, but for two
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Conv2dGeometry) -> None:
@@ -33,7 +34,10 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         for s, column, q0, q1 in _column_taps(g):
             _diagonal(bands, (q0 * g.stride[1] + column, q0), (g.stride[1], 1), q1 - q0)[...] = kernel[:, :, s, None]
 
-    for n in _multiply_rows(x, w, b, y, (g.stride[0], g.padding[0][0]), fill):
+    def multiply(some: slice) -> None:
+        _multiply_rows(x[:, some], w[some], y[:, some], (g.stride[0], g.padding[0][0]), fill)
+
+    for n in _run(multiply, y, b, g.R * g.W):
         bias = None if b is None else b[:, None]
         depthwise.correlate(x[n : n + 1], w[:, None], bias, y[n : n + 1, :, None], replace(g, N=1))
 
@@ -45,12 +49,34 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
         for s, column, q0, q1 in _column_taps(g):
             _diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
 
-    spoilt: set[int] = set()
-    for rows in axis_classes(0, g.H, g.R, g):
-        kernel = w[:, rows.tap :: rows.step][:, ::-1]
-        spoilt |= _multiply_rows(dy, kernel, b, dx[:, :, rows.first :: g.stride[0]], (1, rows.origin), fill)
-    for n in spoilt:
+    def multiply(some: slice) -> None:
+        for rows in axis_classes(0, g.H, g.R, g):
+            kernel = w[some, rows.tap :: rows.step][:, ::-1]
+            _multiply_rows(dy[:, some], kernel, dx[:, some, rows.first :: g.stride[0]], (1, rows.origin), fill)
+
+    for n in _run(multiply, dx, b, -(-g.R // g.stride[0]) * g.Q):
         depthwise.input_grad(dy[n : n + 1, :, None], w[:, None], b, dx[n : n + 1], replace(g, N=1))
+
+
+def _run(multiply: Callable[[slice], None], y: np.ndarray, b: np.ndarray | None, depth: int) -> set[int]:
+    """Call multiply for spans of channels, and add the bias; returns the images in which a row is not finite.
+
+    depth: products per element of y.
+    """
+    spoilt: set[int] = set()
+
+    def work(c0: int, c1: int) -> None:
+        some = slice(c0, c1)
+        multiply(some)
+        spoilt.update(np.flatnonzero(~np.isfinite(y[:, some, :, 0].sum(axis=(1, 2)))).tolist())
+        if b is not None:
+            y[:, some] += b[some, None, None]
+
+    channels = y.shape[1]
+    units = max(2, min(depthwise.UNITS, 2 * y.size * depth // UNIT_FLOPS))
+    most = BAND_BYTES // (depth * y.shape[3] * y.itemsize)
+    threads.run(work, spans(channels, min(most, -(-channels // units))))
+    return spoilt
 
 
 def _column_taps(g: Conv2dGeometry) -> Iterator[tuple[int, int, int, int]]:
@@ -70,40 +96,27 @@ def _diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndar
 
 
 def _multiply_rows(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, step: Pair,
-    fill: Callable[[np.ndarray, np.ndarray], None],
-) -> set[int]:  # fmt: skip
+    x: np.ndarray, w: np.ndarray, y: np.ndarray, step: Pair, fill: Callable[[np.ndarray, np.ndarray], None]
+) -> None:
     """Output row i is the product of input rows i*stride - origin ... + T, for step = (stride, origin) and w (C, T, S).
 
-    fill(bands, w) writes the kernels of some channels into their zeroed bands (c, T, W, Q). Returns the images where a
-    row is not finite: 0 times infinity spoils rows as a whole.
+    fill(bands, w) writes the kernels into their zeroed bands (C, T, W, Q).
     """
     n, channels, height, width = x.shape
     taps, columns = w.shape[1], y.shape[3]
-    runs = _runs(y.shape[2], height, taps, step)
-    spoilt: set[int] = set()
-
-    def work(c0: int, c1: int) -> None:
-        (bands,) = threads.scratch(x.dtype, (c1 - c0, taps, width, columns))
-        bands[...] = 0
-        fill(bands, w[c0:c1])
-        matrices = bands.reshape(c1 - c0, 1, taps * width, columns)
-        for i0, i1, t0, t1 in runs:
-            target = y[:, c0:c1, i0:i1].transpose(1, 2, 0, 3)
-            if t0 == t1:
-                target[...] = 0
-            else:
-                source = x[:, c0:c1, i0 * step[0] - step[1] + t0 :]
-                strides = x.strides[1], step[0] * x.strides[2], x.strides[0], x.strides[3]
-                rows = as_strided(source, (c1 - c0, i1 - i0, n, (t1 - t0) * width), strides)
-                np.matmul(rows, matrices[:, :, t0 * width : t1 * width], out=target)
-        spoilt.update(np.flatnonzero(~np.isfinite(y[:, c0:c1, :, 0].sum(axis=(1, 2)))).tolist())
-        if b is not None:
-            y[:, c0:c1] += b[c0:c1, None, None]
-
-    most = BAND_BYTES // max(1, taps * width * columns * x.itemsize)
-    threads.run(work, spans(channels, min(most, -(-channels // UNITS))))
-    return spoilt
+    (bands,) = threads.scratch(x.dtype, (channels, taps, width, columns))
+    bands[...] = 0
+    fill(bands, w)
+    matrices = bands.reshape(channels, 1, taps * width, columns)
+    for i0, i1, t0, t1 in _runs(y.shape[2], height, taps, step):
+        target = y[:, :, i0:i1].transpose(1, 2, 0, 3)
+        if t0 == t1:
+            target[...] = 0
+        else:
+            source = x[:, :, i0 * step[0] - step[1] + t0 :]
+            strides = x.strides[1], step[0] * x.strides[2], x.strides[0], x.strides[3]
+            rows = as_strided(source, (channels, i1 - i0, n, (t1 - t0) * width), strides)
+            np.matmul(rows, matrices[:, :, t0 * width : t1 * width], out=target)
 
 
 def _runs(rows: int, height: int, taps: int, step: Pair) -> list[tuple[int, int, int, int]]:

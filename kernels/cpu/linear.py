@@ -12,7 +12,6 @@ from .correlation import BLOCK_FLOPS, spans
 TILE = 256  # rows and columns of a 16-bit result that are computed at a time
 DEPTH = 1024  # products of 16-bit operands that are converted at a time
 PARTS = 4  # of a large product, each of which reads the whole of one operand
-FEW = 1 << 14  # gradients whose plain sum is done before a product has begun
 SMALL = 1 << 18  # multiply-adds that OpenBLAS keeps to one thread by itself (its interface/gemm.c)
 
 
@@ -62,15 +61,19 @@ def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) 
     return _product(dy.T, x) if geometry.batch_axis == 0 else _product(dy, x.T)
 
 
+@np.errstate(all="ignore")
 def linear_bias_grad(dy: np.ndarray, batch_axis: int) -> np.ndarray:
-    """The product with a vector of ones, which takes half the time of `sum` and less where samples are columns."""
-    if dy.size > FEW:
-        ones = np.ones(dy.shape[batch_axis], dy.dtype)
-        return _product(ones[None], dy)[0] if batch_axis == 0 else _product(dy, ones[:, None])
-    with np.errstate(all="ignore"):
-        db = dy.sum(axis=batch_axis, dtype=accumulation_dtype(dy.dtype), keepdims=batch_axis == 1)
-        return db.astype(dy.dtype, copy=False)
+    """Where samples are columns, the loops of `einsum` take a quarter of the time of `sum`."""
+    acc = accumulation_dtype(dy.dtype)
+    db = dy.sum(axis=0, dtype=acc) if batch_axis == 0 else np.einsum("on->o", dy, dtype=acc)[:, None]
+    return db.astype(dy.dtype, copy=False)
 
 
 def linear_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) -> tuple[np.ndarray, np.ndarray]:
     return linear_weight_grad(dy, x, geometry), linear_bias_grad(dy, geometry.batch_axis)
+
+
+def linear_grads(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: LinearGeometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)

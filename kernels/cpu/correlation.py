@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
 
-BLOCK_BYTES = 2 << 20  # of gathered input per block: it stays in cache between gathering and product
+BLOCK_BYTES = 4 << 20  # of gathered input per block: it stays in cache between gathering and product
 BLOCK_FLOPS = 30_000_000  # less is computed before another thread has woken up, in calls too short to overlap
 WIDE = 128  # pixels that a product needs to run at full speed
 UNITS = 8  # large work is cut into at least this many blocks, so that several threads have some

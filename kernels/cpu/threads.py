@@ -89,7 +89,7 @@ def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> No
             _drain(work, todo)
         finally:
             todo.clear()
-            started = [future for future in futures if not future.cancel()]
+            started = [future for future in futures if not future.cancel()]  # a thread still asleep is not waited for
             wait(started)
         for future in started:
             future.result()

@@ -61,6 +61,53 @@ def test_tiles_cover_the_plane(g, planes):
         assert tiling.blocks(values["tiles"]) * windows.THREADS >= values["tiles"] * tiling.lanes
 
 
+@given(geometries(), st.sampled_from([2, 4, 8]))
+def test_shared_windows_are_whole_words(g, itemsize):
+    tiling = windows.outputs_tiling(g, itemsize, 8)
+    if not tiling.unrolled:
+        assert tiling.lanes in (1, 2, 4, 8, 16, 32)
+        starts = {q * g.stride[1] - g.padding[1][0] for q in range(g.Q)}
+        assert all(start % tiling.vec_x == 0 for start in starts)
+        assert g.S % tiling.vec_x == 0
+        assert tiling.vec_x == 1 or g.dilation[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "lanes"),
+    [
+        ((128, 2048, 7, 7), 7, 7, 8),  # 49 words of one element: six or seven to a lane
+        ((128, 256, 14, 14), 14, 14, 8),  # 49 words of four
+        ((8, 16, 112, 112), 112, 112, 32),
+        ((128, 64, 56, 56), 9, 1, 1),  # neighbours overlap, and there are enough of them
+        ((1, 4, 56, 56), 9, 1, 16),
+    ],
+)
+def test_threads_share_large_windows_that_do_not_overlap(shape, kernel, stride, lanes):
+    g = windows.flattened(Pool2dGeometry.of("p", shape, kernel, stride=stride))
+    tiling = windows.outputs_tiling(g, 4, 8)
+    assert (tiling.unrolled, tiling.lanes) == (False, lanes)
+
+
+def test_whole_planes_are_one_row_of_windows():
+    g = windows.flattened(Pool2dGeometry.of("p", (3, 5, 7, 6), (7, 6)))
+    assert (g.x_shape, g.y_shape, (g.R, g.S), g.stride) == ((1, 1, 1, 630), (1, 1, 1, 15), (1, 42), (1, 42))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options"),
+    [
+        ((3, 5, 7, 6), (7, 3), {}),  # two windows to a plane
+        ((3, 5, 7, 6), (9, 6), {"padding": (1, 0)}),
+        ((3, 5, 7, 6), (6, 6), {}),  # a row is left over
+        ((0, 5, 7, 6), (7, 6), {}),
+        ((2**11, 2**11, 32, 32), 32, {}),  # more elements than 32 bits count
+    ],
+)
+def test_other_windows_stay_as_they_are(shape, kernel, options):
+    g = Pool2dGeometry.of("p", shape, kernel, **options)
+    assert windows.flattened(g) is g
+
+
 @given(st.integers(0, 10**7), st.sampled_from([1, 4, 32, 128]), st.integers(1, 10**4), st.integers(1, 50))
 def test_a_split_sum_has_every_term_once(terms, threads, sums, taps):
     split = direct.Split.of(terms, threads, sums, sums * taps)

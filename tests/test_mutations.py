@@ -63,6 +63,21 @@ FEW_CHANNELS = {
 }
 
 
+# The same for pooling of whole planes, whose windows several threads share.
+SHARE_LANES = "(0xffffffffu >> (32 - LANES)) << (threadIdx.x % 32 / LANES * LANES)"
+POOLING = {
+    "half of the lanes never heard": ("max_pool2d", "LANES / 2; mask > 0", "LANES / 2; mask > 1", WRONG),
+    "lanes of ended tiles waited for": ("max_pool2d", SHARE_LANES, "0xffffffffu", "has ended"),
+    "the last tie wins": ("max_pool2d", "other_tap < tap", "other_tap > tap", WRONG),
+    "the first NaN wins": ("max_pool2d", "other_nan && other_tap > tap", "other_nan && other_tap < tap", WRONG),
+    "a lane skips a word": ("max_pool2d", "s += LANES * VEC_X", "s += 2 * LANES * VEC_X", WRONG),
+    "windows behind a tile's first column forgotten": (
+        "max_pool2d_grad", "covering(w + TILE_W - 1, ", "covering(w, ", WRONG
+    ),
+    "every column of a tile taken for its first": ("max_pool2d_grad", "int s = w + j - q", "int s = w - q", WRONG),
+}  # fmt: skip
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -106,6 +121,15 @@ def evidence_of_few_channels(cupy: ModuleType) -> str:
     return forward or shown(cupy, lambda dy, w: kernels.conv2d_input_grad(dy, w, x.shape, **options), dy, w)
 
 
+def evidence_of_pooling(cupy: ModuleType) -> str:
+    """What the taps and the gradient of max pooling of whole planes show, with ties and NaN in them."""
+    x = integers(2, 35, 7, 7)
+    x[:, 1::2, ::3, ::2] = np.nan
+    taps, dy = kernels.max_pool2d(x, 7)[1], integers(2, 35, 1, 1) + 9
+    forward = shown(cupy, lambda x: kernels.max_pool2d(x, 7)[1], x)
+    return forward or shown(cupy, lambda dy, taps: kernels.max_pool2d_grad(dy, taps, x.shape, 7), dy, taps)
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -144,6 +168,17 @@ def test_mutation_of_few_channels_is_caught(
 ) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_few_channels(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_pooling_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_pooling(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), POOLING.values(), ids=POOLING)
+def test_mutation_of_pooling_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_pooling(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

@@ -88,7 +88,7 @@ def depthwise_input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
 
 def depthwise_weight_grad(dy: Any, x: Any, g: Conv2dGeometry) -> Any:
     dw = empty(g.w_shape, dy.dtype)
-    tiling = outputs_tiling(g, dy.itemsize, 8, lanes=1)
+    tiling = outputs_tiling(g, dy.itemsize, 8, share=False)
     tiles = tiling.values(g.N, (g.P, g.Q))
     check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q, weights=dw.size)
     split = Split.of(tiles["tiles"], THREADS, g.K, dw.size)

@@ -18,6 +18,7 @@ from .windows import (
     WINDOW_FIELDS,
     Tiling,
     check_offsets,
+    flattened,
     inputs_tiling,
     outputs_tiling,
     window_values,
@@ -40,6 +41,7 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     taps = empty(geometry.y_shape, geometry.tap_dtype)
+    geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
     _launch_planes("max_pool2d", _MAX_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
@@ -50,6 +52,7 @@ def max_pool2d(x: Any, geometry: Pool2dGeometry) -> tuple[Any, Any]:
 def max_pool2d_grad(dy: Any, taps: Any, geometry: Pool2dGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = empty(geometry.x_shape, dy.dtype)
+    geometry = flattened(geometry)
     # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
     tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
@@ -78,6 +81,7 @@ def max_pool2d_indices(taps: Any, geometry: Pool2dGeometry) -> Any:
 def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
+    geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
@@ -88,6 +92,7 @@ def avg_pool2d(x: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
 def avg_pool2d_grad(dy: Any, geometry: Pool2dGeometry, divisor: AvgDivisor) -> Any:
     dy = contiguous(dy)
     dx = empty(geometry.x_shape, dy.dtype)
+    geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry, divisor)
     _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)

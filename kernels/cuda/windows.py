@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -35,7 +36,7 @@ TILE_FIELDS = (("tiles", "int"), ("tile_rows", "FastDiv"), ("tile_columns", "Fas
 class Tiling:
     """A thread's share of a plane, tile_h x tile_w, and the elements per load or store on the x and y sides.
 
-    lanes: threads that share one tile.
+    lanes: threads that share one tile, an output whose window is large.
     """
 
     unrolled: bool
@@ -50,7 +51,8 @@ class Tiling:
         window = {}
         for name, kind in WINDOW_FIELDS[4:]:
             field = f"(int)params.{name}.divisor" if kind == "FastDiv" else f"params.{name}"
-            window[name.upper()] = _numbers(g)[name] if self.unrolled else field
+            constant = self.unrolled or name.startswith("dilation")
+            window[name.upper()] = _numbers(g)[name] if constant else field
         tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
         threads = {"THREADS": THREADS, "BLOCKS_PER_SM": self._blocks_per_sm(g, dtype.itemsize), "LANES": self.lanes}
         return {"TYPE": C_TYPES[dtype.name], "UNROLLED": int(self.unrolled), **threads, **tile, **window}
@@ -83,15 +85,14 @@ def window_values(g: Windowed) -> dict[str, Any]:
 
 
 @cache
-def outputs_tiling(g: Windowed, itemsize: int, tile: int, lanes: int = WARP) -> Tiling:
-    """Tiles of at most `tile` outputs for visit_windows; `lanes` threads share a window that is large.
+def outputs_tiling(g: Windowed, itemsize: int, tile: int, *, share: bool = True) -> Tiling:
+    """Tiles of at most `tile` outputs for visit_windows; if they may `share`, several threads take a large window.
 
     The columns of a tile span vec_x = tile_w * stride inputs: neighbouring threads then load neighbouring vectors.
     """
     check_offsets(g)
-    overlapping = g.stride[0] < g.R or g.stride[1] < g.S
-    if not _is_small(g, itemsize) or (not overlapping and g.R * g.S >= lanes > 1):
-        return Tiling(unrolled=False, lanes=lanes)
+    if not _is_small(g, itemsize) or (share and not _overlap(g) and g.R * g.S >= WARP):
+        return _shared_windows(g, itemsize) if share else Tiling(unrolled=False)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     stride = g.stride[1]
     if stride not in (1, 2, 4) or stride > vec_x:
@@ -103,6 +104,28 @@ def outputs_tiling(g: Windowed, itemsize: int, tile: int, lanes: int = WARP) -> 
     return Tiling(True, tile_h, tile_w, vec_x, vec_y=tile_w)
 
 
+def _shared_windows(g: Windowed, itemsize: int) -> Tiling:
+    """As many lanes to a window as have four words each, of one row at a time.
+
+    Where windows overlap, neighbouring threads that take one each load neighbours: lanes then only make up for too few
+    windows.
+    """
+    (left, _), vec_x = g.padding[1], 1
+    if g.dilation[1] == 1:
+        vec_x = largest_power_of_two(math.gcd(g.W, g.S, g.stride[1], left), ALIGNMENT // itemsize)
+    words = g.S // vec_x
+    lanes = 1
+    while 2 * lanes <= WARP and lanes < words and 8 * lanes <= g.R * words:
+        lanes *= 2
+    while lanes > 1 and _overlap(g) and g.N * g.C * g.P * g.Q * lanes > ENOUGH_THREADS:
+        lanes //= 2
+    return Tiling(unrolled=False, vec_x=vec_x, lanes=lanes)
+
+
+def _overlap(g: Windowed) -> bool:
+    return g.stride[0] < g.R or g.stride[1] < g.S
+
+
 @cache
 def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TAPS) -> Tiling:
     """Tiles of about `tile` inputs for visit_covering: multiples of the stride along both axes.
@@ -110,14 +133,29 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     A window of more than `most_taps` is not unrolled.
     """
     check_offsets(g)
-    if not _is_small(g, itemsize) or most_taps < g.R * g.S or max(g.stride) > MAX_STRIDE:
-        return Tiling(unrolled=False)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
+    if not _is_small(g, itemsize) or most_taps < g.R * g.S or max(g.stride) > MAX_STRIDE:
+        return Tiling(unrolled=False, tile_w=vec_x, vec_x=vec_x)
     stride = g.stride[1]
     tile_w = vec_x if vec_x % stride == 0 else stride
     vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(g.Q, tile_w // stride)
     tile_h = _rows(tile // tile_w, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
+
+
+def flattened(g: Pool2dGeometry) -> Pool2dGeometry:
+    """Pooling of whole planes as windows along one row of all planes, which has the same taps.
+
+    g itself where a window is less than its plane, or more.
+    """
+    planes, plane = g.N * g.C, g.H * g.W
+    whole = (g.R, g.S) == (g.H, g.W) and g.P * g.Q == 1 and not any(map(sum, g.padding))
+    if not whole or planes == 0 or (planes + 1) * plane > MAX_INDEX:
+        return g
+    return Pool2dGeometry(
+        N=1, C=1, H=1, W=planes * plane, R=1, S=plane, P=1, Q=planes,
+        stride=(1, plane), padding=((0, 0), (0, 0)), dilation=(1, 1),
+    )  # fmt: skip
 
 
 def _is_small(g: Windowed, itemsize: int) -> bool:

@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool2d(
     visit_windows(params, x, p, q, (Acc)0, [&](int t, int j, int, int, Acc value) {
         sum[t][j] = add_rn(sum[t][j], value);
     });
-    for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], shuffle_xor(sum[0][0], mask));
+    for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], other_lane(sum[0][0], mask));
 
     Element* y = params.y + tile.plane * params.P * params.Q;
 #pragma unroll

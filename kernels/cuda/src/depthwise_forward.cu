@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
     visit_windows(params, x, tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
         sum[t][j] = fma_rn(value, Storage<Element>::load(w[r * KERNEL_W + s]), sum[t][j]);
     });
-    for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], shuffle_xor(sum[0][0], mask));
+    for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], other_lane(sum[0][0], mask));
 
     Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
     Element* y = params.y + tile.plane * params.P * params.Q;

@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(
         keep_greater(best[t][j], tap[t][j], value, r * KERNEL_W + s);
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2)
-        merge(best[0][0], tap[0][0], shuffle_xor(best[0][0], mask), shuffle_xor(tap[0][0], mask));
+        merge(best[0][0], tap[0][0], other_lane(best[0][0], mask), other_lane(tap[0][0], mask));
 
     int plane = tile.plane * params.P * params.Q;
 #pragma unroll

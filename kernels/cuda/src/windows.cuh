@@ -2,11 +2,12 @@
 // from inputs to the windows that hold them. Pooling, depthwise convolution and their gradients are made of these.
 //
 // UNROLLED: the window is a compile-time constant, a thread has a tile of TILE_H x TILE_W neighbours, every row is
-// loaded once, as vectors, and every tap is known at compile time. Otherwise any window: a tile is 1 x 1, and LANES
-// threads share the taps of a window (32, for large windows), each visiting its part.
+// loaded once, as vectors, and every tap is known at compile time. Otherwise any window: a tile of outputs is 1 x 1, a
+// tile of inputs 1 x TILE_W, and LANES threads share the rows of a window, each visiting every LANES-th word of them.
 //
-// The host (windows.py) defines TYPE, THREADS and these, and KERNEL, STRIDE, DILATION (_H, _W), PAD_TOP, PAD_LEFT as
-// numbers or as fields of `params`; VEC_X and VEC_Y are the elements of a load or store in rows of W and of Q.
+// The host (windows.py) defines TYPE, THREADS and these, DILATION (_H, _W) as numbers, and KERNEL, STRIDE (_H, _W),
+// PAD_TOP, PAD_LEFT as numbers or as fields of `params`; VEC_X and VEC_Y are the elements of a load or store in rows of
+// W and of Q.
 #ifndef BACKSTRIDE_WINDOWS
 #define BACKSTRIDE_WINDOWS
 
@@ -17,6 +18,13 @@ struct Params;
 
 // Which tile this thread has a part in, and where that tile lies: its plane, first row and first column.
 DEVICE int tile_index() { return blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES; }
+
+// The value of another of the LANES threads that share this thread's tile. Those of other tiles may have ended.
+template <class T>
+DEVICE T other_lane(T x, int mask) {
+    unsigned sharing = (0xffffffffu >> (32 - LANES)) << (threadIdx.x % 32 / LANES * LANES);
+    return __shfl_xor_sync(sharing, x, mask);
+}
 
 struct Tile { int plane, h, w; };
 
@@ -88,14 +96,21 @@ DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit 
 
 #else  // any window
 
-// As above, but this thread's share of the taps, and none that lie on padding.
+// As above, but this thread's share of the taps, and none that lie on padding. Where VEC_X is not 1, windows begin and
+// end with whole words.
 template <class Visit>
 DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, Acc, Visit visit) {
-    for (int tap = threadIdx.x % LANES; tap < KERNEL_H * KERNEL_W; tap += LANES) {
-        int r = tap, s = split_off(r, params.kernel_w);
-        int h = p * STRIDE_H - PAD_TOP + r * DILATION_H, w = q * STRIDE_W - PAD_LEFT + s * DILATION_W;
-        if ((unsigned)h < (unsigned)params.H && (unsigned)w < (unsigned)params.W)
-            visit(0, 0, r, s, Storage<Element>::load(x[h * params.W + w]));
+    int h = p * STRIDE_H - PAD_TOP, left = q * STRIDE_W - PAD_LEFT;
+    for (int r = 0; r < KERNEL_H; r++, h += DILATION_H) {
+        if ((unsigned)h >= (unsigned)params.H) continue;
+#pragma unroll 4
+        for (int s = threadIdx.x % LANES * VEC_X; s < KERNEL_W; s += LANES * VEC_X) {
+            int w = left + s * DILATION_W;
+            if ((unsigned)w >= (unsigned)params.W) continue;
+            auto word = *(const Vec<Element, VEC_X>*)(x + h * params.W + w);
+#pragma unroll
+            for (int i = 0; i < VEC_X; i++) visit(0, 0, r, s + i, Storage<Element>::load(word.at[i]));
+        }
     }
 }
 
@@ -115,15 +130,19 @@ DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit 
     h += PAD_TOP;
     w += PAD_LEFT;
     Covering rows = covering(h, KERNEL_H, params.stride_h, DILATION_H, params.P);
-    Covering columns = covering(w, KERNEL_W, params.stride_w, DILATION_W, params.Q);
+    int first = covering(w, KERNEL_W, params.stride_w, DILATION_W, params.Q).first;
+    int last = covering(w + TILE_W - 1, KERNEL_W, params.stride_w, DILATION_W, params.Q).last;
     for (int p = rows.first; p <= rows.last; p++) {
         int r = h - p * STRIDE_H;
-        if (split_off(r, params.dilation_h) != 0) continue;
-        for (int q = columns.first; q <= columns.last; q++) {
-            int s = w - q * STRIDE_W;
-            if (split_off(s, params.dilation_w) != 0) continue;
+        if (r % DILATION_H != 0) continue;
+        for (int q = first; q <= last; q++) {
             load(p, q);
-            visit(0, 0, r, s, 0);
+#pragma unroll
+            for (int j = 0; j < TILE_W; j++) {
+                int s = w + j - q * STRIDE_W;
+                if (s < 0 || s % DILATION_W != 0 || s / DILATION_W >= KERNEL_W) continue;
+                visit(0, j, r / DILATION_H, s / DILATION_W, 0);
+            }
         }
     }
 }

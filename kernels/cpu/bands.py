@@ -32,7 +32,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
     def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
         for s, column, q0, q1 in _column_taps(g):
-            _diagonal(bands, (q0 * g.stride[1] + column, q0), (g.stride[1], 1), q1 - q0)[...] = kernel[:, :, s, None]
+            diagonal(bands, (q0 * g.stride[1] + column, q0), (g.stride[1], 1), q1 - q0)[...] = kernel[:, :, s, None]
 
     def multiply(some: slice) -> None:
         _multiply_rows(x[:, some], w[some], y[:, some], (g.stride[0], g.padding[0][0]), fill)
@@ -47,7 +47,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
 
     def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
         for s, column, q0, q1 in _column_taps(g):
-            _diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
+            diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
 
     def multiply(some: slice) -> None:
         for rows in axis_classes(0, g.H, g.R, g):
@@ -89,7 +89,7 @@ def _column_taps(g: Conv2dGeometry) -> Iterator[tuple[int, int, int, int]]:
             yield s, column, q0, q1
 
 
-def _diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndarray:
+def diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndarray:
     """View bands[:, :, start[0] + i*step[0], start[1] + i*step[1]] for i in range(count)."""
     stride = step[0] * bands.strides[2] + step[1] * bands.strides[3]
     return as_strided(bands[:, :, start[0] :, start[1] :], (*bands.shape[:2], count), (*bands.strides[:2], stride))

@@ -14,6 +14,7 @@ All of these multiply much with 0. What that made NaN of infinities is computed 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -25,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..checks import Pair
 from ..geometry import Conv2dGeometry
 from . import depthwise, threads
+from .bands import diagonal
 from .correlation import spans
 from .depthwise import UNITS
 from .planes import overlap
@@ -79,41 +81,64 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Conv2dGeometry
 
 def _shift(rows: np.ndarray, shifted: np.ndarray, by: int) -> None:
     """shifted[..., w] = rows[..., w - by], or 0 where that is outside the row; rows (n, c, p, W) are contiguous."""
-    width = rows.shape[-1]
     source, target = rows.reshape(*rows.shape[:2], -1), shifted.reshape(*rows.shape[:2], -1)
     length = max(0, source.shape[-1] - abs(by))
     target[..., max(0, by) : max(0, by) + length] = source[..., max(0, -by) : max(0, -by) + length]
-    shifted[..., : max(0, by)] = 0
-    shifted[..., max(0, width + min(0, by)) :] = 0
+    _clear_moved(shifted, -by)
+
+
+def _clear_moved(rows: np.ndarray, by: int) -> None:
+    """Set those elements to 0 that leave their row (..., W) when all are moved `by` elements on."""
+    if by > 0:
+        rows[..., max(0, rows.shape[-1] - by) :] = 0
+    elif by < 0:
+        rows[..., :-by] = 0
+
+
+class Tap(NamedTuple):
+    """Where kernel row r takes part: rows i, i + step[0], ... of the result get j, j + step[1], ... of the input."""
+
+    r: int
+    i: int
+    j: int
+    windows: int
 
 
 class Rows(NamedTuple):
-    """Rows i0:i1 of the result, the rows j0:j1 that they are made of, and the matrix (R*S, S*(i1-i0)*(j1-j0)) that
-    turns a kernel into its banded matrix."""
+    """Rows i0:i1 of the result and the rows j0:j1 that they are made of."""
 
     i0: int
     i1: int
     j0: int
     j1: int
-    spread: np.ndarray
+    taps: list[Tap]
 
 
 @lru_cache
-def row_blocks(g: Conv2dGeometry, transposed: bool, dtype: np.dtype) -> list[Rows]:
+def row_blocks(g: Conv2dGeometry, transposed: bool) -> list[Rows]:
     """All rows of y, or (transposed) of dx."""
-    p, r = np.indices((g.P, g.R))
-    h = p * g.stride[0] + r * g.dilation[0] - g.padding[0][0]
-    inside = (h >= 0) & (h < g.H)
-    i, j, r = (h[inside], p[inside], r[inside]) if transposed else (p[inside], h[inside], r[inside])
     found = []
     for i0, i1 in spans(g.H if transposed else g.P, ROWS):
-        these = (i >= i0) & (i < i1)
-        j0, j1 = (int(j[these].min()), int(j[these].max()) + 1) if these.any() else (0, 0)
-        spread = np.zeros((g.R, g.S, g.S, i1 - i0, j1 - j0), dtype)
-        for s in range(g.S):
-            spread[r[these], s, s, i[these] - i0, j[these] - j0] = 1
-        found.append(Rows(i0, i1, j0, j1, spread.reshape(g.R * g.S, -1)))
+        taps = list(_taps(g, transposed, i0, i1))
+        step = 1 if transposed else g.stride[0]
+        j0 = min((tap.j for tap in taps), default=0)
+        j1 = max((tap.j + (tap.windows - 1) * step + 1 for tap in taps), default=0)
+        found.append(Rows(i0, i1, j0, j1, taps))
     return found
+
+
+def _taps(g: Conv2dGeometry, transposed: bool, i0: int, i1: int) -> Iterator[Tap]:
+    stride = g.stride[0]
+    for r in range(g.R):
+        row = r * g.dilation[0] - g.padding[0][0]
+        p0, p1, _ = overlap(row, g.P, g.H, stride)
+        if transposed:
+            p0, p1 = max(p0, -((row - i0) // stride)), min(p1, -((row - i1) // stride))
+        else:
+            p0, p1 = max(p0, i0), min(p1, i1)
+        if p0 < p1:
+            h = p0 * stride + row
+            yield Tap(r, h, p0, p1 - p0) if transposed else Tap(r, p0, h, p1 - p0)
 
 
 def _multiply(
@@ -122,7 +147,8 @@ def _multiply(
 ) -> list[Pair]:  # fmt: skip
     """y (N, C, I, W) from x (N, C, J, W); returns the images whose result is not finite in some row."""
     n, channels, _, width = x.shape
-    (left, right), dilation, kernel = padding, g.dilation[1], w.reshape(channels, -1)
+    (left, right), dilation = padding, g.dilation[1]
+    step = (g.stride[0], 1) if transposed else (1, g.stride[0])
     terms = g.S + (b is not None)
     factors = np.ones((channels, 1, terms), x.dtype)
     if b is not None:
@@ -130,22 +156,23 @@ def _multiply(
     spoilt: set[Pair] = set()
 
     def work(rows: Rows, some: Pair, images: Pair) -> None:
-        (c0, c1), (n0, n1), (i0, i1, j0, j1, spread) = some, images, rows
+        (c0, c1), (n0, n1), (i0, i1, j0, j1, taps) = some, images, rows
         outer, run = (n1 - n0, c1 - c0), (i1 - i0) * width
         bands, lines = threads.scratch(
-            x.dtype, (c1 - c0, spread.shape[1]), (*outer, left + g.S * run + right + (run + dilation) * (terms - g.S))
-        )
+            x.dtype, (c1 - c0, g.S, i1 - i0, j1 - j0),
+            (*outer, left + g.S * run + right + (run + dilation) * (terms - g.S)),
+        )  # fmt: skip
+        bands[...] = 0
+        for r, i, j, windows in taps:
+            diagonal(bands, (i - i0, j - j0), step, windows)[...] = w[c0:c1, r, :, None]
+        matrices = bands.reshape(c1 - c0, g.S * (i1 - i0), j1 - j0)
         lines[..., :left] = 0
         lines[..., left + g.S * run : left + g.S * run + right] = 0
         lines[..., left + g.S * run + right :] = 1
-        z = lines[..., left : left + g.S * run].reshape(*outer, g.S, i1 - i0, width)
-        np.matmul(kernel[c0:c1], spread, out=bands)
-        matrices = bands.reshape(c1 - c0, g.S * (i1 - i0), j1 - j0)
-        np.matmul(matrices, x[n0:n1, c0:c1, j0:j1], out=z.reshape(*outer, -1, width))
+        z = lines[..., left : left + g.S * run].reshape(*outer, g.S * (i1 - i0), width)
+        np.matmul(matrices, x[n0:n1, c0:c1, j0:j1], out=z)
         for s in range(g.S):
-            shift = s * dilation - left
-            z[:, :, s, :, max(0, width + min(0, shift)) :] = 0
-            z[:, :, s, :, : max(0, shift)] = 0
+            _clear_moved(z[:, :, s * (i1 - i0) : (s + 1) * (i1 - i0)], left - s * dilation)
         strides = *lines.strides[:2], (run + dilation) * x.itemsize, x.itemsize
         shifted = as_strided(lines, (*outer, terms, run), strides)
         target = y[n0:n1, c0:c1, i0:i1]
@@ -153,12 +180,13 @@ def _multiply(
         if not np.isfinite(target[:, :, 0].sum()):
             spoilt.add(images)
 
-    plane_bytes = g.S * ROWS * width * x.itemsize
+    depth = (ROWS + g.R) * max(g.dilation[0], g.stride[0])  # at least j1 - j0
+    plane_bytes = g.S * ROWS * (width + depth // max(1, n)) * x.itemsize
     planes = max(1, min(BLOCK_BYTES, max(LEAST_BYTES, plane_bytes * n * channels // UNITS)) // plane_bytes)
     threads.run(work, [
         (rows, some, images)
         for some in spans(channels, planes // max(1, n))
         for images in spans(n, planes)
-        for rows in row_blocks(g, transposed, x.dtype)
+        for rows in row_blocks(g, transposed)
     ], scratch=2 * planes * plane_bytes)  # fmt: skip
     return sorted(spoilt)

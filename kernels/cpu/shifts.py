@@ -4,8 +4,7 @@ Kernel column s alone gives rows z[s, i, :] = sum over r of w[r, s] * x[i*stride
 that is a product with a banded matrix, which reads x where it lies, and y[i, q] = sum over s of
 z[s, i, q + s*dilation - left]. With its rows one after the other, z[s] needs the same shift everywhere, once those
 elements are 0 that a shift moves from one row to the next. The sum of shifted z is the product of a vector of ones with
-a matrix whose rows are z[s], their distance longer by the dilation: no product takes a copy. With a bias, the vector
-has it as its last element and the matrix a last row of ones.
+a matrix whose rows are z[s], their distance longer by the dilation: no product takes a copy.
 
 The weight gradient is the product of dy, shifted by every kernel column, with x, moved by whole rows.
 
@@ -149,36 +148,33 @@ def _multiply(
     n, channels, _, width = x.shape
     (left, right), dilation = padding, g.dilation[1]
     step = (g.stride[0], 1) if transposed else (1, g.stride[0])
-    terms = g.S + (b is not None)
-    factors = np.ones((channels, 1, terms), x.dtype)
-    if b is not None:
-        factors[:, 0, -1] = b
+    ones = np.ones((1, g.S), x.dtype)
     spoilt: set[Pair] = set()
 
     def work(rows: Rows, some: Pair, images: Pair) -> None:
         (c0, c1), (n0, n1), (i0, i1, j0, j1, taps) = some, images, rows
         outer, run = (n1 - n0, c1 - c0), (i1 - i0) * width
         bands, lines = threads.scratch(
-            x.dtype, (c1 - c0, g.S, i1 - i0, j1 - j0),
-            (*outer, left + g.S * run + right + (run + dilation) * (terms - g.S)),
-        )  # fmt: skip
+            x.dtype, (c1 - c0, g.S, i1 - i0, j1 - j0), (*outer, left + g.S * run + right)
+        )
         bands[...] = 0
         for r, i, j, windows in taps:
             diagonal(bands, (i - i0, j - j0), step, windows)[...] = w[c0:c1, r, :, None]
         matrices = bands.reshape(c1 - c0, g.S * (i1 - i0), j1 - j0)
         lines[..., :left] = 0
-        lines[..., left + g.S * run : left + g.S * run + right] = 0
-        lines[..., left + g.S * run + right :] = 1
+        lines[..., left + g.S * run :] = 0
         z = lines[..., left : left + g.S * run].reshape(*outer, g.S * (i1 - i0), width)
         np.matmul(matrices, x[n0:n1, c0:c1, j0:j1], out=z)
         for s in range(g.S):
             _clear_moved(z[:, :, s * (i1 - i0) : (s + 1) * (i1 - i0)], left - s * dilation)
         strides = *lines.strides[:2], (run + dilation) * x.itemsize, x.itemsize
-        shifted = as_strided(lines, (*outer, terms, run), strides)
+        shifted = as_strided(lines, (*outer, g.S, run), strides)
         target = y[n0:n1, c0:c1, i0:i1]
-        np.matmul(factors[c0:c1], shifted, out=target.reshape(*outer, 1, run))
+        np.matmul(ones, shifted, out=target.reshape(*outer, 1, run))
         if not np.isfinite(target[:, :, 0].sum()):
             spoilt.add(images)
+        if b is not None:
+            target += b[c0:c1, None, None]
 
     depth = (ROWS + g.R) * max(g.dilation[0], g.stride[0])  # at least j1 - j0
     plane_bytes = g.S * ROWS * (width + depth // max(1, n)) * x.itemsize

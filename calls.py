@@ -52,6 +52,7 @@ def conv(case: Case, make: Maker) -> Calls:
     yield "conv2d_weight_grad", (dy, x, g)
     yield "conv2d_bias_grad", (dy,)
     yield "conv2d_parameter_grads", (dy, x, g)
+    yield "conv2d_grads", (dy, x, w, g)
 
 
 def conv_transpose(case: Case, make: Maker) -> Calls:
@@ -88,15 +89,22 @@ def linear(case: Case, make: Maker) -> Calls:
     yield "linear_weight_grad", (dy, x, g)
     yield "linear_bias_grad", (dy, g.batch_axis)
     yield "linear_parameter_grads", (dy, x, g)
+    yield "linear_grads", (dy, x, w, g)
 
 
 FAMILIES: dict[Callable[[Case, Maker], Calls], tuple[str, ...]] = {
-    conv: ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad", "conv2d_parameter_grads"),
+    conv: (
+        "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad", "conv2d_parameter_grads",
+        "conv2d_grads",
+    ),
     conv_transpose: ("conv_transpose2d",),
     max_pool: ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices"),
     avg_pool: ("avg_pool2d", "avg_pool2d_grad"),
-    linear: ("linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad", "linear_parameter_grads"),
-}
+    linear: (
+        "linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad", "linear_parameter_grads",
+        "linear_grads",
+    ),
+}  # fmt: skip
 """The functions above, each with the operations it yields."""
 
 

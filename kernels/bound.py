@@ -84,6 +84,12 @@ def worst(operation: str, arguments: tuple[Any, ...], results: tuple[np.ndarray,
 
 def _parts(operation: str, arguments: tuple[Any, ...]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     """The calls whose results this one returns together."""
+    if operation == "conv2d_grads":
+        dy, x, w, g = arguments
+        return ("conv2d_input_grad", (dy, w, g)), ("conv2d_weight_grad", (dy, x, g)), ("conv2d_bias_grad", (dy,))
+    if operation == "linear_grads":
+        dy, x, w, g = arguments
+        return ("linear_input_grad", (dy, w, g)), *_parts("linear_parameter_grads", (dy, x, g))
     if operation == "conv2d_parameter_grads":
         return ("conv2d_weight_grad", arguments), ("conv2d_bias_grad", arguments[:1])
     if operation == "linear_parameter_grads":

@@ -85,6 +85,24 @@ def conv2d_parameter_grads(
     return dw, db
 
 
+def conv2d_grads(
+    dy: Any, x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> tuple[Any, Any, Any]:
+    """(dx, dw, db) of conv2d_input_grad, conv2d_weight_grad and conv2d_bias_grad. On CUDA one kernel gives all three of
+    a tiny convolution, where separate launches take longer than the work.
+
+    dy: (N, K, P, Q); x: (N, C, H, W); w: (K, C/groups, R, S). Returns dx and dw, shaped as x and w, and db (K, 1, 1).
+    """
+    operation = "conv2d_grads"
+    checks.arrays(operation, dy=dy, x=x, w=w)
+    geometry = Conv2dGeometry.of(
+        operation, x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
+    dx, dw, db = path_of(dy).conv2d_grads(dy, x, w, geometry)
+    return dx, dw, db
+
+
 def _of_gradient(
     operation: str, dy: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Conv2dGeometry:

@@ -54,3 +54,14 @@ def linear_parameter_grads(dy: Any, x: Any, *, batch_axis: int = 0) -> tuple[Any
     geometry = LinearGeometry.of_gradient("linear_parameter_grads", batch_axis, dy.shape, x.shape)
     dw, db = path_of(dy).linear_parameter_grads(dy, x, geometry)
     return dw, db
+
+
+def linear_grads(dy: Any, x: Any, w: Any, *, batch_axis: int = 0) -> tuple[Any, Any, Any]:
+    """(dx, dw, db) of linear_input_grad, linear_weight_grad and linear_bias_grad; on CUDA by one kernel where they are
+    tiny."""
+    operation = "linear_grads"
+    checks.arrays(operation, dy=dy, x=x, w=w)
+    geometry = LinearGeometry.of(operation, batch_axis, w_shape=w.shape, x_shape=x.shape)
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, O)" if batch_axis == 0 else "(O, N)")
+    dx, dw, db = path_of(dy).linear_grads(dy, x, w, geometry)
+    return dx, dw, db

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks, conv2d, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
+from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
 from ..kernels.geometry import Window, check_groups
 from .base import Layer, Parameter, float_dtype, uniform
 
@@ -59,11 +59,14 @@ class Conv2d(Layer):
         x = self._kept()
         if self.bias is None:
             self.weight.grad += conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options)
+            return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
+        if needs_input_grad:
+            dx, dw, db = conv2d_grads(dy, x, self.weight.data, **self.options)
         else:
-            dw, db = conv2d_parameter_grads(dy, x, self.weight.data.shape, **self.options)
-            self.weight.grad += dw
-            self.bias.grad += db
-        return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
+            dx, (dw, db) = None, conv2d_parameter_grads(dy, x, self.weight.data.shape, **self.options)
+        self.weight.grad += dw
+        self.bias.grad += db
+        return dx
 
     def __repr__(self) -> str:
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks, linear, linear_input_grad, linear_parameter_grads, linear_weight_grad
+from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from ..kernels.geometry import check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
 
@@ -51,16 +51,24 @@ class Linear(Layer):
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         samples, x_shape = self._kept()
-        if self.bias is None:
-            self.weight.grad += linear_weight_grad(dy, samples, batch_axis=self.batch_axis)
-        else:
-            dw, db = linear_parameter_grads(dy, samples, batch_axis=self.batch_axis)
-            self.weight.grad += dw
-            self.bias.grad += db
-        if not needs_input_grad:
+        dx = self._gradients(dy, samples, needs_input_grad)
+        if dx is None:
             return None
-        dx = linear_input_grad(dy, self.weight.data, batch_axis=self.batch_axis)
         return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
+
+    def _gradients(self, dy: Any, samples: Any, needs_input_grad: bool) -> Any:
+        """Adds dw and db to the parameters' gradients; returns dx as a matrix, or None."""
+        weight, axis = self.weight.data, self.batch_axis
+        if self.bias is None:
+            self.weight.grad += linear_weight_grad(dy, samples, batch_axis=axis)
+            return linear_input_grad(dy, weight, batch_axis=axis) if needs_input_grad else None
+        if needs_input_grad:
+            dx, dw, db = linear_grads(dy, samples, weight, batch_axis=axis)
+        else:
+            dx, (dw, db) = None, linear_parameter_grads(dy, samples, batch_axis=axis)
+        self.weight.grad += dw
+        self.bias.grad += db
+        return dx
 
     def _as_matrix(self, x: Any) -> Any:
         """x as the kernels take it: (N, F), or (F, N) with batch_axis=1."""

@@ -262,11 +262,11 @@ def test_explain_fails_where_a_gradient_is_wrong(capsys, monkeypatch):
     from backstride.layers import conv2d as layer
 
     def wrong(*arguments, **options):
-        dw, db = right(*arguments, **options)
-        return dw * 1.001, db
+        dx, dw, db = right(*arguments, **options)
+        return dx, dw * 1.001, db
 
-    right = layer.conv2d_parameter_grads
-    monkeypatch.setattr(layer, "conv2d_parameter_grads", wrong)
+    right = layer.conv2d_grads
+    monkeypatch.setattr(layer, "conv2d_grads", wrong)
     assert cli.main(["explain"]) == 1
     assert "disagrees with finite differences" in capsys.readouterr().err
 

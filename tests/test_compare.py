@@ -32,6 +32,7 @@ def calls(make) -> dict[str, tuple]:
         "conv2d_weight_grad": (dy, x, CONV),
         "conv2d_bias_grad": (dy,),
         "conv2d_parameter_grads": (dy, x, CONV),
+        "conv2d_grads": (dy, x, w, CONV),
         "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
         "max_pool2d": (pooled, POOL),
         "max_pool2d_grad": (dpool, taps, POOL),
@@ -43,6 +44,7 @@ def calls(make) -> dict[str, tuple]:
         "linear_weight_grad": (dsamples, samples, LINEAR),
         "linear_bias_grad": (dsamples, 0),
         "linear_parameter_grads": (dsamples, samples, LINEAR),
+        "linear_grads": (dsamples, samples, weights, LINEAR),
     }
 
 

@@ -29,14 +29,13 @@ class Problem:
 
 
 def answers(case: Case, x: np.ndarray, w: np.ndarray, b: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
+    dx = reference.conv2d_input_grad(dy, w, case.x, **case.options)
     dw, db = reference.conv2d_weight_grad(dy, x, case.w, **case.options), reference.conv2d_bias_grad(dy)
     return {
         "y": reference.conv2d(x, w, b, **case.options),
-        "dx": reference.conv2d_input_grad(dy, w, case.x, **case.options),
-        "dw": dw,
-        "db": db,
-        "dw beside db": dw,
-        "db beside dw": db,
+        **{"dx": dx, "dw": dw, "db": db},
+        **{"dw beside db": dw, "db beside dw": db},
+        **{"dx of all": dx, "dw of all": dw, "db of all": db},
     }
 
 
@@ -70,6 +69,7 @@ def terms(case: Case, result: str, problem: Problem) -> int:
 def compute(path, case: Case, dtype: np.dtype, x, w, b, dy) -> dict[str, np.ndarray]:
     x, w, b, dy = (a.astype(dtype) for a in (x, w, b, dy))
     fused_dw, fused_db = path.run(kernels.conv2d_parameter_grads, dy, x, case.w, **case.options)
+    all_grads = path.run(kernels.conv2d_grads, dy, x, w, **case.options)
     return {
         "y": path.run(kernels.conv2d, x, w, b, **case.options),
         "dx": path.run(kernels.conv2d_input_grad, dy, w, case.x, **case.options),
@@ -77,6 +77,7 @@ def compute(path, case: Case, dtype: np.dtype, x, w, b, dy) -> dict[str, np.ndar
         "db": path.run(kernels.conv2d_bias_grad, dy),
         "dw beside db": fused_dw,
         "db beside dw": fused_db,
+        **dict(zip(("dx of all", "dw of all", "db of all"), all_grads, strict=True)),
     }
 
 

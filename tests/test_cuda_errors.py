@@ -69,6 +69,7 @@ CALLS = {
     "conv2d_weight_grad": (DY, X, W.shape),
     "conv2d_bias_grad": (DY,),
     "conv2d_parameter_grads": (DY, X, W.shape),
+    "conv2d_grads": (DY, X, W),
     "conv_transpose2d": (DY, W),
     "max_pool2d": (X, 2),
     "max_pool2d_grad": (POOLED, array(2, 4, 4, 4, dtype=np.uint8), X.shape, 2),
@@ -80,6 +81,7 @@ CALLS = {
     "linear_weight_grad": (array(5, 3), array(5, 7)),
     "linear_bias_grad": (array(5, 3),),
     "linear_parameter_grads": (array(5, 3), array(5, 7)),
+    "linear_grads": (array(5, 3), array(5, 7), array(3, 7)),
 }
 TWO_ARRAYS = [name for name, arguments in CALLS.items() if sum(isinstance(a, Array) for a in arguments) == 2]
 

@@ -27,6 +27,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "conv2d_weight_grad": (DY, X, W.shape),
     "conv2d_bias_grad": (DY,),
     "conv2d_parameter_grads": (DY, X, W.shape),
+    "conv2d_grads": (DY, X, W),
     "conv_transpose2d": (DY, W),
     "max_pool2d": (X, 2),
     "max_pool2d_grad": (POOL_DY, TAPS, X.shape, 2),
@@ -38,8 +39,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear_weight_grad": (zeros(5, 3), ROWS),
     "linear_bias_grad": (zeros(5, 3),),
     "linear_parameter_grads": (zeros(5, 3), ROWS),
+    "linear_grads": (zeros(5, 3), ROWS, LINEAR_W),
 }
-CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_parameter_grads")
+CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_parameter_grads", "conv2d_grads")
 POOLS = ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices", "avg_pool2d", "avg_pool2d_grad")
 DILATED_POOLS = POOLS[:3]
 
@@ -90,6 +92,7 @@ def spoiled_options():
         yield operation, "divisor_override", 2.0, "divisor_override", "2.0", "None or an int other than 0"
     for operation in (
         "linear", "linear_input_grad", "linear_weight_grad", "linear_bias_grad", "linear_parameter_grads",
+        "linear_grads",
     ):  # fmt: skip
         yield operation, "batch_axis", 2, "batch_axis", "2", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", "0", "batch_axis", "'0'", "0 (samples are rows) or 1 (columns)"
@@ -113,6 +116,8 @@ def spoiled_arguments():
 
     yield "conv2d_input_grad", 0, zeros(2, 6, 6, 6), "dy.shape", "(2, 6, 6, 6)", "(2, 6, 6, 7), that is (N, K, P, Q)"
     yield "conv2d_input_grad", 0, zeros(6, 6, 7), "dy.shape", "(6, 6, 7)", "(2, 6, 6, 7)"
+    yield "conv2d_grads", 0, zeros(2, 6, 6, 6), "dy.shape", "(2, 6, 6, 6)", "(2, 6, 6, 7), that is (N, K, P, Q)"
+    yield "conv2d_grads", 2, zeros(6, 3, 3, 3), "w.shape", "(6, 3, 3, 3)", "C/groups = 4/1 = 4"
     yield "conv2d_input_grad", 1, zeros(6, 3, 3, 3), "w.shape", "(6, 3, 3, 3)", "C/groups = 4/1 = 4"
     yield "conv2d_input_grad", 2, (2, 4, 8), "x_shape", "(2, 4, 8)", four
     yield "conv2d_input_grad", 2, (2, 4, 8, -9), "x_shape[3]", "-9", "an int >= 0"
@@ -158,6 +163,8 @@ def spoiled_arguments():
     yield "linear_weight_grad", 1, zeros(6, 7), "x.shape", "(6, 7)", "5"
     yield "linear_weight_grad", 1, zeros(5), "x.shape", "(5,)", "two axes (N, F)"
     yield "linear_bias_grad", 0, zeros(5), "dy.shape", "(5,)", "two axes (N, O)"
+    yield "linear_grads", 0, zeros(5, 4), "dy.shape", "(5, 4)", "(5, 3), that is (N, O)"
+    yield "linear_grads", 1, zeros(5, 6), "x.shape", "(5, 6)", "F = 7, from w.shape (3, 7)"
 
 
 def array_arguments():
@@ -167,6 +174,7 @@ def array_arguments():
         "conv_transpose2d": "x w", "max_pool2d": "x", "max_pool2d_grad": "dy", "avg_pool2d": "x",
         "avg_pool2d_grad": "dy", "linear": "x w", "linear_input_grad": "dy w", "linear_weight_grad": "dy x",
         "linear_bias_grad": "dy", "conv2d_parameter_grads": "dy x", "linear_parameter_grads": "dy x",
+        "conv2d_grads": "dy x w", "linear_grads": "dy x w",
     }  # fmt: skip
     for operation, arguments in names.items():
         for position, name in enumerate(arguments.split()):

@@ -23,21 +23,21 @@ def data(case: Case, batch_axis: int, make) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def answers(x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
+    dx = reference.linear_input_grad(dy, w, batch_axis=batch_axis)
     dw = reference.linear_weight_grad(dy, x, batch_axis=batch_axis)
     db = reference.linear_bias_grad(dy, batch_axis=batch_axis)
     return {
         "y": reference.linear(x, w, b, batch_axis=batch_axis),
-        "dx": reference.linear_input_grad(dy, w, batch_axis=batch_axis),
-        "dw": dw,
-        "db": db,
-        "dw beside db": dw,
-        "db beside dw": db,
+        **{"dx": dx, "dw": dw, "db": db},
+        **{"dw beside db": dw, "db beside dw": db},
+        **{"dx of all": dx, "dw of all": dw, "db of all": db},
     }
 
 
 def compute(path, dtype: np.dtype, x, w, b, dy, batch_axis: int) -> dict[str, np.ndarray]:
     x, w, b, dy = (a.astype(dtype) for a in (x, w, b, dy))
     fused_dw, fused_db = path.run(kernels.linear_parameter_grads, dy, x, batch_axis=batch_axis)
+    all_grads = path.run(kernels.linear_grads, dy, x, w, batch_axis=batch_axis)
     return {
         "y": path.run(kernels.linear, x, w, b, batch_axis=batch_axis),
         "dx": path.run(kernels.linear_input_grad, dy, w, batch_axis=batch_axis),
@@ -45,6 +45,7 @@ def compute(path, dtype: np.dtype, x, w, b, dy, batch_axis: int) -> dict[str, np
         "db": path.run(kernels.linear_bias_grad, dy, batch_axis=batch_axis),
         "dw beside db": fused_dw,
         "db beside dw": fused_db,
+        **dict(zip(("dx of all", "dw of all", "db of all"), all_grads, strict=True)),
     }
 
 

@@ -48,6 +48,8 @@ FLOPS = {
     "conv2d_input_grad": 2 * 32 * 128 * 28 * 28 * 64 * 9,
     "conv2d_bias_grad": 32 * 128 * 28 * 28,
     "conv2d_parameter_grads": 32 * 128 * 28 * 28 * (2 * 64 * 9 + 1),
+    "conv2d_grads": 32 * 128 * 28 * 28 * (4 * 64 * 9 + 1),
+    "linear_grads": 4 * 256 * 2048 * 1000 + 256 * 1000,
     "max_pool2d": 9 * 32 * 64 * 56 * 56,
     "avg_pool2d": 49 * 8 * 512,
     "linear": 2 * 256 * 2048 * 1000,
@@ -164,6 +166,19 @@ def test_no_prediction_is_below_the_floor(gpu, dtype, precision):
             found = plan(operation, calls.call(operation, case, make), gpu, precision, compile_=False)
             assert found.floor_seconds <= found.predicted_seconds, (operation, case)
             assert found.predicted_seconds < 100 * found.floor_seconds + 50e-6, (operation, case)
+
+
+@pytest.mark.parametrize(("precision", "kernel"), [("ieee", "few_channels"), ("tf32", "conv2d_forward")])
+def test_few_channels_show_what_was_compared(precision, kernel):
+    with use_float32_precision(precision):
+        found = plan("conv2d", calls.call("conv2d", STEM, MAKE), H200, precision, compile_=False)
+    (estimates,) = found.estimates
+    assert (estimates.direct <= estimates.product) == (kernel == "few_channels")
+    assert found.main.launch.entry == kernel
+
+
+def test_only_few_channels_are_compared():
+    assert planned("conv2d", compile_=False).estimates == ()
 
 
 def test_a_prediction_without_tiles_is_bytes_or_multiply_adds():

@@ -84,6 +84,12 @@ def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: Conv2dGeomet
     return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
 
 
+def conv2d_grads(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: Conv2dGeometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+
+
 def _depthwise_products(g: Conv2dGeometry, transposed: bool, x: np.ndarray) -> ModuleType | None:
     """How products make a depthwise convolution, or its input gradient (transposed), of x; None: tap by tap."""
     return shifts if choose.shifts_suit(g, x) else bands if choose.bands_suit(g, transposed, x) else None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..geometry import Conv2dGeometry
-from . import direct, few_channels, few_channels_input_grad
+from . import direct, few_channels, few_channels_input_grad, tiny
 from .errors import reported
 from .launch import (
     BIAS_GRAD,
@@ -97,6 +97,16 @@ def conv2d_parameter_grads(dy: Any, x: Any, geometry: Conv2dGeometry) -> tuple[A
         return empty(geometry.w_shape, dy.dtype), direct.bias_grad(dy)
     db = empty((geometry.K, 1, 1), dy.dtype)
     return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
+
+
+@reported
+def conv2d_grads(dy: Any, x: Any, w: Any, geometry: Conv2dGeometry) -> tuple[Any, Any, Any]:
+    dy, x, w = inputs(dy, x, w)
+    if not tiny.applies(geometry):
+        return conv2d_input_grad(dy, w, geometry), *conv2d_parameter_grads(dy, x, geometry)
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, (geometry.K, 1, 1)))
+    tiny.grads(dy, x, w, dx, dw, db, geometry)
+    return dx, dw, db
 
 
 def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..geometry import LinearGeometry
+from ..geometry import Conv2dGeometry, LinearGeometry
+from . import tiny
 from .direct import bias_grad
 from .errors import reported
 from .launch import (
@@ -69,6 +70,27 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
     k_major = g.batch_axis == 1
     _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
     return dw, db
+
+
+@reported
+def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any, Any, Any]:
+    dy, x, w = inputs(dy, x, w)
+    convolution = _as_convolution(geometry)
+    if not tiny.applies(convolution):
+        return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
+    db_shape = (geometry.O,) if geometry.batch_axis == 0 else (geometry.O, 1)
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, db_shape))
+    tiny.grads(dy, x, w, dx, dw, db, convolution)
+    return dx, dw, db
+
+
+def _as_convolution(g: LinearGeometry) -> Conv2dGeometry:
+    """The 1x1 convolution that has the same arrays: of one-pixel images or, where samples are columns, of one row."""
+    n, pixels = (g.N, 1) if g.batch_axis == 0 else (1, g.N)
+    return Conv2dGeometry(
+        N=n, C=g.F, H=1, W=pixels, K=g.O, R=1, S=1, P=1, Q=pixels,
+        stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1,
+    )  # fmt: skip
 
 
 def _product(

@@ -12,6 +12,7 @@ from ..geometry import Conv2dGeometry, LinearGeometry, Pool2dGeometry
 from . import ptxas
 from .devices import Gpu
 from .dryrun import Device, Launch, dry_run
+from .few_channels import Estimates
 from .occupancy import blocks_per_sm
 from .ptxas import Usage
 from .tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, direct_seconds, model_architecture
@@ -54,13 +55,17 @@ class KernelPlan:
 
 @dataclass(frozen=True)
 class CallPlan:
-    """One call. Least bytes: every input read once and every output written once."""
+    """One call. Least bytes: every input read once and every output written once.
+
+    estimates: of a direct kernel and of the product, where both were possible.
+    """
 
     operation: str
     dtype: str
     precision: str
     gpu: Gpu
     kernels: tuple[KernelPlan, ...]
+    estimates: tuple[Estimates, ...]
     workspace_bytes: int
     flops: int
     least_bytes: int
@@ -127,7 +132,8 @@ def flops(operation: str, arguments: tuple[Any, ...]) -> int:
         return math.prod(arguments[0].shape)
     if isinstance(g, Pool2dGeometry):
         return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
-    return g.flops + (math.prod(g.y_shape) if operation.endswith("_parameter_grads") else 0)
+    products = 2 if operation in ("conv2d_grads", "linear_grads") else 1
+    return products * g.flops + (math.prod(g.y_shape) if operation.endswith("_grads") else 0)
 
 
 def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True) -> CallPlan:
@@ -155,6 +161,7 @@ def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *
         precision=precision,
         gpu=gpu,
         kernels=kernels,
+        estimates=tuple(recording.estimates),
         workspace_bytes=recording.workspace_bytes,
         flops=flops(operation, arguments),
         least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),

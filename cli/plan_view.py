@@ -160,12 +160,15 @@ def _waves(kernel: KernelPlan) -> str:
 
 
 def _call_rows(found: CallPlan) -> Iterator[tuple[str, str]]:
+    for each in found.estimates:
+        direct, product = _microseconds(each.direct), _microseconds(each.product)
+        yield "few channels", f"{direct} µs by FFMA in a direct kernel, {product} µs as a product"
     yield "workspace", f"{found.workspace_bytes} bytes"
     yield "FLOPs", f"{found.flops / 1e9:.4g} G"
     yield "least bytes", f"{found.least_bytes / 1e6:.4g} MB"
     yield "floor", f"{found.floor_seconds * 1e6:.3g} µs at {_bound(found)}"
     share = found.floor_seconds / found.predicted_seconds
-    model = "the model of tiles" if found.products else "bytes and multiply-adds alone"
+    model = "the selection model" if found.products or found.estimates else "bytes and multiply-adds alone"
     yield "predicted", f"{_microseconds(found.predicted_seconds)} µs by {model}; the floor is {share:.0%} of that"
 
 

@@ -189,7 +189,7 @@ def test_a_prediction_without_tiles_is_bytes_or_multiply_adds():
         few = plan("conv2d", calls.call("conv2d", STEM, MAKE), H200, "ieee", compile_=False)
     assert few.main.launch.entry == "few_channels"
     clocks = few.flops / 2 * 1.25 / (128 * 132) + 2000
-    assert few.predicted_seconds == pytest.approx(clocks / 1.7e9)
+    assert clocks / 1.7e9 <= few.predicted_seconds == few.estimates[0].direct < 1.2 * clocks / 1.7e9  # tiles overhang
 
 
 def test_a_prediction_with_tiles_is_the_models():
@@ -227,7 +227,8 @@ def test_the_main_kernel_is_the_one_that_works():
     assert both.main.launch.entry == "depthwise_weight_grad"
     for operation, case in SUITE_CALLS:
         found = plan(operation, calls.call(operation, case, MAKE), H200, "auto", compile_=False)
-        assert found.main.configuration is (found.products[0] if found.products else None)
+        direct = found.main.launch.entry.startswith("few_channels")
+        assert found.main.configuration is (None if direct or not found.products else found.products[0])
 
 
 def test_command_shows_the_score_of_every_candidate(capsys):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import import_cupy, stand_in_for_cupy
-from .launch import told
+from . import few_channels, launch
 from .tiles import Configuration
 
 _DEFINE = re.compile(r"^#define (\w+) (.+)$", re.MULTILINE)
@@ -54,11 +54,12 @@ class Launch:
 
 @dataclass
 class Recording:
-    """The launches of one call in their order, the configurations of those that are products, and the bytes allocated
-    beside the call's outputs."""
+    """The launches of one call in their order, the configurations of those that are products, what was estimated where
+    a direct kernel was possible, and the bytes allocated beside the call's outputs."""
 
     launches: list[Launch] = field(default_factory=list)
     configurations: list[Configuration] = field(default_factory=list)
+    estimates: list[few_channels.Estimates] = field(default_factory=list)
     allocated: int = 0
     outputs: tuple[Array, ...] = ()
 
@@ -172,11 +173,13 @@ def dry_run(compute: Callable[..., Any], arguments: tuple[Any, ...], device: Dev
     def dry(argument: Any) -> Any:
         return Array(argument.shape, argument.dtype, device) if hasattr(argument, "dtype") else argument
 
-    token = told.set(cupy.recording.configurations.append)
+    recording = cupy.recording
+    tokens = launch.told.set(recording.configurations.append), few_channels.told.set(recording.estimates.append)
     try:
         with stand_in_for_cupy(cupy):
             result = compute(*map(dry, arguments))
     finally:
-        told.reset(token)
-    cupy.recording.outputs = result if isinstance(result, tuple) else (result,)
-    return cupy.recording
+        launch.told.reset(tokens[0])
+        few_channels.told.reset(tokens[1])
+    recording.outputs = result if isinstance(result, tuple) else (result,)
+    return recording

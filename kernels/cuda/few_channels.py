@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -129,6 +131,18 @@ class Direct(Protocol):
     def multiply_adds(self, g: Conv2dGeometry) -> int: ...
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """Seconds that a direct kernel would take, and the fastest product that would do the same."""
+
+    direct: float
+    product: float
+
+
+told: ContextVar[Callable[[Estimates], None] | None] = ContextVar("backstride_told_estimates", default=None)
+"""Is told what is_faster compares, where a dry run asks."""
+
+
 def is_faster(direct: Direct, g: Conv2dGeometry, product: Product, array: Any) -> bool:
     """Whether a direct kernel is estimated to take no longer than the product of arrays like this one that would do the
     same: a product's tile has at least 16 columns, however few there are to fill it, and fetches its operands for each
@@ -136,4 +150,9 @@ def is_faster(direct: Direct, g: Conv2dGeometry, product: Product, array: Any) -
     dtype, precision = array.dtype.name, get_float32_precision()
     model = model_architecture(dtype, architecture_of(array), precision)
     whole_waves = round_up(direct.blocks(g), model.multiprocessors) * direct.multiply_adds(g)
-    return direct_seconds(whole_waves, dtype, model) <= choose_product(product, dtype, model, precision).seconds
+    fastest = choose_product(product, dtype, model, precision)
+    estimates = Estimates(direct_seconds(whole_waves, dtype, model), fastest.seconds)
+    tell = told.get()
+    if tell is not None:
+        tell(estimates)
+    return estimates.direct <= estimates.product

@@ -95,12 +95,13 @@ class CallPlan:
 
     @property
     def predicted_seconds(self) -> float:
-        """The longest of: the model's estimate of the products, or else of multiply-adds by FFMA; the bytes, workspace
-        included, at the attainable bandwidth; the arithmetic at its peak. And what further launches add."""
-        products = self.products
-        if products:
-            compute = sum(c.seconds for c in products)
-            counted = sum(1 + (c.halo is not None) + (c.splits > 1) for c in products)
+        """The longest of: the model's estimate of products and of direct kernels that beat one, or else of
+        multiply-adds by FFMA; the bytes, workspace included, at the attainable bandwidth; the arithmetic at its peak.
+        And what further launches add."""
+        products, direct = self.products, [e.direct for e in self.estimates if e.direct <= e.product]
+        if products or direct:
+            compute = sum(c.seconds for c in products) + sum(direct)
+            counted = sum(1 + (c.halo is not None) + (c.splits > 1) for c in products) + len(direct)
         else:
             compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
         traffic = self.least_bytes + 2 * self.workspace_bytes

@@ -23,9 +23,9 @@ from .cases import Call
 SHORTEST_SAMPLE = 2e-3
 """Seconds one sample lasts at least: short calls are repeated, so that the clock and the first call's misses vanish."""
 
-SETTLING = 20e-3
+SETTLING = 50e-3
 """Seconds a contestant runs before its sample: the one before it left its data in the caches, and its OpenMP workers
-spin for 10 ms and more before they sleep, on a core that the next contestant needs."""
+spin for tens of milliseconds before they sleep, on a core that the next contestant needs."""
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def test_command_shows_the_score_of_every_candidate(capsys):
     assert [float(score) for *_, score in scores] == pytest.approx([c.seconds * 1e6 for c, _ in compared], rel=5e-3)
     assert [mark for mark, *_ in scores] == ["chosen"] + [""] * (len(compared) - 1)
     assert "scored for sm_90 with 132 SMs" in out
-    assert re.search(r"predicted +│ \d+ µs by the model of tiles; the floor is \d+% of that", out)
+    assert re.search(r"predicted +│ \d+ µs by the selection model; the floor is \d+% of that", out)
 
 
 def test_a_call_outside_the_tiles_says_so(capsys):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -298,7 +299,16 @@ class Pool2dGeometry:
     def y_shape(self) -> Shape4:
         return self.N, self.C, self.P, self.Q
 
-    @property
+    @cached_property
+    def reaches_outside(self) -> bool:
+        """Whether some window reaches outside x."""
+        bottom, right = (
+            (windows - 1) * self.stride[i] + (kernel - 1) * self.dilation[i] - self.padding[i][0]
+            for i, (windows, kernel) in enumerate(((self.P, self.R), (self.Q, self.S)))
+        )
+        return self.padding[0][0] > 0 or self.padding[1][0] > 0 or bottom >= self.H or right >= self.W
+
+    @cached_property
     def tap_dtype(self) -> np.dtype:
         """The smallest of uint8, uint16 and int32 that holds every tap and the mark of an empty window."""
         taps = self.R * self.S

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 import pytest
 import reference
+from accuracy import assert_exact
 from gradcheck import assert_gradient
 
 from backstride import kernels, precision
@@ -30,6 +32,7 @@ from backstride.kernels.cpu.correlation import Correlation, by_group, weights_by
 from backstride.kernels.cpu.residues import classes
 from backstride.kernels.cpu.winograd_transforms import Filter
 from backstride.kernels.geometry import Conv2dGeometry
+from backstride.shapes import MAX_POOL
 
 Array = np.ndarray
 ANY = [
@@ -335,6 +338,21 @@ def test_small_blocks(rng, small_blocks, algorithms):
             else:
                 got, exact = algorithm(dy, x, g), reference.conv2d_weight_grad(dy, x, w_shape, **options)
             assert_near(got, exact, "float32")
+
+
+@pytest.mark.parametrize("dense", [0, 9])
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("case", MAX_POOL, ids=str)
+def test_max_pool_by_passes(case, dtype, dense, rng, monkeypatch):
+    """Every window by passes, over all rows or some, where the rule would search few windows one by one."""
+    max_pool2d = import_module("backstride.kernels.cpu.max_pool2d")
+    monkeypatch.setattr(max_pool2d, "by_argmax", lambda _: False)
+    monkeypatch.setattr(lines, "DENSE", dense)
+    x = rng.choice([-1.0, -0.0, 0.0, 1.0, np.nan, -np.inf], case.x, p=[0.4, 0.2, 0.2, 0.1, 0.02, 0.08])
+    y, taps = kernels.max_pool2d(x.astype(dtype), **case.options)
+    exact, exact_taps = reference.max_pool2d(x, **case.options)
+    assert_exact(y, exact)
+    np.testing.assert_array_equal(np.where(taps == np.iinfo(taps.dtype).max, -1, taps.astype(np.int64)), exact_taps)
 
 
 def test_small_blocks_of_pooling(rng, monkeypatch):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..checks import Pair
 from ..geometry import AvgDivisor, Pool2dGeometry
 from . import threads
 from .im2col import sum_dtype
-from .lines import Lines, input_rows, plane_blocks, window_rows
+from .lines import Lines, plane_blocks, window_rows
 
 
 def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> np.ndarray:
@@ -22,21 +24,25 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
         if g.P == g.Q == 1:
             y[block] = _only_window_sum(x[block[:2]], g, acc) / (rows_divisor[0] * columns_divisor[0])
             return
-        h0, h1 = input_rows(g, *rows)
-        part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
-        lines = Lines(g, (len(part), part.shape[1]), rows)
-        column_sums, sums = threads.scratch(acc, (lines.size,), (lines.run,))
-        column_sums[...] = 0
-        inside = lines.inside(column_sums)
-        for _, where, row in lines.rows(part, h0):
-            inside[:, :, where] += row
-        sums[...] = 0
-        for _, column in lines.columns(np.ascontiguousarray(lines.phases(column_sums))):
-            sums += column
+        lines = Lines(g, (images[1] - images[0], channels[1] - channels[0]), rows)
+        reached = lines.reached(x[block[:2]], 0)
+        column_sums = lines.of_rows(_sum(lines.kernel_rows(reached)), reached)
+        sums = _sum(column for _, column in lines.columns(lines.laid(column_sums, 0)))
         y[block] = lines.of_windows(sums) / (rows_divisor[slice(*rows), None] * columns_divisor)
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize))
     return y
+
+
+def _sum(terms: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of arrays, one after the other, in an array of its own unless it is the only one."""
+    first, *others = terms
+    if not others:
+        return first
+    total = first + others[0]
+    for term in others[1:]:
+        total += term
+    return total
 
 
 def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> np.ndarray:

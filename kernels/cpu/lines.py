@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
 from ..geometry import Pool2dGeometry
 from .correlation import UNITS, spans
+from .im2col import sum_dtype
 
-BLOCK_BYTES = 512 << 10  # of one block's lines: with what is computed from them they stay in cache
-LEAST_BYTES = 64 << 10  # smaller blocks cost more to hand out than to compute
+BLOCK_BYTES = 2 << 20  # of one block's lines: with what is computed from them they stay in cache
+DENSE = 2  # the largest stride at which computing all rows costs less than skipping some
+LEAST_BYTES = 1536 << 10  # smaller blocks are computed in calls too short for threads to overlap
 
 
 class Lines:
@@ -49,6 +52,47 @@ class Lines:
             if first < last:
                 source = x[:, :, start + first * sh : start + (last - 1) * sh + 1 : sh]
                 yield r, slice(first, last), source
+
+    def reached(self, x: np.ndarray, outside: float) -> np.ndarray:
+        """All rows that the windows reach, of x (n, c, H, W): those outside x have the value `outside`; contiguous."""
+        g, dtype = self.g, sum_dtype(x)
+        start, (h0, h1) = self.p0 * g.stride[0] - g.padding[0][0], input_rows(g, self.p0, self.p1)
+        height = (self.p1 - self.p0 - 1) * g.stride[0] + (g.R - 1) * g.dilation[0] + 1
+        if (h0, h1) == (start, start + height):
+            return np.ascontiguousarray(x[:, :, h0:h1], dtype)
+        rows = np.full((*x.shape[:2], height, g.W), outside, dtype)
+        rows[:, :, h0 - start : h1 - start] = x[:, :, h0:h1]
+        return rows
+
+    def kernel_rows(self, reached: np.ndarray) -> list[np.ndarray]:
+        """For each r the input elements at row r of the windows, from the rows they reach.
+
+        Up to stride DENSE they are flat parts of all rows, whatever window each starts: long runs are worth it.
+        """
+        shifts = range(0, self.g.R * self.g.dilation[0], self.g.dilation[0])
+        if self.g.stride[0] <= DENSE:
+            flat, width = reached.reshape(-1), self.g.W
+            return [flat[r * width : flat.size - (shifts[-1] - r) * width] for r in shifts]
+        height = reached.shape[2] - shifts[-1]
+        return [reached[:, :, r : r + height : self.g.stride[0]] for r in shifts]
+
+    def of_rows(self, values: np.ndarray, reached: np.ndarray) -> np.ndarray:
+        """What was computed from kernel_rows as a view (n, c, p, W)."""
+        if values.ndim > 1:
+            return values
+        size, (planes, plane, row, column) = values.itemsize, np.array(reached.strides) // reached.itemsize
+        strides = planes * size, plane * size, row * self.g.stride[0] * size, column * size
+        return as_strided(values, (*self.outer, self.g.W), strides)
+
+    def laid(self, columns: np.ndarray, outside: float) -> np.ndarray:
+        """Values of input columns, (n, c, p, W), as lines by phase of the stride, (stride, phase)."""
+        sw = self.g.stride[1]
+        if columns.size == self.size:
+            lines = columns.reshape(-1)
+        else:
+            lines = np.full(self.size, outside, columns.dtype)
+            self.inside(lines)[...] = columns
+        return np.ascontiguousarray(self.phases(lines)) if sw > 1 else lines[None]
 
     def phases(self, lines: np.ndarray) -> np.ndarray:
         """Flat lines (size,) by phase of the stride: a view (stride, phase)."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
 from ..geometry import Pool2dGeometry
@@ -14,75 +15,114 @@ from .correlation import spans
 from .im2col import sum_dtype
 from .lines import BLOCK_BYTES, Lines, input_rows, plane_blocks
 
+FEW_WINDOWS = 1024  # are searched one by one in less time than passes take to begin
+
 
 def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.ndarray]:
     g = geometry
-    acc = sum_dtype(x)
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
+    search = _by_argmax if by_argmax(g) else _by_passes
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
-        block = slice(*images), slice(*channels), slice(*rows)
-        h0, h1 = input_rows(g, *rows)
-        part = x[block[0], block[1], h0:h1].astype(acc, copy=False)
-        lines = Lines(g, (len(part), part.shape[1]), rows)
-        highest, best = threads.scratch(acc, (lines.size,), (lines.run,))
-        tap = _maximum(part, lines, h0, highest, best)
-        y[block], taps[block] = lines.of_windows(best), lines.of_windows(tap)
-        if np.isnan(best.max(initial=-np.inf)):
-            _put_nan(part, lines, h0, taps[block])
-        if not best.all() and np.any((part == 0) & np.signbit(part)):
-            _put_zeros(x[block[:2]], y[block], taps[block], g, rows[0])
+        planes = slice(*images), slice(*channels)
+        search(x[planes], g, rows, y[planes][:, :, slice(*rows)], taps[planes][:, :, slice(*rows)])
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize))
     return y, taps
 
 
-def _maximum(x: np.ndarray, lines: Lines, h0: int, highest: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Maxima of all windows into `best` (run,), by way of those of their columns, `highest`; returns their taps.
-
-    The tap is the least among those that equal the maximum, as the first one wins; what lies outside the input never
-    counts. A window with a NaN gets no tap here.
-    """
-    g, no_tap = lines.g, lines.g.tap_dtype.type(lines.g.no_tap)
-    highest[...] = -np.inf
-    maximum = lines.inside(highest)
-    for _, where, row in lines.rows(x, h0):
-        np.maximum(maximum[:, :, where], row, out=maximum[:, :, where])
-    column_taps = np.full(lines.size, no_tap)
-    inside = lines.inside(column_taps)
-    for r, where, row in lines.rows(x, h0):
-        tap = np.not_equal(row, maximum[:, :, where]).view(np.uint8) * no_tap
-        tap |= g.tap_dtype.type(r * g.S)
-        np.minimum(inside[:, :, where], tap, out=inside[:, :, where])
-
-    best[...] = -np.inf
-    phases, tap_phases = (np.ascontiguousarray(lines.phases(a)) for a in (highest, column_taps))
-    for _, column in lines.columns(phases):
-        np.maximum(best, column, out=best)
-    taps = np.full(lines.run, no_tap)
-    for (s, column), (_, column_tap) in zip(lines.columns(phases), lines.columns(tap_phases), strict=True):
-        tap = np.not_equal(column, best).view(np.uint8) * no_tap
-        tap |= np.maximum(column_tap + g.tap_dtype.type(s), column_tap)  # no_tap + s wraps around
-        np.minimum(taps, tap, out=taps)
-    return taps
+def by_argmax(g: Pool2dGeometry) -> bool:
+    """Whether windows are searched one by one: where they lie whole in x and are few, or each is a plane as it lies."""
+    return not g.reaches_outside and (g.N * g.C * g.P * g.Q <= FEW_WINDOWS or (g.R, g.S) == (g.H, g.W))
 
 
-def _put_nan(x: np.ndarray, lines: Lines, h0: int, taps: np.ndarray) -> None:
-    """NaN wins over everything, and the last NaN of a window is its tap; taps: (n, c, p, Q)."""
+def _by_argmax(x: np.ndarray, g: Pool2dGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
+    """y and taps (n, c, p, Q) of windows that lie in planes x (n, c, H, W)."""
+    x = x[:, :, slice(*input_rows(g, *rows))].astype(sum_dtype(x), copy=False)
+    (sh, sw), (dh, dw), (sn, sc, row, column) = g.stride, g.dilation, x.strides
+    strides = sn, sc, row * sh, column * sw, row * dh, column * dw
+    windows = as_strided(x, (*y.shape, g.R, g.S), strides, writeable=False).reshape(-1, g.R * g.S)
+    tap = windows.argmax(1)
+    best = windows.take(np.arange(0, windows.size, g.R * g.S) + tap)
+    if np.isnan(best.max(initial=-np.inf)):
+        nan = np.isnan(best)  # the last NaN of a window is its tap
+        tap[nan] = g.R * g.S - 1 - np.isnan(windows[nan, ::-1]).argmax(1)
+    y[...], taps[...] = best.reshape(y.shape), tap.reshape(y.shape)
+
+
+def _by_passes(x: np.ndarray, g: Pool2dGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
+    """y and taps (n, c, p, Q) of planes x (n, c, H, W)."""
+    lines = Lines(g, (len(x), x.shape[1]), rows)
+    best, tap = _of_columns(lines, *_of_rows(x, lines))
+    y[...], taps[...] = best, tap
+    _correct(x, y if y.dtype == best.dtype else best, y, taps, g, rows)
+
+
+def _of_rows(x: np.ndarray, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima of the windows' columns, (n, c, p, W), and the first tap (r, 0) that has each; -inf outside x."""
     g = lines.g
-    spread = np.zeros(lines.size, bool)
-    for r, where, row in lines.rows(x, h0):
-        spread[...] = False
-        lines.inside(spread)[:, :, where] = np.isnan(row)
-        for s, column in lines.columns(lines.phases(spread)):
-            np.copyto(taps, g.tap_dtype.type(r * g.S + s), where=lines.of_windows(column))
+    reached = lines.reached(x, -np.inf)
+    best, *others = lines.kernel_rows(reached)
+    highest, taps = np.empty(best.shape, best.dtype), np.zeros(best.shape, g.tap_dtype)
+    for r, row in enumerate(others, 1):
+        greater = np.greater(row, best).view(np.uint8)
+        best = np.maximum(best, row, out=highest)
+        np.maximum(taps, greater * g.tap_dtype.type(r * g.S), out=taps)
+    return lines.of_rows(best, reached), lines.of_rows(taps, reached)
 
 
-def _put_zeros(x: np.ndarray, y: np.ndarray, taps: np.ndarray, g: Pool2dGeometry, p0: int) -> None:
-    """A maximum of zero has its tap's sign, which the maximum of 0 and -0 leaves open."""
-    zeros = np.nonzero(y == 0)
-    rows, columns = np.divmod(_positions(taps, g, p0).reshape(y.shape)[zeros], g.W)
-    y[zeros] = x[zeros[0], zeros[1], rows, columns]
+def _of_columns(lines: Lines, highest: np.ndarray, row_taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima of all windows, (n, c, p, Q), and the first tap that has each, from those of their columns."""
+    columns = zip(lines.columns(lines.laid(highest, -np.inf)), lines.columns(lines.laid(row_taps, 0)), strict=True)
+    (_, first), (_, first_tap) = next(columns)
+    best, taps = first.copy(), first_tap.copy()
+    for (s, column), (_, tap) in columns:
+        tap = tap + lines.g.tap_dtype.type(s)
+        better = (column >= best) & (tap < taps)
+        better |= column > best
+        np.maximum(best, column, out=best)
+        tap -= taps  # unsigned integers wrap around, and back when this is added
+        tap *= better.view(np.uint8)
+        taps += tap
+    return lines.of_windows(best), lines.of_windows(taps)
+
+
+def _correct(x: np.ndarray, best: np.ndarray, y: np.ndarray, taps: np.ndarray, g: Pool2dGeometry, rows: Pair) -> None:
+    """What comparisons leave open: the taps of NaN and of ties with the padding's -inf, and the sign of zero."""
+    if np.isnan(best.max(initial=-np.inf)):
+        _put_last_nan(x, np.nonzero(np.isnan(best)), taps, g, rows[0])
+    if g.reaches_outside and (lowest := np.equal(best, -np.inf)).any():
+        np.copyto(taps, _first_taps(g)[slice(*rows)], where=lowest)
+    if not best.all() and _has_negative_zero(x[:, :, slice(*input_rows(g, *rows))]):
+        n, c, p, q = np.nonzero(best == 0)
+        h, w = np.divmod(_positions(taps, g, rows[0]).reshape(y.shape)[n, c, p, q], g.W)
+        y[n, c, p, q] = x[n, c, h, w]
+
+
+def _put_last_nan(x: np.ndarray, windows: tuple[np.ndarray, ...], taps: np.ndarray, g: Pool2dGeometry, p0: int) -> None:
+    """NaN wins over everything, and the last NaN of a window is its tap; windows: indices into taps (n, c, p, Q)."""
+    n, c, p, q = windows
+    top, left = p * g.stride[0] + (p0 * g.stride[0] - g.padding[0][0]), q * g.stride[1] - g.padding[1][0]
+    last = taps[windows]
+    for tap in range(g.R * g.S):
+        h, w = top + tap // g.S * g.dilation[0], left + tap % g.S * g.dilation[1]
+        inside = (h >= 0) & (h < g.H) & (w >= 0) & (w < g.W)
+        last[inside & np.isnan(x[n, c, h * inside, w * inside])] = tap
+    taps[windows] = last
+
+
+@lru_cache
+def _first_taps(g: Pool2dGeometry) -> np.ndarray:
+    """The first tap of each window that is inside the input, or no_tap where none is: (P, Q)."""
+    rows, columns = np.logical_not(_outside(g, 0, 0, g.P)), np.logical_not(_outside(g, 1, 0, g.Q))
+    first = rows.argmax(1)[:, None] * g.S + columns.argmax(1)
+    return np.where(rows.any(1)[:, None] & columns.any(1), first, g.no_tap).astype(g.tap_dtype)
+
+
+def _has_negative_zero(x: np.ndarray) -> bool:
+    """Among floats' bits as signed integers, those of -0 are the least."""
+    integer = np.dtype(f"i{x.itemsize}")
+    return bool(x.view(integer).min(initial=0) == np.iinfo(integer).min)
 
 
 def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray:

@@ -309,12 +309,17 @@ class Pool2dGeometry:
         return self.padding[0][0] > 0 or self.padding[1][0] > 0 or bottom >= self.H or right >= self.W
 
     @cached_property
+    def overlapping(self) -> bool:
+        """Whether windows may share elements of x."""
+        return any(self.stride[i] <= (kernel - 1) * self.dilation[i] for i, kernel in enumerate((self.R, self.S)))
+
+    @cached_property
     def tap_dtype(self) -> np.dtype:
         """The smallest of uint8, uint16 and int32 that holds every tap and the mark of an empty window."""
         taps = self.R * self.S
         return np.dtype(np.uint8 if taps < 256 else np.uint16 if taps < 65536 else np.int32)
 
-    @property
+    @cached_property
     def no_tap(self) -> int:
         """The tap that marks a window lying wholly in padding: the largest value of tap_dtype."""
         return int(np.iinfo(self.tap_dtype).max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,18 +18,18 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
     g = geometry
     acc = sum_dtype(x)
     y = np.empty(g.y_shape, x.dtype)
-    rows_divisor, columns_divisor = (counts.astype(acc) for counts in divisor.counts(g))
+    divisors = _divisors(g, divisor).astype(acc)
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
         if g.P == g.Q == 1:
-            y[block] = _only_window_sum(x[block[:2]], g, acc) / (rows_divisor[0] * columns_divisor[0])
+            y[block] = _only_window_sum(x[block[:2]], g, acc) / divisors
             return
         lines = Lines(g, (images[1] - images[0], channels[1] - channels[0]), rows)
         reached = lines.reached(x[block[:2]], 0)
         column_sums = lines.of_rows(_sum(lines.kernel_rows(reached)), reached)
         sums = _sum(column for _, column in lines.columns(lines.laid(column_sums, 0)))
-        y[block] = lines.of_windows(sums) / (rows_divisor[slice(*rows), None] * columns_divisor)
+        y[block] = lines.of_windows(sums) / divisors[slice(*rows)]
 
     threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize))
     return y
@@ -49,21 +50,21 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
     g = geometry
     acc = sum_dtype(dy)
     dx = np.empty(g.x_shape, dy.dtype)
-    rows_divisor, columns_divisor = (counts.astype(acc) for counts in divisor.counts(g))
+    divisors = _divisors(g, divisor).astype(acc)
 
     def work(images: Pair, channels: Pair, input_block: Pair) -> None:
         h0, h1 = input_block
         p0, p1 = window_rows(g, h0, h1)
         target = dx[slice(*images), slice(*channels), h0:h1]
         if _window_is_input(g):
-            target[...] = dy[slice(*images), slice(*channels)] / (rows_divisor[0] * columns_divisor[0])
+            target[...] = dy[slice(*images), slice(*channels)] / divisors
             return
         total = target if dx.dtype == acc else np.empty(target.shape, acc)
         lines = Lines(g, (len(target), target.shape[1]), (p0, p1))
         spread, shares = threads.scratch(acc, (lines.size,), (lines.run,))
         shares[...] = 0
         part = dy[slice(*images), slice(*channels), p0:p1]
-        np.divide(part, rows_divisor[p0:p1, None] * columns_divisor, out=lines.of_windows(shares))
+        np.divide(part, divisors[p0:p1], out=lines.of_windows(shares))
         spread[...] = 0
         for _, column in lines.columns(lines.phases(spread)):
             column += shares
@@ -76,6 +77,15 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
 
     threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize))
     return dx
+
+
+@lru_cache
+def _divisors(g: Pool2dGeometry, divisor: AvgDivisor) -> np.ndarray:
+    """What each window's sum is divided by, int64 (P, Q); where all are equal a view of one of them."""
+    rows, columns = divisor.counts(g)
+    divisors = rows[:, None] * columns
+    equal = (divisors == divisors[0, 0]).all()
+    return np.broadcast_to(divisors[0, 0].copy(), divisors.shape) if equal else divisors
 
 
 def _window_is_input(g: Pool2dGeometry) -> bool:

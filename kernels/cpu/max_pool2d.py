@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -13,9 +12,10 @@ from ..geometry import Pool2dGeometry
 from . import threads
 from .correlation import spans
 from .im2col import sum_dtype
-from .lines import BLOCK_BYTES, Lines, input_rows, plane_blocks
+from .lines import Lines, input_rows, plane_blocks
 
 FEW_WINDOWS = 1024  # are searched one by one in less time than passes take to begin
+WINDOWS = 1 << 18  # of a plane that are scattered at a time
 
 
 def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,7 @@ def _correct(x: np.ndarray, best: np.ndarray, y: np.ndarray, taps: np.ndarray, g
         np.copyto(taps, _first_taps(g)[slice(*rows)], where=lowest)
     if not best.all() and _has_negative_zero(x[:, :, slice(*input_rows(g, *rows))]):
         n, c, p, q = np.nonzero(best == 0)
-        h, w = np.divmod(_positions(taps, g, rows[0]).reshape(y.shape)[n, c, p, q], g.W)
+        h, w = np.divmod(_positions(taps, g, rows[0])[n, c, p, q], g.W)
         y[n, c, p, q] = x[n, c, h, w]
 
 
@@ -126,28 +126,34 @@ def _has_negative_zero(x: np.ndarray) -> bool:
 
 
 def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray:
-    """Every dy is added at the position its tap stands for, in order; a unit of work is a few whole planes."""
+    """Every dy is put at the position its tap stands for, or, where windows overlap, added there in order."""
     g = geometry
-    acc = sum_dtype(dy)
-    dx = np.zeros(g.x_shape, dy.dtype)
-    rows = spans(g.P, BLOCK_BYTES // (g.Q * 8))
+    acc = sum_dtype(dy) if g.overlapping else dy.dtype
+    dx = np.empty(g.x_shape, dy.dtype)
+    rows = spans(g.P, WINDOWS // g.Q)
 
     def work(images: Pair, channels: Pair, _: Pair) -> None:
-        (n0, n1), (c0, c1) = images, channels
-        total, start = (dx, (n0, c0)) if dx.dtype == acc else (np.zeros((n1 - n0, c1 - c0, g.H, g.W), acc), (0, 0))
-        planes = (np.arange(n1 - n0)[:, None] + start[0]) * total.shape[1] + np.arange(c1 - c0) + start[1]
+        planes = slice(*images), slice(*channels)
+        target = dx[planes]
+        total = target if dx.dtype == acc else np.empty(target.shape, acc)
+        total[...] = 0
+        flat = total.reshape(-1)  # a view: a block is some channels of one image or all of several
         for p0, p1 in rows:
-            tap = _taps_inside(taps[n0:n1, c0:c1, p0:p1], g, p0)
-            part = dy[n0:n1, c0:c1, p0:p1].astype(acc, copy=False)
-            where = _positions(tap, g, p0, planes * (g.H * g.W)).astype(np.intp, copy=False)
+            tap = _taps_inside(taps[planes][:, :, p0:p1], g, p0)
+            where = _positions(tap, g, p0).reshape(-1, tap[0, 0].size)
+            where += np.arange(0, flat.size, g.H * g.W)[:, None]
+            part = dy[planes][:, :, p0:p1].reshape(where.shape)
             if tap.max(initial=0) == g.no_tap:
                 given = tap.reshape(where.shape) != g.no_tap
-                where, part = where[given], part.reshape(where.shape)[given]
-            np.add.at(total.reshape(-1), where.reshape(-1), part.reshape(-1))
-        if total is not dx:
-            dx[n0:n1, c0:c1] = total
+                where, part = where[given], part[given]
+            if g.overlapping:
+                np.add.at(flat, where.reshape(-1), part.reshape(-1).astype(acc, copy=False))
+            else:
+                flat[where.reshape(-1)] = part.reshape(-1)
+        if total is not target:
+            target[...] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 2))
+    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8))
     return dx
 
 
@@ -157,27 +163,25 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
-        indices[block] = _positions(taps[block], g, rows[0]).reshape(taps[block].shape)
+        indices[block] = _positions(taps[block], g, rows[0])
         np.copyto(indices[block], -1, where=taps[block] == g.no_tap)
 
     threads.run(work, plane_blocks(g.N, g.C, g.P, g.Q * 8))
     return indices
 
 
-def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int, planes: np.ndarray | None = None) -> np.ndarray:
-    """Where each tap of windows (p0.., 0..) stands, (n, c, p*Q): h*W + w, plus where its plane begins (n, c)."""
-    integer: Any = np.int32 if g.N * g.C * g.H * g.W < 2**30 else np.int64  # narrow integers are faster
+def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
+    """Where in its plane each tap of windows (p0.., 0..) stands, h*W + w: intp (n, c, p, Q)."""
     (sh, sw), (dh, dw), ((top, _), (left, _)) = g.stride, g.dilation, g.padding
-    window_rows = (np.arange(p0, p0 + taps.shape[2], dtype=integer) * sh - top) * g.W
-    windows = (window_rows[:, None] + np.arange(g.Q, dtype=integer) * sw - left).reshape(-1)
-    taps = taps.reshape(*taps.shape[:2], -1)
-    positions = (taps // taps.dtype.type(g.S)).astype(integer)
-    positions *= integer(dh * g.W - g.S * dw)
-    positions += windows
-    positions += taps if dw == 1 else taps.astype(integer) * integer(dw)
-    if planes is not None:
-        positions += planes[..., None].astype(integer)
-    return positions
+    narrow = np.dtype(np.uint16 if g.R * dh * g.W + g.S * dw < 2**16 else np.int64)  # less to move; what wraps unwraps
+    offsets = (taps // taps.dtype.type(g.S)).astype(narrow)
+    offsets *= np.array(dh * g.W - g.S * dw).astype(narrow)
+    offsets += taps if dw == 1 else taps.astype(narrow) * narrow.type(dw)
+    rows = (np.arange(p0, p0 + taps.shape[2]) * sh - top) * g.W
+    starts = rows[:, None] + (np.arange(g.Q) * sw - left)
+    positions = offsets.astype(np.intp).reshape(*taps.shape[:2], -1)
+    positions += starts.reshape(-1)
+    return positions.reshape(taps.shape)
 
 
 def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:

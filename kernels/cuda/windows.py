@@ -135,7 +135,7 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     check_offsets(g)
     vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
     if not _is_small(g, itemsize) or most_taps < g.R * g.S or max(g.stride) > MAX_STRIDE:
-        return Tiling(unrolled=False, tile_w=vec_x, vec_x=vec_x)
+        return Tiling(unrolled=False, tile_w=largest_power_of_two(g.W, tile), vec_x=vec_x)
     stride = g.stride[1]
     tile_w = vec_x if vec_x % stride == 0 else stride
     vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(g.Q, tile_w // stride)

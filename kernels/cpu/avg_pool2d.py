@@ -18,7 +18,7 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
     g = geometry
     acc = sum_dtype(x)
     y = np.empty(g.y_shape, x.dtype)
-    divisors = _divisors(g, divisor).astype(acc)
+    divisors = _divisors(g, divisor, acc)
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
@@ -50,7 +50,7 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
     g = geometry
     acc = sum_dtype(dy)
     dx = np.empty(g.x_shape, dy.dtype)
-    divisors = _divisors(g, divisor).astype(acc)
+    divisors = _divisors(g, divisor, acc)
 
     def work(images: Pair, channels: Pair, input_block: Pair) -> None:
         h0, h1 = input_block
@@ -66,12 +66,12 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
         part = dy[slice(*images), slice(*channels), p0:p1]
         np.divide(part, divisors[p0:p1], out=lines.of_windows(shares))
         spread[...] = 0
-        for _, column in lines.columns(lines.phases(spread)):
-            column += shares
+        for s, column in lines.columns(lines.phases(spread)):
+            _add(column, shares, first=s < g.stride[1])
         total[...] = 0
         inside = lines.inside(spread)
-        for _, where, row in lines.rows(total, h0):
-            row += inside[:, :, where]
+        for r, where, row in lines.rows(total, h0):
+            _add(row, inside[:, :, where], first=r < g.stride[0])
         if total is not target:
             target[...] = total
 
@@ -79,11 +79,19 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
     return dx
 
 
+def _add(total: np.ndarray, term: np.ndarray, first: bool) -> None:
+    """Add in place; `first`: total is still 0."""
+    if first:
+        total[...] = term
+    else:
+        total += term
+
+
 @lru_cache
-def _divisors(g: Pool2dGeometry, divisor: AvgDivisor) -> np.ndarray:
-    """What each window's sum is divided by, int64 (P, Q); where all are equal a view of one of them."""
+def _divisors(g: Pool2dGeometry, divisor: AvgDivisor, acc: np.dtype) -> np.ndarray:
+    """What each window's sum is divided by, (P, Q); where all are equal, each is a view of one number."""
     rows, columns = divisor.counts(g)
-    divisors = rows[:, None] * columns
+    divisors = rows.astype(acc)[:, None] * columns.astype(acc)
     equal = (divisors == divisors[0, 0]).all()
     return np.broadcast_to(divisors[0, 0].copy(), divisors.shape) if equal else divisors
 

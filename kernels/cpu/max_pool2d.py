@@ -172,16 +172,22 @@ def max_pool2d_indices(taps: np.ndarray, geometry: Pool2dGeometry) -> np.ndarray
 
 def _positions(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:
     """Where in its plane each tap of windows (p0.., 0..) stands, h*W + w: intp (n, c, p, Q)."""
-    (sh, sw), (dh, dw), ((top, _), (left, _)) = g.stride, g.dilation, g.padding
+    dh, dw = g.dilation
     narrow = np.dtype(np.uint16 if g.R * dh * g.W + g.S * dw < 2**16 else np.int64)  # less to move; what wraps unwraps
     offsets = (taps // taps.dtype.type(g.S)).astype(narrow)
     offsets *= np.array(dh * g.W - g.S * dw).astype(narrow)
     offsets += taps if dw == 1 else taps.astype(narrow) * narrow.type(dw)
-    rows = (np.arange(p0, p0 + taps.shape[2]) * sh - top) * g.W
-    starts = rows[:, None] + (np.arange(g.Q) * sw - left)
     positions = offsets.astype(np.intp).reshape(*taps.shape[:2], -1)
-    positions += starts.reshape(-1)
+    positions += _starts(g, p0, p0 + taps.shape[2])
     return positions.reshape(taps.shape)
+
+
+@lru_cache(16)
+def _starts(g: Pool2dGeometry, p0: int, p1: int) -> np.ndarray:
+    """Where tap 0 of windows (p0:p1, 0:Q) stands or would stand: (p*Q,)."""
+    rows = (np.arange(p0, p1) * g.stride[0] - g.padding[0][0]) * g.W
+    columns = np.arange(g.Q) * g.stride[1] - g.padding[1][0]
+    return (rows[:, None] + columns).reshape(-1)
 
 
 def _taps_inside(taps: np.ndarray, g: Pool2dGeometry, p0: int) -> np.ndarray:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
-from .activation import ReLU
 from .base import Layer
-from .pool2d import MaxPool2d
 
 
 class Sequential(Layer):
     """The layers in order; parameters are named "0.weight", "0.bias", "2.weight" ... by their layer's place.
-
-    Where max pooling follows a ReLU it is called first, and the ReLU gets the smaller array: results and gradients are
-    the same to the bit.
 
     Every layer must be an object of its own: it keeps one input for its backward. Raises TypeError for something that
     is no Layer, ValueError for a layer given twice.
@@ -34,16 +28,15 @@ class Sequential(Layer):
         self.layers = layers
 
     def forward(self, x: Any) -> Any:
-        for layer in _pooling_first(self.layers):
+        for layer in self.layers:
             x = layer(x)
         return x
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         """As Layer.backward. With needs_input_grad=False nothing is computed before the first layer with parameters."""
         first = 0 if needs_input_grad else self._first_with_parameters()
-        layers = _pooling_first(self.layers)
-        for place in reversed(range(first, len(layers))):
-            dy = layers[place].backward(dy, needs_input_grad=needs_input_grad or place > first)
+        for place in reversed(range(first, len(self.layers))):
+            dy = self.layers[place].backward(dy, needs_input_grad=needs_input_grad or place > first)
         return dy if needs_input_grad else None
 
     def _first_with_parameters(self) -> int:
@@ -64,18 +57,6 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
-
-
-def _pooling_first(layers: tuple[Layer, ...]) -> list[Layer]:
-    """The layers in the order of their calls: the largest element of a window is the same before and after ReLU.
-
-    Not with a dilation: a window wholly in padding gives -inf, which ReLU must not meet.
-    """
-    order = list(layers)
-    for place, (before, after) in enumerate(pairwise(layers)):
-        if type(before) is ReLU and type(after) is MaxPool2d and after.options["dilation"] in (1, (1, 1), [1, 1]):
-            order[place : place + 2] = after, before
-    return order
 
 
 def _walk(prefix: str, layers: tuple[Layer, ...]) -> Iterator[tuple[str, Layer]]:

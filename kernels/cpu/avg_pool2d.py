@@ -11,7 +11,7 @@ from ..checks import Pair
 from ..geometry import AvgDivisor, Pool2dGeometry
 from . import threads
 from .im2col import sum_dtype
-from .lines import Lines, plane_blocks, window_rows
+from .lines import WORKING_BYTES, Lines, plane_blocks, window_rows
 
 
 def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> np.ndarray:
@@ -31,7 +31,7 @@ def avg_pool2d(x: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDivisor) -> 
         sums = _sum(column for _, column in lines.columns(lines.laid(column_sums, 0)))
         y[block] = lines.of_windows(sums) / divisors[slice(*rows)]
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize), WORKING_BYTES)
     return y
 
 
@@ -75,7 +75,7 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: Pool2dGeometry, divisor: AvgDiviso
         if total is not target:
             target[...] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize), WORKING_BYTES)
     return dx
 
 

@@ -1,9 +1,10 @@
 """Pooling windows of a few planes as two one-dimensional passes over long runs.
 
-A pass along H takes whole input rows: row r of the windows is every stride-th row of x, as it lies. Its result has one
-line per window row, wide enough for the padding and a multiple of the stride. Split into phases of the stride, all
-lines are one run for the pass along W: column s of all windows is a contiguous part of one phase. At the end of each
-line the run meets a few positions that belong to no window; they are computed and dropped.
+A pass along H takes whole input rows, as they lie: at a small stride all of them, so that row r of the windows is one
+run, shifted by r rows; the rows that start a window are picked from its result. Each becomes a line, wide enough for
+the padding and a multiple of the stride. Split into phases of the stride, all lines are one run for the pass along W:
+column s of all windows is a contiguous part of one phase. At the end of each line the run meets a few positions that
+belong to no window; they are computed and dropped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .correlation import UNITS, spans
 from .im2col import sum_dtype
 
 BLOCK_BYTES = 2 << 20  # of one block's lines: with what is computed from them they stay in cache
+WORKING_BYTES = 5 * BLOCK_BYTES  # what a thread allocates for a block
 DENSE = 2  # the largest stride at which computing all rows costs less than skipping some
 LEAST_BYTES = 1536 << 10  # smaller blocks are computed in calls too short for threads to overlap
 
@@ -80,9 +82,9 @@ class Lines:
         """What was computed from kernel_rows as a view (n, c, p, W)."""
         if values.ndim > 1:
             return values
-        size, (planes, plane, row, column) = values.itemsize, np.array(reached.strides) // reached.itemsize
-        strides = planes * size, plane * size, row * self.g.stride[0] * size, column * size
-        return as_strided(values, (*self.outer, self.g.W), strides)
+        (_, c, height, w), size = reached.shape, values.itemsize
+        strides = c * height * w * size, height * w * size, self.g.stride[0] * w * size, size
+        return as_strided(values, (*self.outer, w), strides)  # the last plane ends with its last line
 
     def laid(self, columns: np.ndarray, outside: float) -> np.ndarray:
         """Values of input columns, (n, c, p, W), as lines by phase of the stride, (stride, phase)."""

@@ -1,4 +1,5 @@
-"""Max pooling in two passes, along H and then along W, with the winning tap kept beside the maximum."""
+"""Max pooling in two passes, along H and then along W, with the winning tap kept beside the maximum; its gradient
+scatters through the positions of the taps."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from ..geometry import Pool2dGeometry
 from . import threads
 from .correlation import spans
 from .im2col import sum_dtype
-from .lines import Lines, input_rows, plane_blocks
+from .lines import WORKING_BYTES, Lines, input_rows, plane_blocks
 
-FEW_WINDOWS = 1024  # are searched one by one in less time than passes take to begin
+FEW = 4096  # elements in windows are searched one by one in less time than passes take to begin
 WINDOWS = 1 << 18  # of a plane that are scattered at a time
 
 
@@ -27,13 +28,14 @@ def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.
         planes = slice(*images), slice(*channels)
         search(x[planes], g, rows, y[planes][:, :, slice(*rows)], taps[planes][:, :, slice(*rows)])
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize))
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize), WORKING_BYTES)
     return y, taps
 
 
 def by_argmax(g: Pool2dGeometry) -> bool:
     """Whether windows are searched one by one: where they lie whole in x and are few, or each is a plane as it lies."""
-    return not g.reaches_outside and (g.N * g.C * g.P * g.Q <= FEW_WINDOWS or (g.R, g.S) == (g.H, g.W))
+    few = g.N * g.C * g.P * g.Q * g.R * g.S <= FEW
+    return not g.reaches_outside and (few or (g.R, g.S) == (g.H, g.W))
 
 
 def _by_argmax(x: np.ndarray, g: Pool2dGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
@@ -153,7 +155,7 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: Pool2dGeometry) 
         if total is not target:
             target[...] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8))
+    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8), WORKING_BYTES)
     return dx
 
 

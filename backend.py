@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -68,9 +69,7 @@ def import_cupy() -> Any:
     stand_in = _stand_in.get()
     if stand_in is not None:
         return stand_in
-    import cupy
-
-    return cupy
+    return sys.modules.get("cupy") or import_module("cupy")  # every call comes by here: a statement takes 0.3 us longer
 
 
 @contextmanager

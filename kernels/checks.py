@@ -111,24 +111,33 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
 def arrays(operation: str, b: Any = None, **named: Any) -> None:
     """All are arrays of one library, on one device, of one float dtype. The bias alone may be None."""
     given = named if b is None else {**named, "b": b}
-    one_library(operation, **given)
-    (first, reference), *rest = given.items()
+    _one_library(operation, given)
+    dtypes = [array.dtype for array in given.values()]
+    if not is_float(dtypes[0]) or dtypes.count(dtypes[0]) != len(dtypes):
+        raise _dtype_error(operation, given)
+
+
+def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
+    """What is wrong with the dtypes of these arrays."""
     for name, array in given.items():
         if not is_float(array.dtype):
-            raise type_error(operation, f"{name}.dtype", array.dtype, " or ".join(DTYPE_NAMES))
-    for name, array in rest:
-        if array.dtype != reference.dtype:
-            expected = f"{reference.dtype} as {first}: the arrays of a call share one dtype"
-            raise type_error(operation, f"{name}.dtype", array.dtype, expected)
+            return type_error(operation, f"{name}.dtype", array.dtype, " or ".join(DTYPE_NAMES))
+    (first, reference), *rest = given.items()
+    name, array = next((name, array) for name, array in rest if array.dtype != reference.dtype)
+    expected = f"{reference.dtype} as {first}: the arrays of a call share one dtype"
+    return type_error(operation, f"{name}.dtype", array.dtype, expected)
 
 
 def one_library(operation: str, **named: Any) -> None:
     """All are NumPy arrays, or all are CuPy arrays on one device."""
+    _one_library(operation, named)
+
+
+def _one_library(operation: str, named: dict[str, Any]) -> None:
     (first, reference), *rest = named.items()
     kind = _kind(operation, first, reference)
     for name, array in rest:
-        found = _kind(operation, name, array)
-        if found != kind:
+        if type(array) is not type(reference) and (found := _kind(operation, name, array)) != kind:
             expected = f"a {kind} array as {first}: move one of them with backstride.asarray"
             raise type_error(operation, name, f"a {found} array", expected)
         if kind == "cupy" and array.device != reference.device:

@@ -139,7 +139,7 @@ def test_fields_of_records(call, rng):
 def test_dtype_of_the_result(path, call, dtype, rng):
     outputs = run(call, [path.asarray(a) for a in make(call, dtype, rng)])
     second = np.dtype(np.uint8) if call.startswith("max_pool2d") else dtype_of(dtype)
-    expected = [np.dtype(np.int64)] if call == "max_pool2d_indices" else [dtype_of(dtype), second]
+    expected = [np.dtype(np.int64)] if call == "max_pool2d_indices" else [dtype_of(dtype), second, dtype_of(dtype)]
     assert [a.dtype for a in outputs] == expected[: len(outputs)]
 
 

@@ -72,7 +72,7 @@ class Array:
     """A C-contiguous device array of which only shape, dtype and address exist."""
 
     flags = SimpleNamespace(c_contiguous=True)
-    data = SimpleNamespace(ptr=0)
+    data: Any = SimpleNamespace(ptr=0)
 
     def __init__(self, shape: tuple[int, ...] | int, dtype: Any, device: Device) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ class _Local(threading.local):
 _local = _Local()
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(NamedTuple):
     """A pointer among a launch's parameters: the 8-byte word it is in, and the array and byte it points to."""
 
     word: int
@@ -38,39 +37,37 @@ class Pointer:
     offset: int
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     function: Any
     grid: tuple[int]
     block: tuple[int]
     shared: int
     packed: np.ndarray
-    words: np.ndarray
+    words: memoryview
     pointers: tuple[Pointer, ...]
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a call allocates, launches and returns; arrays are numbered, first its arguments and then these."""
+    """What a call allocates, launches and returns; arrays are numbered, first its arguments and then these.
+
+    results: each one's number, and its shape where that is not the array's own.
+    """
 
     allocations: tuple[tuple[tuple[int, ...], np.dtype], ...]
     launches: tuple[Launch, ...]
-    results: tuple[tuple[int, tuple[int, ...]], ...]
+    results: tuple[tuple[int, tuple[int, ...] | None], ...]
     returns_tuple: bool
 
     def again(self, given: list[Any], empty: Callable[..., Any]) -> Any:
         arrays = [*given, *[empty(shape, dtype) for shape, dtype in self.allocations]]
         addresses = [array.data.ptr for array in arrays]
-        for launch in self.launches:
-            words = launch.words
-            for pointer in launch.pointers:
-                words[pointer.word] = addresses[pointer.array] + pointer.offset
-            launch.function(launch.grid, launch.block, (launch.packed,), shared_mem=launch.shared)
-        results = tuple(
-            arrays[place] if arrays[place].shape == shape else arrays[place].reshape(shape)
-            for place, shape in self.results
-        )
-        return results if self.returns_tuple else results[0]
+        for function, grid, block, shared, packed, words, pointers in self.launches:
+            for word, array, offset in pointers:
+                words[word] = addresses[array] + offset
+            function(grid, block, (packed,), shared_mem=shared)
+        results = [arrays[place] if shape is None else arrays[place].reshape(shape) for place, shape in self.results]
+        return tuple(results) if self.returns_tuple else results[0]
 
 
 @dataclass
@@ -85,9 +82,9 @@ class Recording:
     def note(
         self, function: Any, grid: tuple[int], block: tuple[int], params: Params, packed: np.ndarray, shared: int
     ) -> None:
-        words, pointers = packed.view(np.uint64), []
+        words, pointers = packed.view(np.uint64).data, []
         for word in params.pointer_words:
-            address = int(words[word])
+            address = words[word]
             place = self.holder(address) if address else None
             if place:
                 pointers.append(Pointer(word, *place))
@@ -114,7 +111,9 @@ class Recording:
         return Call(
             tuple((array.shape, array.dtype) for array in self.arrays[self.given :]),
             tuple(self.launches),
-            tuple((place[0], shape) for place, shape in places if place),
+            tuple(
+                (place[0], None if self.arrays[place[0]].shape == shape else shape) for place, shape in places if place
+            ),
             isinstance(result, tuple),
         )
 
@@ -143,9 +142,10 @@ def repeated(cupy: Any, operation: Callable[..., Any], arguments: tuple[Any, ...
 
     Arguments that are no arrays can be hashed.
     """
-    given, key, normal = [], [cupy, operation, device, get_float32_precision()], []
+    ndarray, given, normal = cupy.ndarray, [], []
+    key = [cupy, operation, device, get_float32_precision()]
     for argument in arguments:
-        if isinstance(argument, cupy.ndarray):
+        if isinstance(argument, ndarray):
             argument = contiguous(argument)
             given.append(argument)
             key += argument.shape, argument.dtype

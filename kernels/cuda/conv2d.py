@@ -8,6 +8,7 @@ from typing import Any
 from ..geometry import Conv2dGeometry
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .errors import reported
+from .halo import Halo
 from .launch import (
     BIAS_GRAD,
     check_index,
@@ -21,7 +22,7 @@ from .launch import (
 )
 from .loader import C_TYPES, Params, fast_div
 from .residues import ClassAxis
-from .tiles import Configuration, Product, vector
+from .tiles import HaloConfiguration, Product, WeightHaloConfiguration, vector
 
 _WINDOW = (
     ("H", "int"), ("W", "int"), ("P", "FastDiv"), ("Q", "FastDiv"), ("R", "FastDiv"), ("S", "FastDiv"),
@@ -37,10 +38,11 @@ _CLASSES = (
 _X, _W, _DY = ("x", "const Element*"), ("w", "const Element*"), ("dy", "const Element*")
 _FORWARD = product_params(_X, _W, *_WINDOW)
 _INPUT_GRAD = product_params(_DY, _W, *_WINDOW, *_CLASSES)
-_HALO = product_params(
-    _X, _W, *_WINDOW, ("N", "int"), ("taps", "FastDiv"), ("packed_channels", "int"), ("reach", "FastDiv"),
-    ("column_tiles", "FastDiv"), ("halo_pixels", "FastDiv"), ("halo_columns", "FastDiv"),
+_HALO = (
+    ("N", "int"), ("taps", "FastDiv"), ("reach", "FastDiv"), ("column_tiles", "FastDiv"),
+    ("halo_pixels", "FastDiv"), ("halo_columns", "FastDiv"),
 )  # fmt: skip
+_HALO_FORWARD = product_params(_X, _W, *_WINDOW, *_HALO, ("packed_channels", "int"))
 _PACK = Params(
     (
         _W, ("packed", "Element*"), ("size", "int"), ("channels", "int"),
@@ -48,8 +50,8 @@ _PACK = Params(
     )
 )  # fmt: skip
 _PACK_THREADS = 256
-_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW)
-_PARAMETER_GRADS = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
+_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
+_HALO_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *_HALO, ("group_channels", "int"), *BIAS_GRAD)
 
 
 @reported
@@ -114,7 +116,7 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     y = empty(g.y_shape, x.dtype)
     product = _forward_product(g)
     configuration, pointwise = configure(product, y), _is_pointwise(g)
-    if configuration.halo:
+    if isinstance(configuration, HaloConfiguration):
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
     defines = {
@@ -159,7 +161,7 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     dx = empty(g.x_shape, dy.dtype)
     product = _input_grad_product(g)
     configuration, pointwise = configure(product, dx), _is_pointwise(g)
-    if configuration.halo and product.convolution:
+    if isinstance(configuration, HaloConfiguration) and product.convolution:
         _halo(configuration, dy, w, b, dx, product.convolution, gradient=True)
         return dx
     axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
@@ -206,11 +208,9 @@ def _reversed(g: Conv2dGeometry) -> Conv2dGeometry:
 
 
 def _halo(
-    configuration: Configuration, x: Any, w: Any, b: Any, y: Any, g: Conv2dGeometry, *, gradient: bool
+    configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: Conv2dGeometry, *, gradient: bool
 ) -> None:
     """y, the convolution g of x, by halo tiles; gradient: w belongs to the convolution whose input gradient g is."""
-    halo = configuration.halo
-    assert halo is not None
     if y.size == 0:
         return
     channels, filters = g.C // g.groups, g.K // g.groups
@@ -225,17 +225,21 @@ def _halo(
             channels=channels, packed_channels=fast_div(packed_channels), filters=fast_div(filters),
             taps=fast_div(g.R * g.S),
         )  # fmt: skip
-    defines = {
-        "TILE_COLUMNS": halo.columns,
-        "B_VECTOR": configuration.vector_b(16 // w.itemsize),
-        "BIAS_ALONG_M": 0,
-    }
+    defines = {"B_VECTOR": configuration.vector_b(16 // w.itemsize), "BIAS_ALONG_M": 0}
     launch_product(
-        "conv2d_halo", configuration, _HALO, defines, y, b, depth=channels, groups=g.groups,
-        channels=(g.K, g.P * g.Q), x=x, w=packed, **_window(g), N=g.N, taps=fast_div(g.R * g.S),
-        packed_channels=packed_channels, reach=fast_div(halo.reach), column_tiles=fast_div(halo.column_tiles),
-        halo_pixels=fast_div(halo.pixels), halo_columns=fast_div(halo.input_columns),
+        "conv2d_halo", configuration, _HALO_FORWARD, defines, y, b, depth=channels, groups=g.groups,
+        channels=(g.K, g.P * g.Q), x=x, w=packed, packed_channels=packed_channels,
+        **_window(g), **_halo_values(configuration.tiles, g),
     )  # fmt: skip
+
+
+def _halo_values(halo: Halo, g: Conv2dGeometry) -> dict[str, Any]:
+    """The parameters that describe halo tiles, as _HALO names them."""
+    return {
+        "N": g.N, "taps": fast_div(halo.taps), "reach": fast_div(halo.reach),
+        "column_tiles": fast_div(halo.column_tiles), "halo_pixels": fast_div(halo.pixels),
+        "halo_columns": fast_div(halo.input_columns),
+    }  # fmt: skip
 
 
 def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = None) -> Any:
@@ -243,23 +247,28 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = N
     _check(operation, g)
     dw = empty(g.w_shape, dy.dtype)
     pointwise = _is_pointwise(g)
-    taps = g.C // g.groups * g.R * g.S
-    product = Product(taps, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True, gathered=not pointwise)
+    channels = g.C // g.groups
+    product = Product(
+        channels * g.R * g.S, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True, not pointwise,
+        None if pointwise else g,
+    )  # fmt: skip
     configuration = configure(product, dw)
+    values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
+    if isinstance(configuration, WeightHaloConfiguration):
+        halo = configuration.tiles
+        launch_product_and_bias_grad(
+            "conv2d_weight_grad_halo", configuration, _HALO_WEIGHT_GRAD,
+            {"B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0}, dw, db,
+            depth=halo.number * configuration.k, group_channels=channels, **values, **_halo_values(halo, g),
+        )  # fmt: skip
+        return dw
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }
-    values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
-    if db is None:
-        defines["BIAS_GRAD"] = 0
-        launch_product("conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, None, **values)
-    else:
-        launch_product_and_bias_grad(
-            "conv2d_weight_grad", configuration, _PARAMETER_GRADS, defines, dw, db, **values
-        )
+    launch_product_and_bias_grad("conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, db, **values)
     return dw
 
 

@@ -13,6 +13,7 @@ class Halo:
     """A block's rows x columns of output pixels; the most rows and the columns of input that they read; their number.
 
     Output rows are numbered through all images, and so are the `reach` input rows that the windows of one image read.
+    taps: of one window.
     """
 
     rows: int
@@ -20,6 +21,7 @@ class Halo:
     input_rows: int
     input_columns: int
     reach: int
+    taps: int
     row_tiles: int
     column_tiles: int
 
@@ -28,7 +30,7 @@ class Halo:
         return self.input_rows * self.input_columns
 
     @property
-    def tiles(self) -> int:
+    def number(self) -> int:
         return self.row_tiles * self.column_tiles
 
 
@@ -37,7 +39,7 @@ def halos(g: Conv2dGeometry, outputs: int) -> Iterator[Halo]:
     for columns in (8, 16, 32, 64):
         if columns <= outputs and (columns == 8 or columns < 2 * g.Q):
             halo = _halo(g, outputs // columns, columns)
-            if (g.N + 1) * halo.reach < 2**31:
+            if max((g.N + 1) * halo.reach, halo.number * outputs) < 2**31:
                 yield halo
 
 
@@ -45,7 +47,8 @@ def _halo(g: Conv2dGeometry, rows: int, columns: int) -> Halo:
     (stride_h, stride_w), (dilation_h, dilation_w) = g.stride, g.dilation
     window_h, window_w = dilation_h * (g.R - 1) + 1, dilation_w * (g.S - 1) + 1
     # A step from row to row is a stride, or from the last row of an image to the next image's first one its window.
-    most, least = (rows + g.P - 2) // g.P, (rows - 1) // g.P
+    least = (rows - 1) // g.P
+    most = least if g.P % rows == 0 else (rows + g.P - 2) // g.P
     steps = max(crossed * window_h + (rows - 1 - crossed) * stride_h for crossed in (least, most))
     return Halo(
         rows=rows,
@@ -53,6 +56,7 @@ def _halo(g: Conv2dGeometry, rows: int, columns: int) -> Halo:
         input_rows=steps + window_h,
         input_columns=(columns - 1) * stride_w + window_w,
         reach=(g.P - 1) * stride_h + window_h,
+        taps=g.R * g.S,
         row_tiles=-(-g.N * g.P // rows),
         column_tiles=-(-g.Q // columns),
     )

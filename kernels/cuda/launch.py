@@ -134,13 +134,15 @@ def launch_product_and_bias_grad(
     db: Any,
     **values: Any,
 ) -> None:
-    """launch_product, which also fills db with the sums of B over k; dw has elements."""
+    """launch_product, which also fills db, unless it is None, with the sums of B over k; dw then has elements."""
     splits = configuration.splits
-    partial = empty(splits * db.size, accumulation_dtype(db.dtype)) if splits > 1 else None
+    summed = db is not None and splits > 1
+    partial = empty(splits * db.size, accumulation_dtype(db.dtype)) if summed else None
     launch_product(
-        entry, configuration, params, {**defines, "BIAS_GRAD": 1}, dw, None, db=db, db_partial=partial, **values
-    )
-    if splits > 1:
+        entry, configuration, params, {**defines, "BIAS_GRAD": int(db is not None)}, dw, None,
+        db=db, db_partial=partial, **values,
+    )  # fmt: skip
+    if summed:
         sum_partials(partial, db, None, splits, (1, 1))
 
 

@@ -101,7 +101,7 @@ class CallPlan:
         products, direct = self.products, [e.direct for e in self.estimates if e.direct <= e.product]
         if products or direct:
             compute = sum(c.seconds for c in products) + sum(direct)
-            counted = sum(1 + (c.halo is not None) + (c.splits > 1) for c in products) + len(direct)
+            counted = sum(c.launches for c in products) + len(direct)
         else:
             compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
         traffic = self.least_bytes + 2 * self.workspace_bytes

@@ -46,8 +46,8 @@ class Product:
     """The extents of `batch` matrix products C (m, n) = A (m, k) B (k, n), and how A and B lie in memory.
 
     a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C. gathered: A is
-    an image seen through a window, whose elements are fetched one by one. convolution: the one of which m are the
-    output pixels, where halo tiles are possible.
+    an image seen through a window, whose elements are fetched one by one. convolution: the one whose output pixels
+    are m or, in a weight gradient (a_k_major), k; halo tiles are possible there.
     """
 
     m: int
@@ -119,7 +119,8 @@ _RATES: dict[str, dict[int | None, float]] = {
 }
 _FLOAT64_LANES = {80: 32, 90: 64, 100: 64}  # 2 elsewhere
 
-_HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")
+_HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")  # of forward convolutions; weight gradients: 16-bit elements alone
+_MOST_PARTS = 3  # 16-byte words of a halo that a thread holds while they are on their way
 
 # Estimates from the instructions of the compiled kernels: those to multiply, for 32 multiply-adds of a warp, ...
 _MULTIPLY_SLOTS = {"Ffma": 1.25, "Tf32x3": 0.55, "Tf32": 0.30, "Mma16bit": 0.10, "Dmma": 0.40}
@@ -140,7 +141,7 @@ _K_BYTES = 64  # of one row of a k-tile
 
 @dataclass(frozen=True)
 class Configuration:
-    """How one product is launched."""
+    """How one product is launched; in the subclasses A is read from halo tiles."""
 
     product: Product
     dtype: str
@@ -166,25 +167,29 @@ class Configuration:
 
     @property
     def m_tiles(self) -> int:
-        return self.halo.tiles if self.halo else -(-self.product.m // self.tile.m)
+        return -(-self.product.m // self.tile.m)
 
     @property
     def n_tiles(self) -> int:
         return -(-self.product.n // self.tile.n)
 
     @property
-    def taps(self) -> int:
-        """Steps of the main loop for each unit that k is split in: with a halo, a block of channels."""
-        g = self.product.convolution
-        return g.R * g.S if g and self.halo else 1
+    def k_units(self) -> int:
+        """What k is split in among blocks."""
+        return -(-self.product.k // self.k)
 
     @property
-    def k_units(self) -> int:
-        return -(-self.product.k // (self.taps * self.k))
+    def unit_steps(self) -> int:
+        """Steps of the main loop for each unit of k."""
+        return 1
 
     @property
     def k_tiles(self) -> int:
-        return self.k_units * self.taps
+        return self.k_units * self.unit_steps
+
+    @property
+    def launches(self) -> int:
+        return 1 if self.splits == 1 else 2
 
     @property
     def blocks(self) -> int:
@@ -197,13 +202,14 @@ class Configuration:
     @cached_property
     def shared_bytes(self) -> int:
         """Dynamic shared memory: the stages, and in the same place afterwards the slabs C is stored through."""
-        stages = self.stages * self._image(self.tile.n, self.product.b_k_major)
-        if self.halo:
-            stages += 2 * self.halo.pixels * (_K_BYTES + 16)
-        else:
-            stages += self.stages * self._image(self.tile.m, self.product.a_k_major)
+        stages = self.stages * self._image(self.tile.n, self.product.b_k_major) + self.a_bytes
         slabs = self.threads // 32 * 16 * (self.tile.warp_m + 4) * self.accumulator_size
         return max(stages, slabs)
+
+    @property
+    def a_bytes(self) -> int:
+        """Shared memory of A's stages."""
+        return self.stages * self._image(self.tile.m, self.product.a_k_major)
 
     def _image(self, rows: int, k_major: bool) -> int:
         """Bytes of one operand's k-tile: gemm.cuh, Image."""
@@ -235,16 +241,17 @@ class Configuration:
     def step_clocks(self) -> float:
         """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all instructions."""
         tile = self.tile
-        fetching: float = tile.n * 4 * _WORD_SLOTS
-        if self.halo:
-            fetching += self.halo.pixels * 4 * (_HALO_SLOTS + self.k // 4 * _HALO_ELEMENT_SLOTS) / self.taps
-        elif self.product.gathered:
-            fetching += tile.m * self.k * (_SMALL_ELEMENT_SLOTS if self.itemsize == 2 else _ELEMENT_SLOTS)
-        else:
-            fetching += tile.m * 4 * _WORD_SLOTS
+        fetching = self.a_slots + tile.n * 4 * _WORD_SLOTS
         products = tile.m * tile.n * self.k
         issuing = (products * _MULTIPLY_SLOTS[self.multiply] + fetching) / 32 / 4  # slots of warps, 4 each clock
         return max(products / (self.rate * tile.efficiency), issuing)
+
+    @property
+    def a_slots(self) -> float:
+        """Instructions of all threads to fetch a k-tile of A."""
+        if self.product.gathered:
+            return self.tile.m * self.k * (_SMALL_ELEMENT_SLOTS if self.itemsize == 2 else _ELEMENT_SLOTS)
+        return self.tile.m * 4 * _WORD_SLOTS
 
     @property
     def seconds(self) -> float:
@@ -252,10 +259,8 @@ class Configuration:
         on_one_sm = max(1, -(-self.blocks // self.architecture.multiprocessors))  # an empty product has no block
         warps = min(on_one_sm, self.blocks_per_sm) * self.threads // 32
         hidden = warps / (warps + 2)  # of the latency, by switching between warps
-        steps = -(-self.k_units // self.splits) * self.taps
+        steps = -(-self.k_units // self.splits) * self.unit_steps
         product = on_one_sm * (steps * self.step_clocks / hidden + _FIXED_CLOCKS) / _CLOCK
-        if self.halo:
-            product += LAUNCH_SECONDS  # packing the weights
         if self.splits == 1:
             return product
         return product + LAUNCH_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
@@ -266,9 +271,7 @@ class Configuration:
 
     @property
     def fits(self) -> bool:
-        """The block's shared memory suffices, and there is time to fetch a halo while another one is multiplied."""
-        if self.halo and self.halo.pixels * 4 > self.threads * self.taps:
-            return False
+        """The block's shared memory suffices."""
         return self.shared_bytes + 3 * 1024 <= self.architecture.shared_bytes
 
     @property
@@ -293,6 +296,101 @@ def _rate(multiply: str, sm: int) -> float:
     return rates.get(sm, rates[None])
 
 
+@dataclass(frozen=True)
+class _ByHalo(Configuration):
+    """A product whose A is read from halo tiles of output pixels."""
+
+    @property
+    def tiles(self) -> Halo:
+        assert self.halo is not None
+        return self.halo
+
+    def _halo_slots(self, channels: int) -> int:
+        """Instructions of all threads to fetch so many channels of a halo."""
+        words = self.tiles.pixels * channels * self.itemsize // 16
+        return words * (_HALO_SLOTS + 16 // self.itemsize * _HALO_ELEMENT_SLOTS)
+
+    @property
+    def defines(self) -> dict[str, object]:
+        return {**super().defines, "TILE_COLUMNS": self.tiles.columns}
+
+
+@dataclass(frozen=True)
+class HaloConfiguration(_ByHalo):
+    """A convolution (src/halo.cuh): a tile of pixels is an m-tile, and k is split in blocks of channels, all taps."""
+
+    @property
+    def m_tiles(self) -> int:
+        return self.tiles.number
+
+    @property
+    def k_units(self) -> int:
+        return -(-self.product.k // (self.tiles.taps * self.k))
+
+    @property
+    def unit_steps(self) -> int:
+        return self.tiles.taps
+
+    @property
+    def a_bytes(self) -> int:
+        return 2 * self.tiles.pixels * (_K_BYTES + 16)
+
+    @property
+    def a_slots(self) -> float:
+        return self._halo_slots(self.k) / self.tiles.taps
+
+    @property
+    def seconds(self) -> float:
+        return super().seconds + LAUNCH_SECONDS
+
+    @property
+    def launches(self) -> int:
+        """The weights are packed first."""
+        return super().launches + 1
+
+    @property
+    def fits(self) -> bool:
+        """There also is time to fetch a halo while another one is multiplied."""
+        return super().fits and self.tiles.pixels * 4 <= self.threads * self.tiles.taps
+
+
+@dataclass(frozen=True)
+class WeightHaloConfiguration(_ByHalo):
+    """A weight gradient (src/weight_halo.cuh): a tile of pixels is a k-tile, all taps of some channels an m-tile."""
+
+    channels: int = 16
+
+    @property
+    def m_tiles(self) -> int:
+        return -(-self.product.m // (self.channels * self.tiles.taps))
+
+    @property
+    def k_units(self) -> int:
+        return self.tiles.number
+
+    @property
+    def a_bytes(self) -> int:
+        return self.stages * self.tiles.pixels * (self.channels + 8) * self.itemsize
+
+    @property
+    def a_slots(self) -> float:
+        return self._halo_slots(self.channels)
+
+    @property
+    def parts(self) -> int:
+        """Words of a halo for each thread."""
+        return -(-self.tiles.pixels * self.channels * self.itemsize // (16 * self.threads))
+
+    @property
+    def fits(self) -> bool:
+        """There also are registers for a halo on its way."""
+        return super().fits and self.parts <= _MOST_PARTS
+
+    @property
+    def defines(self) -> dict[str, object]:
+        return {**super().defines, "CHANNELS": self.channels, "HALO_PARTS": self.parts}
+
+
 def multiply_policy(dtype: str, k: int, sm: int, precision: str) -> str:
     """The policy of src/ffma.cuh or src/mma.cuh that multiplies.
 
@@ -315,12 +413,32 @@ def candidates(product: Product, dtype: str, architecture: Architecture, precisi
     A split leaves each block at least 8 steps, and the workspace its limit.
     """
     multiply = multiply_policy(dtype, product.k, architecture.sm, precision)
+    rest = (multiply, _stages(architecture), 1, architecture)
+    g = product.convolution if multiply in _HALO_POLICIES else None
     for tile in FLOAT64_TILES if dtype == "float64" else TILES:
-        whole = Configuration(product, dtype, tile, multiply, _stages(architecture), 1, architecture)
-        yield from _splits(whole)
-        if product.convolution and multiply in _HALO_POLICIES:
-            for halo in halos(product.convolution, tile.m):
-                yield from _splits(replace(whole, halo=halo))
+        plain = Configuration(product, dtype, tile, *rest)
+        yield from _splits(plain)
+        if g and not product.a_k_major:
+            for halo in halos(g, tile.m):
+                yield from _splits(HaloConfiguration(product, dtype, tile, *rest, halo))
+    if g and product.a_k_major and multiply == "Mma16bit":
+        for halo in halos(g, plain.k):
+            for tile, channels in _weight_tiles(halo.taps):
+                yield from _splits(WeightHaloConfiguration(product, dtype, tile, *rest, halo, channels))
+
+
+def _weight_tiles(taps: int) -> Iterator[tuple[Tile, int]]:
+    """The tiles of a weight gradient by halo tiles, and their channels.
+
+    A warp has 3 to 5 taps of 16 channels each, so that the fewest rows of the tile are for nothing.
+    """
+    for channels in (16, 32):
+        rows = taps * channels // 16
+        each = min((3, 4, 5), key=lambda each: -rows % each)
+        for n, warp_n, efficiency in ((128, 64, 0.85), (64, 64, 0.80), (64, 32, 0.70), (32, 32, 0.60)):
+            tile = Tile(-(-rows // each) * each * 16, n, each * 16, warp_n, efficiency)
+            if max(64, n) <= tile.threads <= 256 and tile.warp_m * warp_n <= 3072:  # as registers allow
+                yield tile, channels
 
 
 def _splits(whole: Configuration) -> Iterator[Configuration]:
@@ -330,7 +448,7 @@ def _splits(whole: Configuration) -> Iterator[Configuration]:
     for fill in range(1, 2 * whole.blocks_per_sm + 1):
         splits = fill * whole.architecture.multiprocessors // max(1, whole.blocks)
         split = replace(whole, splits=splits)
-        if 1 < splits <= whole.k_units * whole.taps // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
+        if 1 < splits <= whole.k_tiles // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
             yield split
 
 

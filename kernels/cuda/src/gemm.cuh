@@ -55,16 +55,18 @@ struct Loader {
         source.seek(k_tile);
 #pragma unroll
         for (int i = 0; i < Source::COUNT; ++i) {
+            if (!source.covers(i)) continue;
             Word word = source.word(i);
             if constexpr (ASYNC) cp_async<sizeof(Bytes)>(image + source.slot(i), word.from, word.valid);
             else held[i] = word.valid ? *(const Bytes*)word.from : Bytes{};
         }
     }
 
-    DEVICE void finish(Element* image) {
+    DEVICE void finish(int, Element* image) {
         if constexpr (!ASYNC) {
 #pragma unroll
-            for (int i = 0; i < Source::COUNT; ++i) *(Bytes*)(image + source.slot(i)) = held[i];
+            for (int i = 0; i < Source::COUNT; ++i)
+                if (source.covers(i)) *(Bytes*)(image + source.slot(i)) = held[i];
         }
     }
 };
@@ -79,7 +81,7 @@ DEVICE void gemm_tile(Mma& mma, LoaderA& a, LoaderB& b, int first, int last, Ele
         cp_async_commit();  // an empty group too: the waits count groups
     };
     auto finish = [&](int tile) {
-        if (tile < last) a.finish(stage(tile)), b.finish(stage(tile) + SIZE_A);
+        if (tile < last) a.finish(tile, stage(tile)), b.finish(tile, stage(tile) + SIZE_A);
     };
 
     for (int tile = first; tile < first + STAGES; ++tile) a.prepare(tile);
@@ -138,13 +140,13 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
     Acc* slab = (Acc*)shared + threadIdx.x / 32 * SLAB;
     int m = m0 + warp_row(), n = n0 + warp_column();
     // A lane stores rows 32 apart; 16-bit elements, where they can be aligned to it, two by two: 128 bytes per warp.
-    constexpr int ROWS = WARP_M / 32;
-    constexpr bool PAIRS = sizeof(Element) == 2 && ROWS == 2 && !SPLIT;
+    constexpr int ROWS = (WARP_M + 31) / 32;
+    constexpr bool PAIRS = sizeof(Element) == 2 && WARP_M == 64 && !SPLIT;
     bool pairs = PAIRS && out.column_stride % 2 == 0;
     auto of_lane = [&](int i) { return pairs ? 2 * lane_id() + i : lane_id() + 32 * i; };
     long long row[ROWS];
 #pragma unroll
-    for (int i = 0; i < ROWS; ++i) row[i] = out.row(m + of_lane(i));
+    for (int i = 0; i < ROWS; ++i) row[i] = of_lane(i) < WARP_M ? out.row(m + of_lane(i)) : -1;
     bool pair = pairs && row[0] >= 0 && row[ROWS - 1] == row[0] + 1 && (size_t)(out.y + row[0]) % 4 == 0;
 #pragma unroll
     for (int s = 0; s < WARP_N / 16; ++s) {
@@ -165,7 +167,8 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
                 }
             }
 #pragma unroll
-            for (int i = 0; i < ROWS; ++i) out.store(row[i], m + of_lane(i), to, column[of_lane(i)]);
+            for (int i = 0; i < ROWS; ++i)
+                if (of_lane(i) < WARP_M) out.store(row[i], m + of_lane(i), to, column[of_lane(i)]);
         }
         __syncwarp();
     }

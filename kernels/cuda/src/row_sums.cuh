@@ -1,22 +1,25 @@
 // The bias gradient beside the weight gradient: sums of B's rows over k, taken from the k-tiles being multiplied.
 //
-// LANES threads take a row, each a run of every tile's k; at the end their sums are added in a fixed order. The blocks
+// LANES threads take a row, each a run of every tile's k, perhaps with threads to spare; at the end their sums are added in a fixed order. The blocks
 // of the first m-tile see all of B once: they alone do it.
 #ifndef BACKSTRIDE_ROW_SUMS
 #define BACKSTRIDE_ROW_SUMS
 
 #include "gemm.cuh"
 
+// The largest power of two up to n.
+DEVICE constexpr int power_of_two(int n) { return n < 2 ? 1 : 2 * power_of_two(n / 2); }
+
 // A multiply policy that also sums.
 template <class Mma, class ImageB>
 struct RowSums : Mma {
-    static constexpr int LANES = THREADS / TILE_N, RUN = TILE_K / LANES, MOST = 16 / sizeof(Element);
+    static constexpr int LANES = power_of_two(THREADS / TILE_N), RUN = TILE_K / LANES, MOST = 16 / sizeof(Element);
     static constexpr int WORD = !ImageB::K_MAJOR ? 1 : RUN < MOST ? RUN : MOST;
-    static_assert(LANES * TILE_N == THREADS && LANES <= 32 && LANES * RUN == TILE_K, "the threads cover B evenly");
+    static_assert(THREADS >= TILE_N && LANES <= 32 && LANES * RUN == TILE_K, "each row's threads are in one warp");
     bool summing;
     Acc sum = 0;
 
-    DEVICE RowSums(const Block& block) : summing(block.m0 == 0) {}
+    DEVICE RowSums(const Block& block) : summing(block.m0 == 0 && summed_row() < TILE_N) {}
     DEVICE int summed_row() const { return threadIdx.x / LANES; }
     DEVICE int summing_lane() const { return threadIdx.x % LANES; }
 

@@ -1,5 +1,6 @@
 // Where the operands of gemm.cuh come from. A source knows its shared-memory Image and, for each of the COUNT words
 // of VECTOR elements that a thread moves per k-tile, the word's address in memory (asked for in order) and its slot in the image.
+// covers(i) says whether there is a word i at all, where the threads do not cover the image evenly.
 // prepare(t) may fill shared tables that seek(t) and word(i) read after the next barrier.
 #ifndef BACKSTRIDE_SOURCES
 #define BACKSTRIDE_SOURCES
@@ -7,13 +8,14 @@
 #include "gemm.cuh"
 
 // --- matrices: the element at (row, along) is base[row * stride + offset(along)], contiguous within a word -------
+// A negative offset: there is none.
 
 // along = k: a k-major image.
 template <int ROWS, int VECTOR_, class Offset>
 struct KMajor {
     using Image = ::Image<ROWS, true>;
-    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
-    static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
+    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = (ROWS + STEP - 1) / STEP;
+    static_assert(STEP * WORDS == THREADS, "as many threads for each row");
     const Element* base;
     Offset offset;
     int depth, rows;           // rows: from this thread's first one to the end
@@ -27,11 +29,13 @@ struct KMajor {
     DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
     DEVICE int slot(int i) const { return Image::at(row(i), k()); }
+    DEVICE bool covers(int i) const { return COUNT * STEP == ROWS || row(i) < ROWS; }
     DEVICE void prepare(int) {}
 
     DEVICE void seek(int k_tile) {
         int at = k_tile * TILE_K + k();
-        next = at < depth ? base + first + offset(at) : nullptr;
+        long long along = at < depth ? offset(at) : -1;
+        next = along >= 0 ? base + first + along : nullptr;
     }
 
     DEVICE Word word(int i) {
@@ -60,6 +64,7 @@ struct RowMajor {
 
     DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int slot(int i) const { return Image::at(threadIdx.x % WORDS * VECTOR, k(i)); }
+    DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { k0 = k_tile * TILE_K; }
 
@@ -138,6 +143,7 @@ struct PixelRows {
 
     DEVICE int k(int i) const { return threadIdx.x / ROWS + i * STEP; }
     DEVICE int slot(int i) const { return Image::at(threadIdx.x % ROWS, k(i)); }
+    DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int k_tile) {
         if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = window.tap(k_tile * TILE_K + threadIdx.x);
     }
@@ -163,6 +169,7 @@ struct TapRows {
 
     DEVICE int row(int i) const { return threadIdx.x / TILE_K + i * STEP; }
     DEVICE int slot(int i) const { return Image::at(row(i), threadIdx.x % TILE_K); }
+    DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + threadIdx.x % TILE_K); }
     DEVICE Word word(int i) const { return window_word(pixel, taps[row(i)], window.H, window.W); }

@@ -22,13 +22,14 @@ WINDOWS = 1 << 18  # of a plane that are scattered at a time
 def max_pool2d(x: np.ndarray, geometry: Pool2dGeometry) -> tuple[np.ndarray, np.ndarray]:
     g = geometry
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
-    search = _by_argmax if by_argmax(g) else _by_passes
+    search, cost = (_by_argmax, 4) if by_argmax(g) else (_by_passes, 1)  # argmax takes longer: smaller blocks will do
+    line_bytes = (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         planes = slice(*images), slice(*channels)
         search(x[planes], g, rows, y[planes][:, :, slice(*rows)], taps[planes][:, :, slice(*rows)])
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize), WORKING_BYTES)
+    threads.run(work, plane_blocks(g.N, g.C, g.P, cost * line_bytes), WORKING_BYTES)
     return y, taps
 
 

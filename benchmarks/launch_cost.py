@@ -22,6 +22,7 @@ from .. import kernels
 from ..backend import use_backend
 from ..kernels.cuda import dryrun
 
+
 class _Device(dryrun.Device):
     """Compared and hashed as fast as CuPy's, which are no Python code."""
 

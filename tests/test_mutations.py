@@ -78,6 +78,20 @@ POOLING = {
 }  # fmt: skip
 
 
+# The same for the kernel of tiny layers.
+TINY = {
+    "lanes added before all are there": ("__syncthreads();\n        sum = of_warps[0]", "sum = of_warps[0]", RACE),
+    "half of the lanes never heard": ("/ 2; mask > 0", "/ 2; mask > 1", WRONG),
+    "the first window forgotten": ("int i = lane;", "int i = lane + 1;", WRONG),
+    "padding read by dw": ("(unsigned)h >= (unsigned)H || ", "", f"SEGV|out-of-bounds read|{WRONG}"),
+    "windows that start elsewhere": ("r * params.dilation_h - params.pad_top", "r * params.dilation_h", WRONG),
+    "windows past the last row": (" || p >= P", "", f"out-of-bounds read|{WRONG}"),
+    "columns between windows": ("split_off(q, params.stride_w) != 0 || ", "", f"out-of-bounds read|{WRONG}"),
+    "filters of the first group": ("n * params.K + group * filters", "n * params.K", WRONG),
+    "missing bound of dx": ("if (index < params.dx_size) params.dx", "params.dx", "out-of-bounds"),
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -130,6 +144,14 @@ def evidence_of_pooling(cupy: ModuleType) -> str:
     return forward or shown(cupy, lambda dy, taps: kernels.max_pool2d_grad(dy, taps, x.shape, 7), dy, taps)
 
 
+def evidence_of_tiny(cupy: ModuleType) -> str:
+    """What the gradients of a small strided convolution in groups show, whose sums have a block each."""
+    arrays = integers(8, 6, 9, 8), integers(8, 4, 18, 15), integers(6, 2, 3, 2)
+    options = {"stride": 2, "padding": 1, "groups": 2}
+    found = (shown(cupy, lambda *a, i=i: kernels.conv2d_grads(*a, **options)[i], *arrays) for i in range(3))
+    return next(filter(None, found), "")
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -179,6 +201,19 @@ def test_pooling_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
 def test_mutation_of_pooling_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_pooling(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_tiny_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_tiny(cupy) == ""
+    assert launches[-1].name == "tiny_grads"
+
+
+@pytest.mark.parametrize(("old", "new", "shown_by"), TINY.values(), ids=TINY)
+def test_mutation_of_tiny_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, "tiny_grads", old, new)
+    found = evidence_of_tiny(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

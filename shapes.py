@@ -70,6 +70,7 @@ CONV = [
     _conv("dilated-strided-coprime", (2, 3, 13, 12), (4, 3, 3, 3), stride=2, padding=3, dilation=3),
     _conv("dilated-strided-gcd", (2, 3, 15, 14), (4, 3, 3, 3), stride=4, padding=2, dilation=6),
     _conv("dilated-equals-stride", (1, 2, 11, 10), (3, 2, 3, 2), stride=2, dilation=2, padding=1),
+    _conv("aligned-rows", (2, 6, 7, 16), (5, 6, 3, 1), padding=(1, 0)),
     _conv("dilated-past-image", (1, 2, 3, 3), (3, 2, 3, 3), dilation=5, padding=5),
     _conv("rgb-stem", (2, 3, 19, 17), (8, 3, 7, 7), stride=2, padding=3),
     _conv("one-output-channel", (2, 5, 6, 7), (1, 5, 3, 3)),

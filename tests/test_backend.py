@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -294,3 +295,9 @@ def test_to_numpy(path):
 
 def test_nothing_is_pending_on_numpy(numpy_backend):
     assert backstride.synchronize() is None
+
+
+def test_a_cupy_that_another_thread_is_importing_has_no_arrays_yet(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", ModuleType("cupy"))
+    assert not backend.is_cupy(np.zeros(1))
+    assert backend.get_array_module(np.zeros(1)) is np

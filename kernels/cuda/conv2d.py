@@ -121,7 +121,7 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         return y
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(x.itemsize, g.P * g.Q),
+        "A_VECTOR": vector(x.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
         "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
         "BIAS_ALONG_M": 0,
     }
@@ -141,7 +141,7 @@ def _forward_product(g: Conv2dGeometry) -> Product:
         batch=g.groups,
         a_k_major=False,
         b_k_major=True,
-        gathered=not pointwise,
+        gathered=0 if pointwise else _aligned(g),
         convolution=None if pointwise else g,
     )
 
@@ -167,7 +167,7 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "A_VECTOR": vector(dy.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
         "BIAS_ALONG_M": 0,
     }
@@ -192,7 +192,7 @@ def _input_grad_product(g: Conv2dGeometry) -> Product:
         batch=g.groups * classes,
         a_k_major=False,
         b_k_major=not pointwise,
-        gathered=not pointwise,
+        gathered=int(not pointwise),  # registers do not suffice for words
         # for stride 1 it is a convolution of dy with the taps reversed
         convolution=None if pointwise or g.stride != (1, 1) else _reversed(g),
     )
@@ -249,8 +249,8 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = N
     pointwise = _is_pointwise(g)
     channels = g.C // g.groups
     product = Product(
-        channels * g.R * g.S, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True, not pointwise,
-        None if pointwise else g,
+        channels * g.R * g.S, g.K // g.groups, g.N * g.P * g.Q, g.groups, True, True,
+        0 if pointwise else _aligned(g), None if pointwise else g,
     )  # fmt: skip
     configuration = configure(product, dw)
     values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
@@ -264,7 +264,7 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = N
         return dw
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(dy.itemsize, g.P * g.Q),
+        "A_VECTOR": vector(dy.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }
@@ -276,6 +276,13 @@ def _is_pointwise(g: Conv2dGeometry) -> bool:
     """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
     (top, _), (left, _) = g.padding
     return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
+
+
+def _aligned(g: Conv2dGeometry) -> int:
+    """How many neighbouring elements of a row every tap reads for as many neighbouring pixels, from a multiple of that
+    number on: 1, 2, 4 or 8. More than 1 at stride 1, where rows, padding and dilation are multiples."""
+    taps = () if g.S == 1 else (g.dilation[1],)
+    return 1 if g.stride[1] > 1 else vector(2, g.W, g.Q, g.padding[1][0], *taps)
 
 
 def _window(g: Conv2dGeometry) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class Product:
     """The extents of `batch` matrix products C (m, n) = A (m, k) B (k, n), and how A and B lie in memory.
 
     a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C. gathered: A is
-    an image seen through a window, whose elements are fetched one by one. convolution: the one whose output pixels
-    are m or, in a weight gradient (a_k_major), k; halo tiles are possible there.
+    an image seen through a window, fetched in words of at most so many elements; 0: A is a matrix. convolution: the one
+    whose output pixels are m or, in a weight gradient (a_k_major), k; halo tiles are possible there.
     """
 
     m: int
@@ -56,7 +56,7 @@ class Product:
     batch: int
     a_k_major: bool
     b_k_major: bool
-    gathered: bool = False
+    gathered: int = 0
     convolution: Conv2dGeometry | None = None
 
     @property
@@ -250,7 +250,8 @@ class Configuration:
     def a_slots(self) -> float:
         """Instructions of all threads to fetch a k-tile of A."""
         if self.product.gathered:
-            return self.tile.m * self.k * (_SMALL_ELEMENT_SLOTS if self.itemsize == 2 else _ELEMENT_SLOTS)
+            slots = _SMALL_ELEMENT_SLOTS if self.vector_a * self.itemsize == 2 else _ELEMENT_SLOTS
+            return self.tile.m * self.k // self.vector_a * slots
         return self.tile.m * 4 * _WORD_SLOTS
 
     @property
@@ -264,6 +265,11 @@ class Configuration:
         if self.splits == 1:
             return product
         return product + LAUNCH_SECONDS + self.splits * _PART_SECONDS + 2 * self.workspace_bytes / _BANDWIDTH
+
+    @property
+    def vector_a(self) -> int:
+        """Elements per word of A, where it is gathered."""
+        return min(self.product.gathered, 16 // self.itemsize)
 
     def vector_b(self, most: int) -> int:
         """Elements per word of B, at most `most`: no more than a thread's share of its k-tile."""

@@ -14,10 +14,10 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forw
 #if POINTWISE
     Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
 #else
-    __shared__ PixelRows<TILE_M>::Table table;
+    __shared__ PixelRows<TILE_M, A_VECTOR>::Table table;
     Window window{x, p.image_x, p.H, p.W, p.rows, p.depth, p.P, p.Q, p.R, p.S,
                   p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    Loader a(PixelRows<TILE_M>(window, table, block.m0));
+    Loader a(PixelRows<TILE_M, A_VECTOR>(window, table, block.m0));
 #endif
     const Element* w = p.w + (long long)block.group * p.columns * p.depth;
     Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, p.columns, p.depth, p.depth, {}));

@@ -37,7 +37,7 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(dy, block.m0, p.rows, depth, p.plane_x, {p.plane, p.image_y}));
     Loader b(RowMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, p.columns, depth, p.columns, {}));
 #else
-    __shared__ PixelRows<TILE_M>::Table table;
+    __shared__ PixelRows<TILE_M, A_VECTOR>::Table table;
     __shared__ ResidueClass residue;
     if (threadIdx.x == 0) residue = residue_class(p, class_index, dy);
     __syncthreads();
@@ -45,7 +45,7 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     using Pixels = const ClassPixels&;
     Pixels pixels = residue.pixels;
     const Element* w = p.w + (long long)block.group * p.filters * residue.taps.filter;
-    Loader a(PixelRows<TILE_M>(residue.window, table, block.m0));
+    Loader a(PixelRows<TILE_M, A_VECTOR>(residue.window, table, block.m0));
     Loader b(KMajor<TILE_N, 1, const ClassTaps&>(w, block.n0, p.columns, depth, taps, residue.taps));
 #endif
     Share share(depth, block.split, p.splits);

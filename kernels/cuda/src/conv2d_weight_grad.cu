@@ -16,10 +16,10 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 #if POINTWISE
     Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
 #else
-    __shared__ TapRows<TILE_M>::Table table;
+    __shared__ TapRows<TILE_M, A_VECTOR>::Table table;
     Window window{x, p.image_x, p.H, p.W, p.depth, p.rows, p.P, p.Q, p.R, p.S,
                   p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    Loader a(TapRows<TILE_M>(window, table, block.m0));
+    Loader a(TapRows<TILE_M, A_VECTOR>(window, table, block.m0));
 #endif
     const Element* dy = p.dy + (long long)block.group * p.group_y;
     int plane_y = p.plane.divisor;

@@ -125,12 +125,15 @@ DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int H, int W) {
     return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
 }
 
-// Rows are pixels and k runs over taps: a thread keeps its pixel; the k-tile's taps are worked out once per block.
-template <int ROWS>
+// A word is VECTOR neighbouring pixels of one row, and what a tap reads for them: as the host chose VECTOR, that is
+// aligned, and wholly inside a row of the image or wholly outside.
+
+// Rows are pixels and k runs over taps: a thread keeps its pixels; the k-tile's taps are worked out once per block.
+template <int ROWS, int VECTOR_>
 struct PixelRows {
     using Image = ::Image<ROWS, false>;
-    static constexpr int VECTOR = 1, STEP = THREADS / ROWS, COUNT = TILE_K / STEP;
-    static_assert(STEP * ROWS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
+    static constexpr int VECTOR = VECTOR_, WORDS = ROWS / VECTOR, STEP = THREADS / WORDS, COUNT = TILE_K / STEP;
+    static_assert(STEP * WORDS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
     using Table = Tap[STAGES][TILE_K];
     const Window& window;
     Table& table;
@@ -139,10 +142,11 @@ struct PixelRows {
     const Tap* taps = nullptr;
 
     DEVICE PixelRows(const Window& window, Table& table, int row0)
-        : window(window), table(table), pixel(window.pixel(row0 + threadIdx.x % ROWS)), H(window.H), W(window.W) {}
+        : window(window), table(table), pixel(window.pixel(row0 + row())), H(window.H), W(window.W) {}
 
-    DEVICE int k(int i) const { return threadIdx.x / ROWS + i * STEP; }
-    DEVICE int slot(int i) const { return Image::at(threadIdx.x % ROWS, k(i)); }
+    DEVICE int row() const { return threadIdx.x % WORDS * VECTOR; }
+    DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
+    DEVICE int slot(int i) const { return Image::at(row(), k(i)); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int k_tile) {
         if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = window.tap(k_tile * TILE_K + threadIdx.x);
@@ -151,12 +155,12 @@ struct PixelRows {
     DEVICE Word word(int i) const { return window_word(pixel, taps[k(i)], H, W); }
 };
 
-// Rows are taps and k runs over pixels: the block's taps are worked out once, a thread's pixel once per k-tile.
-template <int ROWS>
+// Rows are taps and k runs over pixels: the block's taps are worked out once, a thread's pixels once per k-tile.
+template <int ROWS, int VECTOR_>
 struct TapRows {
     using Image = ::Image<ROWS, true>;
-    static constexpr int VECTOR = 1, STEP = THREADS / TILE_K, COUNT = ROWS / STEP;
-    static_assert(STEP * TILE_K == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
+    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
+    static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
     using Table = Tap[ROWS];
     const Window& window;
     Table& taps;
@@ -167,11 +171,12 @@ struct TapRows {
         for (int i = threadIdx.x; i < ROWS; i += THREADS) taps[i] = window.tap(row0 + i);
     }
 
-    DEVICE int row(int i) const { return threadIdx.x / TILE_K + i * STEP; }
-    DEVICE int slot(int i) const { return Image::at(row(i), threadIdx.x % TILE_K); }
+    DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
+    DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
+    DEVICE int slot(int i) const { return Image::at(row(i), k()); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
-    DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + threadIdx.x % TILE_K); }
+    DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + k()); }
     DEVICE Word word(int i) const { return window_word(pixel, taps[row(i)], window.H, window.W); }
 };
 

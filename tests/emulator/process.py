@@ -31,7 +31,11 @@ class Server:
     def run(self, request: bytes) -> str | None:
         """Performs one launch; returns the report of its fault, if any."""
         with self._lock:
-            return self._run(request)
+            report = self._run(request)
+            # seen once in three runs of all tests: the server itself is hit, outside of any thread of the kernel
+            if report and "AddressSanitizer: SEGV" in report and "FAULT in" not in report:
+                report = self._run(request)
+            return report
 
     def _run(self, request: bytes) -> str | None:
         process = self._process = self._process or self._start()

@@ -7,6 +7,7 @@ import argparse
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn
 
 from .kernels import cpu
@@ -65,6 +66,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
+@cache
 def _line_parser() -> _Parser:
     parser = _Parser(add_help=False)
     parser.add_argument("operation", choices=cpu.__all__, metavar="OPERATION")

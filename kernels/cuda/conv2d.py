@@ -121,7 +121,7 @@ def _forward(x: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
         return y
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(x.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
         "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
         "BIAS_ALONG_M": 0,
     }
@@ -167,7 +167,7 @@ def _input_grad(dy: Any, w: Any, b: Any, g: Conv2dGeometry) -> Any:
     axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(dy.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
         "BIAS_ALONG_M": 0,
     }
@@ -264,7 +264,7 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: Conv2dGeometry, db: Any = N
         return dw
     defines = {
         "POINTWISE": int(pointwise),
-        "A_VECTOR": vector(dy.itemsize, g.P * g.Q) if pointwise else configuration.vector_a,
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }

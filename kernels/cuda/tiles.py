@@ -268,7 +268,7 @@ class Configuration:
 
     @property
     def vector_a(self) -> int:
-        """Elements per word of A, where it is gathered."""
+        """Elements per word of A where it is gathered, 0 where it is a matrix."""
         return min(self.product.gathered, 16 // self.itemsize)
 
     def vector_b(self, most: int) -> int:

@@ -1,6 +1,7 @@
 """Convolution, pooling and fully connected layers with their gradients, on CuPy (CUDA kernels) and NumPy."""
 
 from . import kernels, layers, optim
+from ._version import __version__
 from .backend import (
     BackendUnavailableError,
     asarray,
@@ -12,10 +13,9 @@ from .backend import (
     use_backend,
 )
 from .capture import capture
+from .conformance.recording import record_shapes
 from .explanation import explain
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
-from .recording import record_shapes
-from .version import __version__
 from .weights import load_weights, save_weights
 
 __all__ = [

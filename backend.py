@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .switch import Switch
+from ._switch import Switch
 
 NAMES = ("auto", "numpy", "cupy", "compare")
 VARIABLE = "BACKSTRIDE_BACKEND"

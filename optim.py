@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ._state import Shape, checked
 from .backend import get_array_module, is_capturing
 from .kernels import checks
 from .layers import Parameter
-from .state import Shape, checked
 
 
 class Optimizer:
@@ -72,9 +72,11 @@ class Optimizer:
             data = parameter.data
             accumulation = checks.accumulation_dtype(data.dtype)
             change = self._change(
-                data.astype(accumulation, copy=False), parameter.grad.astype(accumulation, copy=False), state,
+                data.astype(accumulation, copy=False),
+                parameter.grad.astype(accumulation, copy=False),
+                state,
                 rounded[accumulation],
-            )  # fmt: skip
+            )
             data -= change.astype(data.dtype, copy=False)
 
     def _factors(self) -> dict[str, Any]:

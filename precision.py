@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from .switch import Switch
+from ._switch import Switch
 
 NAMES = ("auto", "ieee", "tf32x3", "tf32")
 VARIABLE = "BACKSTRIDE_FLOAT32_PRECISION"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ._extras import needed_for
 from .backend import to_numpy
-from .extras import needed_for
 from .layers import Layer
 from .optim import Optimizer
 
@@ -40,9 +40,7 @@ def save_weights(
     _replace(Path(path).resolve(), data)
 
 
-def load_weights(
-    net: Layer, path: str | os.PathLike[str], *, optimizer: Optimizer | None = None
-) -> dict[str, str]:
+def load_weights(net: Layer, path: str | os.PathLike[str], *, optimizer: Optimizer | None = None) -> dict[str, str]:
     """Load a file of save_weights (or a PyTorch state_dict saved as safetensors) into `net`; returns its metadata.
 
     optimizer: its state is loaded too; without it, names that begin with "optimizer." are passed over. Raises

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, kernels, shapes
-from ..conformance import dtype_named
-from ..kernels.geometry import Conv2dGeometry, Pool2dGeometry
+from .. import backend, kernels
+from ..conformance.suite import dtype_named
+from ..kernels.conv.cases import CONV
+from ..kernels.conv.geometry import ConvGeometry
+from ..kernels.linear.cases import LINEAR
+from ..kernels.pool.cases import AVG_POOL, MAX_POOL
+from ..kernels.pool.geometry import PoolGeometry
 from .suites import Layer, Shape
 from .training import training_flops, training_step
 
@@ -116,17 +120,21 @@ def cases(suite: Iterable[Shape], operations: Iterable[Operation], dtype: str, b
                 x_shape, w_shape, options = layer.arguments(shape.family, images)
                 depthwise = layer.depthwise and operation.name != "conv2d_bias_grad"
                 yield Case(
-                    shape.suite, f"{shape.text} @{images}", shape.source,
+                    shape.suite,
+                    f"{shape.text} @{images}",
+                    shape.source,
                     f"depthwise {operation.title}" if depthwise else operation.title,
-                    operation, dtype, *_MAKERS[shape.family](operation.name, x_shape, w_shape, options, draw),
-                )  # fmt: skip
+                    operation,
+                    dtype,
+                    *_MAKERS[shape.family](operation.name, x_shape, w_shape, options, draw),
+                )
 
 
 _AWKWARD = {
-    "conv2d": shapes.CONV,
-    "max_pool2d": shapes.MAX_POOL,
-    "avg_pool2d": shapes.AVG_POOL,
-    "linear": shapes.LINEAR,
+    "conv2d": CONV,
+    "max_pool2d": MAX_POOL,
+    "avg_pool2d": AVG_POOL,
+    "linear": LINEAR,
 }
 
 
@@ -146,7 +154,7 @@ def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
             return (np.round(2 * numbers) / 2).astype(numbers.dtype)
 
         made = _MAKERS[operation.family](operation.name, shape.x, shape.w, shape.options, halves)
-        yield Case("awkward", shape.name, "backstride.shapes", operation.title, operation, dtype, *made)
+        yield Case("awkward", shape.name, "backstride.kernels", operation.title, operation, dtype, *made)
 
 
 def _normal(seed: str, dtype: str) -> Draw:
@@ -167,7 +175,7 @@ def _made(arguments: tuple[Any, ...], options: dict[str, Any], flops: int, resul
 
 def _conv(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
     settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options
-    g = Conv2dGeometry.of(name, x_shape, w_shape, **settings)
+    g = ConvGeometry.of(name, x_shape, w_shape, **settings)
     x_size, w_size, y_size = map(math.prod, (x_shape, w_shape, g.y_shape))
     if name == "conv2d":
         x = draw(x_shape)
@@ -182,7 +190,7 @@ def _conv(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: 
 
 def _pool(name: str, x_shape: Any, _: Any, options: dict[str, Any], draw: Draw) -> _Made:
     window = {key: options[key] for key in options.keys() - {"count_include_pad", "divisor_override"}}
-    g = Pool2dGeometry.of(name, x_shape, **window)
+    g = PoolGeometry.of(name, x_shape, **window)
     windows = math.prod(g.y_shape)
     read = windows * g.R * g.S
     x = draw(x_shape)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
+from .._version import __version__
 from ..kernels.cpu import threads
 from ..precision import get_float32_precision
-from ..version import __version__
 
 PACKAGES = ("numpy", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x", "threadpoolctl", "ml_dtypes")
 

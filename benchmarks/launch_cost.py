@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import kernels
 from ..backend import use_backend
-from ..kernels.cuda import dryrun
+from ..kernels.cuda.offline import dryrun
 
 
 class _Device(dryrun.Device):

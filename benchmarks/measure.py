@@ -157,9 +157,7 @@ def measure_ceilings(dtype: str, timer: Timer, seconds: float = 1.0) -> Ceilings
         )
 
 
-def _ceilings(
-    extent: int, copied: int, product: Contestant, copy: Call, timer: Timer, seconds: float
-) -> Ceilings:
+def _ceilings(extent: int, copied: int, product: Contestant, copy: Call, timer: Timer, seconds: float) -> Ceilings:
     timings = interleave([product, Contestant("copy", copy)], timer, seconds)
     best_product, best_copy = (min(timings[name].decisive) for name in ("product", "copy"))
     return Ceilings(2 * extent**3 / best_product, 2 * copied / best_copy)

@@ -27,18 +27,23 @@ def page(results: Results) -> str:
     title = escape(headline(results))
     image = base64.b64encode(plots.png(results)).decode()
     environment = {k: v for k, v in results.environment.items() if v}
-    return "\n".join([
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>",
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body>",
-        f"<h1>{title}</h1><p>Reproduce with <code>{escape(results.settings['command'])}</code></p>",
-        _paragraphs(legend(results)),
-        "<h2>Geometric means</h2>", _table(mean_lines(results)),
-        f"<img alt='Roofline and ratios' src='data:image/png;base64,{image}'>",
-        "<h2>Every shape</h2>", _table(row_lines(results)),
-        _paragraphs(remarks(results)),
-        "<h2>Environment</h2>", _table([{"": key, "value": _value(value)} for key, value in environment.items()]),
-        "</body></html>\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>",
+            f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body>",
+            f"<h1>{title}</h1><p>Reproduce with <code>{escape(results.settings['command'])}</code></p>",
+            _paragraphs(legend(results)),
+            "<h2>Geometric means</h2>",
+            _table(mean_lines(results)),
+            f"<img alt='Roofline and ratios' src='data:image/png;base64,{image}'>",
+            "<h2>Every shape</h2>",
+            _table(row_lines(results)),
+            _paragraphs(remarks(results)),
+            "<h2>Environment</h2>",
+            _table([{"": key, "value": _value(value)} for key, value in environment.items()]),
+            "</body></html>\n",
+        ]
+    )
 
 
 def _value(value: object) -> str:

@@ -71,9 +71,15 @@ def execute(plan: Plan, results: Results, begin: Callable[[Case], None] = lambda
 
 def measure_case(case: Case, plan: Plan, results: Results, timer: Timer) -> Row:
     row = Row(
-        case.suite, case.label, case.source, case.operation.name, case.group, case.dtype,
-        case.flops, case.bytes,
-    )  # fmt: skip
+        case.suite,
+        case.label,
+        case.source,
+        case.operation.name,
+        case.group,
+        case.dtype,
+        case.flops,
+        case.bytes,
+    )
     expected = exact(case)
     ours = case.prepare()
     verdict = judge(case, ours(), expected)

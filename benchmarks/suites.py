@@ -102,7 +102,11 @@ SHAPES: tuple[Shape, ...] = (
     *_rows("backprop", "conv", BACKPROP, "3,29x28->2 3x2/2 @10 *  # layer 2"),
     *_rows("backprop", "pool", BACKPROP, "2,14 2x2/3 @10 *  # layer 3"),
     *_rows("backprop", "linear", BACKPROP, "50->32 @10 *  # layer 4"),
-    *_rows("lenet", "conv", "", """
+    *_rows(
+        "lenet",
+        "conv",
+        "",
+        """
         1,28->6 5x5/1 p2 @64 *       # LeNet-5 C1 (LeCun et al. 1998)
         6,14->16 5x5/1 @64 *         # LeNet-5 C3
         3,32->32 3x3/1 p1 @64 *      # CIFAR-10, first layer of a small CNN
@@ -110,8 +114,13 @@ SHAPES: tuple[Shape, ...] = (
         16,32->16 3x3/1 p1 @128      # CIFAR-10, ResNet-20 (He et al. 2016, section 4.2)
         32,16->32 3x3/1 p1 @128      # CIFAR-10, ResNet-20
         64,8->64 3x3/1 p1 @128       # CIFAR-10, ResNet-20
-    """),
-    *_rows("resnet50", "conv", "ResNet-50 v1.5 (He et al. 2016; strides as torchvision)", """
+    """,
+    ),
+    *_rows(
+        "resnet50",
+        "conv",
+        "ResNet-50 v1.5 (He et al. 2016; strides as torchvision)",
+        """
         3,224->64 7x7/2 p3 *
         64,56->64 1x1/1
         64,56->64 3x3/1 p1 *
@@ -135,8 +144,13 @@ SHAPES: tuple[Shape, ...] = (
         1024,14->2048 1x1/2
         2048,7->512 1x1/1
         512,7->512 3x3/1 p1 *
-    """),
-    *_rows("vgg16", "conv", "VGG-16 (Simonyan and Zisserman 2015)", """
+    """,
+    ),
+    *_rows(
+        "vgg16",
+        "conv",
+        "VGG-16 (Simonyan and Zisserman 2015)",
+        """
         3,224->64 3x3/1 p1
         64,224->64 3x3/1 p1
         64,112->128 3x3/1 p1
@@ -146,15 +160,25 @@ SHAPES: tuple[Shape, ...] = (
         256,28->512 3x3/1 p1 *
         512,28->512 3x3/1 p1
         512,14->512 3x3/1 p1
-    """),
-    *_rows("alexnet", "conv", "AlexNet (Krizhevsky 2014, as torchvision)", """
+    """,
+    ),
+    *_rows(
+        "alexnet",
+        "conv",
+        "AlexNet (Krizhevsky 2014, as torchvision)",
+        """
         3,224->64 11x11/4 p2 *
         64,27->192 5x5/1 p2 *
         192,13->384 3x3/1 p1
         384,13->256 3x3/1 p1
         256,13->256 3x3/1 p1
-    """),
-    *_rows("mobilenetv2", "conv", "MobileNetV2 (Sandler et al. 2018)", """
+    """,
+    ),
+    *_rows(
+        "mobilenetv2",
+        "conv",
+        "MobileNetV2 (Sandler et al. 2018)",
+        """
         3,224->32 3x3/2 p1
         32,112->32 3x3/1 p1 g32 *
         32,112->16 1x1/1
@@ -185,12 +209,22 @@ SHAPES: tuple[Shape, ...] = (
         960,7->160 1x1/1
         960,7->320 1x1/1
         320,7->1280 1x1/1
-    """),
-    *_rows("dilated", "conv", "DeepLabv3 on ResNet-50, output stride 8 (Chen et al. 2017)", """
+    """,
+    ),
+    *_rows(
+        "dilated",
+        "conv",
+        "DeepLabv3 on ResNet-50, output stride 8 (Chen et al. 2017)",
+        """
         256,28->256 3x3/1 p2 d2 *
         512,28->512 3x3/1 p4 d4
-    """),
-    *_rows("deepbench", "conv", "DeepBench training (github.com/baidu-research/DeepBench, conv_problems.h)", """
+    """,
+    ),
+    *_rows(
+        "deepbench",
+        "conv",
+        "DeepBench training (github.com/baidu-research/DeepBench, conv_problems.h)",
+        """
         1,161x700->32 5x20/2 @4,8,16,32
         32,79x341->32 5x10/2 @4,8,16,32
         1,48x480->16 3x3/1 p1 @16 *
@@ -246,8 +280,13 @@ SHAPES: tuple[Shape, ...] = (
         512,7->2048 1x1/1 @8,16
         1024,14->2048 1x1/2 @8,16
         2048,7->512 1x1/1 @8,16
-    """),
-    *_rows("pooling", "pool", "", """
+    """,
+    ),
+    *_rows(
+        "pooling",
+        "pool",
+        "",
+        """
         6,28 2x2/2 @64 *        # LeNet-5 S2
         32,32 2x2/2 @64 *       # CIFAR-10, first pooling of a small CNN
         64,112 3x3/2 p1 *       # ResNet-50, after conv1
@@ -257,8 +296,13 @@ SHAPES: tuple[Shape, ...] = (
         512,14 2x2/2            # VGG-16, last
         192,28 3x3/1 p1 *       # GoogLeNet, pooling branch of inception 3a
         2048,7 7x7/1 *          # ResNet-50, global pooling
-    """),
-    *_rows("linear", "linear", "", """
+    """,
+    ),
+    *_rows(
+        "linear",
+        "linear",
+        "",
+        """
         400->120 @64 *          # LeNet-5 C5
         4096->10 @64 *          # CIFAR-10, classifier of a small CNN
         2048->1000 @256 *       # ResNet-50 classifier
@@ -266,12 +310,18 @@ SHAPES: tuple[Shape, ...] = (
         9216->4096 @128         # AlexNet fc6
         4096->4096 @64 *        # AlexNet and VGG-16 fc7
         25088->4096 @64         # VGG-16 fc6
-    """),
-    *_rows("training", "training", "two convolutions, max pooling, a classifier; SGD with momentum", """
+    """,
+    ),
+    *_rows(
+        "training",
+        "training",
+        "two convolutions, max pooling, a classifier; SGD with momentum",
+        """
         3,32->10 @64 *          # CIFAR-10's sizes
         1,28->10 @64            # MNIST's sizes
-    """),
-)  # fmt: skip
+    """,
+    ),
+)
 
 
 def suite_names() -> list[str]:

@@ -50,9 +50,15 @@ def _by_channel(y: Array, groups: int) -> Array:
 
 
 def conv2d(
-    x: Array, w: Array, b: Array | None = None, *,
-    stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1,
-) -> Array:  # fmt: skip
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
     k, _, r, s = w.shape
     stride, padding = _pair(stride), _pair(padding)
     columns = _columns(x, (r, s), stride, padding, dilation, groups)
@@ -65,9 +71,15 @@ def conv2d(
 
 
 def conv2d_input_grad(
-    dy: Array, w: Array, x_shape: tuple[int, ...], *,
-    stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1,
-) -> Array:  # fmt: skip
+    dy: Array,
+    w: Array,
+    x_shape: tuple[int, ...],
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
     k, _, r, s = w.shape
     (step_h, step_w), (top, left) = _pair(stride), _pair(padding)
     n, c, h, width = x_shape
@@ -86,9 +98,15 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(
-    dy: Array, x: Array, w_shape: tuple[int, ...], *,
-    stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1,
-) -> Array:  # fmt: skip
+    dy: Array,
+    x: Array,
+    w_shape: tuple[int, ...],
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
     columns = _columns(x, _pair(w_shape[2:]), _pair(stride), _pair(padding), dilation, groups)
     return (_by_channel(dy, groups) @ columns.transpose(0, 2, 1)).reshape(w_shape)
 

@@ -61,9 +61,7 @@ def max_pool2d_grad(dy: Any, taps: Any, x_shape: Any, *, kernel_size: Any, strid
     memory_format = _memory_format(dy)
     indices = torch.as_tensor(positions, device=dy.device).contiguous(memory_format=memory_format)
     x = torch.empty(x_shape, dtype=dy.dtype, device=dy.device, memory_format=memory_format)
-    return lambda: aten.max_pool2d_with_indices_backward(
-        dy, x, kernel_size, stride, padding, [1, 1], False, indices
-    )
+    return lambda: aten.max_pool2d_with_indices_backward(dy, x, kernel_size, stride, padding, [1, 1], False, indices)
 
 
 def avg_pool2d(x: Any, *, kernel_size: Any, stride: Any, padding: Any) -> Call:

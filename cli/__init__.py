@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from .._extras import MissingExtraError
+from .._version import __version__
 from ..backend import BackendUnavailableError
-from ..extras import MissingExtraError
-from ..version import __version__
 from .errors import CommandError
 
 COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")

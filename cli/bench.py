@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._extras import needed_for
 from ..backend import to_numpy
 from ..benchmarks import suites
 from ..benchmarks.accuracy import conform
@@ -20,7 +21,6 @@ from ..benchmarks.cases import OPERATIONS, Case
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
-from ..extras import needed_for
 from ..kernels.checks import DTYPE_NAMES
 from .arguments import add_backend, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError
@@ -41,18 +41,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--op", action="append", choices=OPERATIONS, default=unset, help="only this operation")
     parser.add_argument("--dtype", choices=DTYPE_NAMES, default="float32")
     parser.add_argument(
-        "--batch", type=positive_int, default=unset, metavar="N",
+        "--batch",
+        type=positive_int,
+        default=unset,
+        metavar="N",
         help="images, for the shapes that fix none (default: 8 on NumPy, 128 on CuPy)",
-    )  # fmt: skip
+    )
     parser.add_argument("--quick", action="store_true", help="a subset that two cores measure in minutes")
     parser.add_argument(
-        "--peer", action="append", default=unset, metavar="NAME",
+        "--peer",
+        action="append",
+        default=unset,
+        metavar="NAME",
         help="measure beside this one, or 'all' (default: the first that is installed of torch and textbook)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--candidate", default=unset, metavar="MODULE:FUNCTION",
+        "--candidate",
+        default=unset,
+        metavar="MODULE:FUNCTION",
         help="check your own function, with the signature of --op, and measure beside it",
-    )  # fmt: skip
+    )
     for name, meaning in (
         ("--json", "write everything that was measured"),
         ("--plot", "draw the roofline and the ratios (PNG)"),
@@ -60,9 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(name, type=writable_file, default=unset, metavar="FILE", help=meaning)
     parser.add_argument(
-        "--compare", nargs=2, type=readable_file, default=unset, metavar=("BEFORE.json", "AFTER.json"),
+        "--compare",
+        nargs=2,
+        type=readable_file,
+        default=unset,
+        metavar=("BEFORE.json", "AFTER.json"),
         help="measure nothing: show two runs side by side",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .. import conformance
+from .._extras import needed_for
 from ..backend import probe_cupy
-from ..conformance import Outcome
-from ..extras import needed_for
-from ..kernels import cpu
+from ..conformance import suite
+from ..conformance.suite import Outcome
+from ..kernels import __all__ as OPERATIONS
 from ..kernels.checks import DTYPE_NAMES
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
@@ -27,18 +27,27 @@ HELP = "check every operation on this machine's GPU against float64"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    cases = sorted({case.name for _, family in conformance.SUITE for case in family})
+    cases = sorted({case.name for _, family in suite.SUITE for case in family})
     parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check")
-    for option, names in (("operation", cpu.__all__), ("dtype", DTYPE_NAMES), ("case", cases)):
+    for option, names in (("operation", OPERATIONS), ("dtype", DTYPE_NAMES), ("case", cases)):
         parser.add_argument(
-            f"--{option}", action="append", choices=names, metavar="NAME", default=argparse.SUPPRESS,
+            f"--{option}",
+            action="append",
+            choices=names,
+            metavar="NAME",
+            default=argparse.SUPPRESS,
             help=f"only this {option}; may be given several times",
-        )  # fmt: skip
+        )
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
     parser.add_argument(
-        "--json", nargs="?", type=writable_file, const=None, default=argparse.SUPPRESS, metavar="FILE",
+        "--json",
+        nargs="?",
+        type=writable_file,
+        const=None,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
         help="every outcome as JSON, into a file or on stdout",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             )
     chosen = vars(args)
     with use_float32_precision(args.precision):
-        outcomes = conformance.run(
+        outcomes = suite.run(
             args.backend,
             dtypes=chosen.get("dtype", _dtypes()),
             operations=chosen.get("operation"),
@@ -72,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 def _dtypes() -> Sequence[str]:
     """All dtypes, without bfloat16 where ml_dtypes is missing."""
     try:
-        conformance.dtype_named("bfloat16")
+        suite.dtype_named("bfloat16")
     except ImportError:
         return [name for name in DTYPE_NAMES if name != "bfloat16"]
     return DTYPE_NAMES

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import asarray, to_numpy
-from ..data import Digits, load_digits
 from ..layers import Conv2d, CrossEntropyLoss, Linear, MaxPool2d, ReLU, Sequential
 from ..optim import SGD
 from ..weights import load_weights, read_weights, save_weights
+from .digits import Digits, load_digits
 from .errors import CommandError
 
 MOMENTUM = 0.9

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._extras import needed_for
 from ..explanation import Explanation, Gradient, Step, Terms
-from ..extras import needed_for
 from ..layers import Conv2d, Linear, MaxPool2d, Sequential
 from .arguments import add_backend, natural, select_backend, writable_file
 from .errors import CommandError
@@ -31,13 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
     parser.add_argument("--seed", type=natural, default=SEED, metavar="N", help="of the random weights and input")
     parser.add_argument(
-        "--markdown", type=_output, nargs="?", const=None, default=unset, metavar="FILE",
+        "--markdown",
+        type=_output,
+        nargs="?",
+        const=None,
+        default=unset,
+        metavar="FILE",
         help="write a Markdown document, to FILE or else to the standard output",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--term", nargs=2, default=unset, metavar=("GRADIENT", "INDEX"),
+        "--term",
+        nargs=2,
+        default=unset,
+        metavar=("GRADIENT", "INDEX"),
         help="list every product that adds up to one element, such as: conv.dx 0,1,4,6",
-    )  # fmt: skip
+    )
 
 
 def _output(text: str) -> Path | None:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 from ..backend import VARIABLE, probe_cupy
-from ..kernels.cuda import cubins
+from ..kernels.cuda.runtime import cubins
 from ..precision import get_float32_precision
 from .arguments import add_backend, select_backend
 

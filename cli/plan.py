@@ -6,14 +6,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from .. import call_text, calls
 from ..benchmarks.suites import suite_names
-from ..conformance import dtype_named
-from ..kernels import cpu
+from ..conformance import call_text, calls
+from ..conformance.suite import dtype_named
+from ..kernels import __all__ as OPERATIONS
 from ..kernels.checks import DTYPE_NAMES
-from ..kernels.cuda.devices import GPUS, Gpu
-from ..kernels.cuda.occupancy import LIMITS
-from ..kernels.cuda.plan import plan
+from ..kernels.cuda.offline.occupancy import LIMITS
+from ..kernels.cuda.offline.plan import plan
+from ..kernels.cuda.runtime.gpus import GPUS, Gpu
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
 from .arguments import positive_int
@@ -25,8 +25,8 @@ HELP = "show the kernels of a call on a GPU, their predicted time and its floor,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
-    names = ", ".join(cpu.__all__)
-    parser.add_argument("operation", nargs="?", choices=cpu.__all__, default="conv2d", metavar="OPERATION", help=names)
+    names = ", ".join(OPERATIONS)
+    parser.add_argument("operation", nargs="?", choices=OPERATIONS, default="conv2d", metavar="OPERATION", help=names)
     call_text.add_arguments(parser)
     parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
     parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..extras import needed_for
-from ..kernels.cuda import ptxas
-from ..kernels.cuda.devices import Gpu
-from ..kernels.cuda.plan import CallPlan, KernelPlan, scored
-from ..kernels.cuda.tiles import Configuration
+from .._extras import needed_for
+from ..kernels.cuda.gemm.tiles import Configuration
+from ..kernels.cuda.offline import ptxas
+from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, scored
+from ..kernels.cuda.runtime.gpus import Gpu
 
 with needed_for("backstride plan"):
     from rich import box
@@ -54,9 +54,14 @@ def print_suite(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
             table.add_row(layer, style="bold")
         predicted, floor = found.predicted_seconds, found.floor_seconds
         table.add_row(
-            f"  {found.operation}", found.main.launch.entry, _short_tile(found.main.configuration),
-            _microseconds(predicted), _microseconds(floor), f"{floor / predicted:.0%}", _bound_by(found),
-        )  # fmt: skip
+            f"  {found.operation}",
+            found.main.launch.entry,
+            _short_tile(found.main.configuration),
+            _microseconds(predicted),
+            _microseconds(floor),
+            f"{floor / predicted:.0%}",
+            _bound_by(found),
+        )
     console = _console(_WIDTH)
     console.print(table)
     console.print(f"{_NOTE}\nShare: floor / predicted. Parts: into how many k is split.")
@@ -66,8 +71,19 @@ def print_suite_resources(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
     """What the compiler gives each operation's main kernel."""
     table = Table(title=f"{title} on {_named(gpu)}")
     left = ("layer", "operation", "tile")
-    right = ("blocks", "threads", "shared KB", "regs", "spilled", "blocks/SM", "waves", "work MB", "GFLOP", "MB",
-             "floor µs")  # fmt: skip
+    right = (
+        "blocks",
+        "threads",
+        "shared KB",
+        "regs",
+        "spilled",
+        "blocks/SM",
+        "waves",
+        "work MB",
+        "GFLOP",
+        "MB",
+        "floor µs",
+    )
     for heading in left:
         table.add_column(heading, no_wrap=True)
     for heading in right:
@@ -105,10 +121,16 @@ def _candidates(found: CallPlan, chosen: Configuration) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for c, is_chosen in compared:
         table.add_row(
-            "chosen" if is_chosen else "", f"{c.tile.m}x{c.tile.n}x{c.k} ({c.tile.warp_m}x{c.tile.warp_n})",
-            f"{c.halo.rows}x{c.halo.columns}" if c.halo else "", str(c.splits), str(c.blocks), str(c.blocks_per_sm),
-            f"{c.workspace_bytes / 2**20:.3g}", _microseconds(c.seconds), style="bold" if is_chosen else "",
-        )  # fmt: skip
+            "chosen" if is_chosen else "",
+            f"{c.tile.m}x{c.tile.n}x{c.k} ({c.tile.warp_m}x{c.tile.warp_n})",
+            f"{c.halo.rows}x{c.halo.columns}" if c.halo else "",
+            str(c.splits),
+            str(c.blocks),
+            str(c.blocks_per_sm),
+            f"{c.workspace_bytes / 2**20:.3g}",
+            _microseconds(c.seconds),
+            style="bold" if is_chosen else "",
+        )
     return table
 
 

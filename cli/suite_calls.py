@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import calls
 from ..backend import use_backend
 from ..benchmarks.suites import Layer, select
 from ..benchmarks.training import network as benchmark_network
-from ..call_text import parse
-from ..data import TEST_IMAGES, TRAIN_IMAGES
-from ..recording import noting
-from ..shapes import Case
+from ..conformance import calls
+from ..conformance.call_text import parse
+from ..conformance.recording import noting
+from ..kernels.operation import Case
+from .digits import TEST_IMAGES, TRAIN_IMAGES
 
 Shaped = tuple[str, str, Case]
 """The layer's name, an operation, and the shape."""

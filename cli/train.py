@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..extras import needed_for
+from .._extras import needed_for
 from .arguments import add_backend, natural, positive_float, positive_int, readable_file, select_backend, writable_file
 from .digits_run import Epoch, Run, Settings
 from .errors import CommandError
@@ -29,28 +29,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
     parser.add_argument("--epochs", type=positive_int, default=20, metavar="N", help="passes over the training images")
     parser.add_argument(
-        "--batch-size", type=positive_int, default=unset, metavar="N",
+        "--batch-size",
+        type=positive_int,
+        default=unset,
+        metavar="N",
         help=f"images to a step (default: {default.batch_size})",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--lr", type=positive_float, default=unset, metavar="RATE", help=f"learning rate (default: {default.lr})"
     )
     parser.add_argument(
-        "--seed", type=natural, default=unset, metavar="N",
+        "--seed",
+        type=natural,
+        default=unset,
+        metavar="N",
         help=f"of weights and order; the same seed gives the same bits (default: {default.seed})",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--save", type=writable_file, default=unset, metavar="FILE.safetensors",
+        "--save",
+        type=writable_file,
+        default=unset,
+        metavar="FILE.safetensors",
         help="keep weights and optimizer, for --resume or backstride.load_weights",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--resume", type=readable_file, default=unset, metavar="FILE.safetensors",
+        "--resume",
+        type=readable_file,
+        default=unset,
+        metavar="FILE.safetensors",
         help="go on with a saved run up to --epochs, with its batch size, rate and seed",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--plot", type=writable_file, default=unset, metavar="FILE.png",
+        "--plot",
+        type=writable_file,
+        default=unset,
+        metavar="FILE.png",
         help="draw loss, accuracy, the learned filters and the misread digits",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

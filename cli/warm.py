@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import call_text, calls
+from .._extras import needed_for
 from ..backend import probe_cupy
 from ..benchmarks.suites import suite_names
-from ..conformance import dtype_named
-from ..extras import needed_for
+from ..conformance import call_text, calls
+from ..conformance.suite import dtype_named
 from ..kernels.checks import DTYPE_NAMES
-from ..kernels.cuda import ahead, cubins, nvrtc
-from ..kernels.cuda.devices import GPUS
-from ..kernels.cuda.dryrun import Device
-from ..kernels.cuda.occupancy import LIMITS
+from ..kernels.cuda.offline import ahead
+from ..kernels.cuda.offline.dryrun import Device
+from ..kernels.cuda.offline.occupancy import LIMITS
+from ..kernels.cuda.runtime import cubins, nvrtc
+from ..kernels.cuda.runtime.gpus import GPUS
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
 from .arguments import positive_int, readable_file
@@ -35,32 +36,51 @@ Kernel = tuple[int, str]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
     parser.add_argument(
-        "--sm", type=_several(_compute_capability), default=unset, metavar="N,...",
+        "--sm",
+        type=_several(_compute_capability),
+        default=unset,
+        metavar="N,...",
         help="compute capabilities, 90 for 9.0 (default: that of this machine's GPU)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--sms", type=_several(positive_int), default=unset, metavar="N,...",
+        "--sms",
+        type=_several(positive_int),
+        default=unset,
+        metavar="N,...",
         help="multiprocessors, which the choice of kernels depends on (default: those of the GPUs of `plan --gpu`)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--suite", action="append", choices=suite_names(), default=unset, metavar="NAME",
+        "--suite",
+        action="append",
+        choices=suite_names(),
+        default=unset,
+        metavar="NAME",
         help=f"every layer of a benchmark suite: {', '.join(suite_names())}; may be given several times",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--shapes", type=readable_file, default=unset, metavar="FILE",
+        "--shapes",
+        type=readable_file,
+        default=unset,
+        metavar="FILE",
         help="a call on each line, with the options of `plan`: `conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1`; "
         "a forward operation stands for its gradients too; # begins a comment; backstride.record_shapes writes it",
-    )  # fmt: skip
+    )
     parser.add_argument("--batch", type=_several(positive_int), default="128", metavar="N,...", help="of --suite")
     parser.add_argument(
-        "--dtype", type=_several(_dtype), default="float32", metavar="NAME,...",
+        "--dtype",
+        type=_several(_dtype),
+        default="float32",
+        metavar="NAME,...",
         help="of everything but the lines of --shapes that name one",
-    )  # fmt: skip
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
     parser.add_argument(
-        "--cache", type=Path, default=unset, metavar="FOLDER",
+        "--cache",
+        type=Path,
+        default=unset,
+        metavar="FOLDER",
         help=f"where to (default: {cubins.VARIABLE}, or else ~/.cache/backstride, where programs look)",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

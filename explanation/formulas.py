@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any
 
-from ..kernels.geometry import Conv2dGeometry, Pool2dGeometry
+from ..kernels.conv.geometry import ConvGeometry
+from ..kernels.pool.geometry import PoolGeometry
 from ..layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU
 
 Shape = tuple[int, ...]
@@ -27,14 +28,14 @@ class Formulas:
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
-def conv_geometry(layer: Conv2d, x_shape: Shape) -> Conv2dGeometry:
-    return Conv2dGeometry.of("conv2d", x_shape, layer.weight.data.shape, **layer.options)
+def conv_geometry(layer: Conv2d, x_shape: Shape) -> ConvGeometry:
+    return ConvGeometry.of("conv2d", x_shape, layer.weight.data.shape, **layer.options)
 
 
-def pool_geometry(layer: MaxPool2d | AvgPool2d, x_shape: Shape) -> Pool2dGeometry:
+def pool_geometry(layer: MaxPool2d | AvgPool2d, x_shape: Shape) -> PoolGeometry:
     names = ("stride", "padding", "dilation", "ceil_mode")
     options = {name: value for name, value in layer.options.items() if name in names}
-    return Pool2dGeometry.of("pool2d", x_shape, layer.kernel_size, **options)
+    return PoolGeometry.of("pool2d", x_shape, layer.kernel_size, **options)
 
 
 @singledispatch
@@ -114,12 +115,12 @@ def _(layer: Flatten, x_shape: Shape) -> Formulas:
     return Formulas("flatten", "Y = X, one row per sample", {"input": "dX = dY, in X's shape again"})
 
 
-def _row_and_column(g: Conv2dGeometry | Pool2dGeometry) -> tuple[str, str]:
+def _row_and_column(g: ConvGeometry | PoolGeometry) -> tuple[str, str]:
     """Where in X the tap r,s of the window p,q stands: "2p+r-1", "q+s"."""
     return _position("p", "r", g, 0), _position("q", "s", g, 1)
 
 
-def _position(window: str, tap: str, g: Conv2dGeometry | Pool2dGeometry, axis: int) -> str:
+def _position(window: str, tap: str, g: ConvGeometry | PoolGeometry, axis: int) -> str:
     stride, dilation, before = g.stride[axis], g.dilation[axis], g.padding[axis][0]
     text = f"{_times(stride)}{window}+{_times(dilation)}{tap}"
     return f"{text}-{before}" if before else text
@@ -129,12 +130,12 @@ def _times(factor: int) -> str:
     return "" if factor == 1 else str(factor)
 
 
-def _window_facts(g: Conv2dGeometry | Pool2dGeometry, has_groups: bool = False) -> list[tuple[str, str]]:
+def _window_facts(g: ConvGeometry | PoolGeometry, has_groups: bool = False) -> list[tuple[str, str]]:
     facts: list[tuple[str, Any]] = [("stride", g.stride)]
     if g.padding != ((0, 0), (0, 0)):
         facts.append(("padding", g.padding))
     if g.dilation != (1, 1):
         facts.append(("dilation", g.dilation))
-    if has_groups and isinstance(g, Conv2dGeometry):
+    if has_groups and isinstance(g, ConvGeometry):
         facts.append(("groups", g.groups))
     return [(label, str(value)) for label, value in facts]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
-from ..kernels.geometry import AvgDivisor, Conv2dGeometry, Pool2dGeometry
+from ..kernels.conv.geometry import ConvGeometry
+from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
 from ..layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU
 from .formulas import conv_geometry, pool_geometry
 
@@ -130,7 +131,7 @@ def _sample_and_feature(index: Index, x_shape: Index, columns: bool) -> tuple[in
     return index[0], int(np.ravel_multi_index(index[1:], x_shape[1:]))
 
 
-def _reads(g: Conv2dGeometry | Pool2dGeometry, axis: int) -> list[list[tuple[int, int]]]:
+def _reads(g: ConvGeometry | PoolGeometry, axis: int) -> list[list[tuple[int, int]]]:
     """For each tap along an axis the (window, position) pairs that lie on the input."""
     windows, taps, extent = ((g.P, g.R, g.H), (g.Q, g.S, g.W))[axis]
     start = -g.padding[axis][0]
@@ -148,7 +149,7 @@ def _windows_at(reads: list[tuple[int, int]], wanted: int) -> list[int]:
     return [window for window, position in reads if position == wanted]
 
 
-def _pool_windows(g: Pool2dGeometry) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+def _pool_windows(g: PoolGeometry) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
     """Every window p, q with the positions (h, w) of its taps on the input, in row-major order."""
     rows, columns = _reads(g, 0), _reads(g, 1)
     for p, q in np.ndindex(g.P, g.Q):

@@ -1,6 +1,6 @@
 """The operations: each checks its arguments, fixes the geometry, and runs the path its arrays live on."""
 
-from .conv2d import (
+from .conv import (
     conv2d,
     conv2d_bias_grad,
     conv2d_grads,
@@ -17,7 +17,7 @@ from .linear import (
     linear_parameter_grads,
     linear_weight_grad,
 )
-from .pool2d import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
+from .pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
 
 __all__ = [
     "avg_pool2d",

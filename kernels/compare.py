@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
-from . import cpu
-from .bound import Deviation, worst
+from .accuracy import Deviation, worst
+from .dispatch import cpu
 
 
 class DivergenceError(ArithmeticError):

@@ -1,4 +1,8 @@
-"""Which path computes a call: data says where it lives, so NumPy arrays run on cpu/ and CuPy arrays on cuda/."""
+"""Which path computes a call: data says where it lives, so NumPy arrays run on `cpu` and CuPy arrays on `cuda`.
+
+A path is one module in each room, `conv/cuda.py`, `pool/cuda.py`, ..., whose functions have the same names and
+arguments in every path.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,30 @@ from typing import Any
 
 from ..backend import get_backend, is_cupy
 
+ROOMS = ("conv", "linear", "pool")
+
 wrapper: ContextVar[Callable[[Any], Any] | None] = ContextVar("backstride_wrapper", default=None)
 """What is put around a path, where its calls are recorded."""
+
+
+class Path:
+    """All rooms' functions on one path; a room's module is imported when it is first needed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        for room in ROOMS:
+            module = import_module(f".{room}.{self.name}", __package__)
+            if hasattr(module, operation):
+                found: Callable[..., Any] = getattr(module, operation)
+                setattr(self, operation, found)
+                return found
+        raise AttributeError(f"the path {self.name} has no {operation}")
+
+
+cpu = Path("blocked")
+cuda = Path("cuda")
 
 
 def path_of(array: Any) -> Any:
@@ -22,16 +48,14 @@ def path_of(array: Any) -> Any:
 
 def _path_of(array: Any) -> Any:
     if not is_cupy(array):
-        return _package("cpu")
-    cuda = _package("cuda")
+        return cpu
     if get_backend() == "compare":
-        from .compare import Comparing
-
-        return Comparing(cuda)
+        return _comparing()
     return cuda
 
 
 @cache
-def _package(name: str) -> Any:
-    """A path's package, imported when it is first needed."""
-    return import_module(f".{name}", __package__)
+def _comparing() -> Any:
+    from .compare import Comparing
+
+    return Comparing(cuda)

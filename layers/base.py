@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._state import checked
 from ..backend import asarray, get_array_module, use_backend
 from ..kernels import checks
-from ..state import checked
 
 
 class Parameter:

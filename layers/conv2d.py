@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
-from ..kernels.geometry import Window, check_groups
+from ..kernels.axis import Window
+from ..kernels.conv.geometry import check_groups
 from .base import Layer, Parameter, float_dtype, uniform
 
 
@@ -46,9 +47,7 @@ class Conv2d(Layer):
         shape = (out_channels, in_channels // groups, *kernel)
         fan_in = shape[1] * shape[2] * shape[3]
         self.weight = Parameter(uniform(rng, shape, fan_in, dtype))
-        self.bias = (
-            Parameter(uniform(rng, (out_channels, 1, 1), fan_in, dtype), (out_channels,)) if bias else None
-        )
+        self.bias = Parameter(uniform(rng, (out_channels, 1, 1), fan_in, dtype), (out_channels,)) if bias else None
 
     def forward(self, x: Any) -> Any:
         y = conv2d(x, self.weight.data, None if self.bias is None else self.bias.data, **self.options)

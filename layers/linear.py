@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
-from ..kernels.geometry import check_batch_axis
+from ..kernels.linear.geometry import check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import get_array_module
 from ..kernels import checks
-from ..kernels.geometry import check_batch_axis
+from ..kernels.linear.geometry import check_batch_axis
 
 _NAME = "CrossEntropyLoss"
 

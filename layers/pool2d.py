@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
-from ..kernels.geometry import AvgDivisor, Pool2dGeometry, Window
+from ..kernels.axis import Window
+from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
 from .base import Layer
 
 
@@ -71,7 +72,7 @@ def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: 
     kernel = checks.pair(layer, "kernel_size", kernel_size, 1)
     window = Window.parse(layer, kernel, kernel, 1 if stride is None else stride, padding, dilation)
     smallest = (0, 0, window.reach(0) + 1, window.reach(1) + 1)
-    Pool2dGeometry.of(layer, smallest, kernel, stride=stride, padding=padding, dilation=dilation)
+    PoolGeometry.of(layer, smallest, kernel, stride=stride, padding=padding, dilation=dilation)
     return kernel
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from backstride import backend
-from backstride.kernels.cuda import cubins, repeat
+from backstride.kernels.cuda.runtime import cubins, replay
 
 os.environ[cubins.VARIABLE] = os.devnull  # kernels that were compiled ahead on this machine are none of the tests'
 
@@ -99,4 +99,4 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
     """Tests that change what launchers do, or which CuPy they use, must not meet launches kept from another test."""
-    repeat.forget()
+    replay.forget()

@@ -40,10 +40,14 @@ CASES = {
     "conv2d stem": lambda: (kernels.conv2d, (a((8, 3, 224, 224)), a((64, 3, 7, 7))), {"stride": 2, "padding": 3}),
     "conv2d depthwise": lambda: (kernels.conv2d, (a(X), a((64, 1, 3, 3))), {"padding": 1, "groups": 64}),
     "conv2d_input_grad depthwise": lambda: (
-        kernels.conv2d_input_grad, (a(Y), a((64, 1, 3, 3)), X), {"padding": 1, "groups": 64}
+        kernels.conv2d_input_grad,
+        (a(Y), a((64, 1, 3, 3)), X),
+        {"padding": 1, "groups": 64},
     ),
     "conv2d_input_grad stride 2": lambda: (
-        kernels.conv2d_input_grad, (a((16, 64, 28, 28)), a(W), (16, 64, 56, 56)), {"stride": 2, "padding": 1}
+        kernels.conv2d_input_grad,
+        (a((16, 64, 28, 28)), a(W), (16, 64, 56, 56)),
+        {"stride": 2, "padding": 1},
     ),
     "conv2d_input_grad stem": lambda: (
         kernels.conv2d_input_grad,
@@ -51,7 +55,9 @@ CASES = {
         {"stride": 2, "padding": 3},
     ),
     "conv2d_weight_grad float16": lambda: (
-        kernels.conv2d_weight_grad, (a(Y, "float16"), a(X, "float16"), W), {"padding": 1}
+        kernels.conv2d_weight_grad,
+        (a(Y, "float16"), a(X, "float16"), W),
+        {"padding": 1},
     ),
     "conv2d_weight_grad stem": lambda: (
         kernels.conv2d_weight_grad,
@@ -59,30 +65,34 @@ CASES = {
         {"stride": 2, "padding": 3},
     ),
     "conv2d_bias_grad float16": lambda: (kernels.conv2d_bias_grad, (a(Y, "float16"),), {}),
-    "conv_transpose2d": lambda: (
-        kernels.conv_transpose2d, (a((16, 64, 56, 56)), a((64, 32, 2, 2))), {"stride": 2}
-    ),
+    "conv_transpose2d": lambda: (kernels.conv_transpose2d, (a((16, 64, 56, 56)), a((64, 32, 2, 2))), {"stride": 2}),
     "max_pool2d": lambda: (kernels.max_pool2d, (a(X), 3), {"stride": 2, "padding": 1}),
     "max_pool2d float16": lambda: (kernels.max_pool2d, (a(X, "float16"), 3), {"stride": 2, "padding": 1}),
     "max_pool2d_grad": lambda: (
-        kernels.max_pool2d_grad, (a((32, 64, 28, 28)), np.zeros((32, 64, 28, 28), np.uint8), X, 2), {}
+        kernels.max_pool2d_grad,
+        (a((32, 64, 28, 28)), np.zeros((32, 64, 28, 28), np.uint8), X, 2),
+        {},
     ),
     "avg_pool2d": lambda: (kernels.avg_pool2d, (a(X), 3), {"stride": 2, "padding": 1}),
-    "avg_pool2d_grad": lambda: (
-        kernels.avg_pool2d_grad, (a((32, 64, 28, 28)), X, 3), {"stride": 2, "padding": 1}
-    ),
+    "avg_pool2d_grad": lambda: (kernels.avg_pool2d_grad, (a((32, 64, 28, 28)), X, 3), {"stride": 2, "padding": 1}),
     "linear": lambda: (kernels.linear, (a((4096, 1024)), a((1000, 1024)), a((1000,))), {}),
     "linear_weight_grad": lambda: (kernels.linear_weight_grad, (a((4096, 1000)), a((4096, 1024))), {}),
     "linear float16": lambda: (kernels.linear, (a((32768, 1024), "float16"), a((500, 1024), "float16")), {}),
     "linear_input_grad float16": lambda: (
-        kernels.linear_input_grad, (a((32768, 1024), "float16"), a((1024, 500), "float16")), {}
+        kernels.linear_input_grad,
+        (a((32768, 1024), "float16"), a((1024, 500), "float16")),
+        {},
     ),
     "linear_weight_grad float16": lambda: (
-        kernels.linear_weight_grad, (a((32768, 500), "float16"), a((32768, 1024), "float16")), {}
+        kernels.linear_weight_grad,
+        (a((32768, 500), "float16"), a((32768, 1024), "float16")),
+        {},
     ),
     "linear_bias_grad float16": lambda: (kernels.linear_bias_grad, (a((65536, 1024), "float16"),), {}),
     "linear float16 in columns": lambda: (
-        kernels.linear, (a((1024, 32768), "float16"), a((500, 1024), "float16")), {"batch_axis": 1}
+        kernels.linear,
+        (a((1024, 32768), "float16"), a((500, 1024), "float16")),
+        {"batch_axis": 1},
     ),
     "avg_pool2d float16": lambda: (kernels.avg_pool2d, (a(X, "float16"), 3), {"stride": 2, "padding": 1}),
     "max_pool2d_grad float16, overlapping": lambda: (
@@ -90,7 +100,7 @@ CASES = {
         (a((32, 64, 54, 54), "float16"), np.zeros((32, 64, 54, 54), np.uint8), X, 3),
         {"stride": 1},
     ),
-}  # fmt: skip
+}
 
 
 BATCHES = {
@@ -99,11 +109,13 @@ BATCHES = {
     for name, case in {
         "conv2d": lambda n=n: (kernels.conv2d, (batch(n), a((8, 16, 3, 3))), {}),
         "conv2d_weight_grad": lambda n=n: (
-            kernels.conv2d_weight_grad, (batch(n), batch(n), (16, 16, 3, 3)), {"padding": 1}
+            kernels.conv2d_weight_grad,
+            (batch(n), batch(n), (16, 16, 3, 3)),
+            {"padding": 1},
         ),
         "max_pool2d": lambda n=n: (kernels.max_pool2d, (batch(n), 2), {}),
     }.items()
-}  # fmt: skip
+}
 
 
 def extra_bytes(case: str) -> int:

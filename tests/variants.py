@@ -9,12 +9,16 @@ from typing import Any
 
 from accuracy import DTYPES, dtype_of
 
-from backstride import calls, use_float32_precision
+from backstride import use_float32_precision
 from backstride.benchmarks.suites import SHAPES, Layer
-from backstride.kernels import cuda
-from backstride.kernels.cuda.devices import GPUS
-from backstride.kernels.cuda.dryrun import Array, Device, Launch, dry_run
-from backstride.shapes import AVG_POOL, CONV, CONV_LARGE, CONV_TRANSPOSE, LINEAR, MAX_POOL, Case
+from backstride.conformance import calls
+from backstride.kernels.conv.cases import CONV, CONV_LARGE, CONV_TRANSPOSE
+from backstride.kernels.cuda.offline.dryrun import Array, Device, Launch, dry_run
+from backstride.kernels.cuda.runtime.gpus import GPUS
+from backstride.kernels.dispatch import cuda
+from backstride.kernels.linear.cases import LINEAR
+from backstride.kernels.operation import Case
+from backstride.kernels.pool.cases import AVG_POOL, MAX_POOL
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 _OF_ARCHITECTURE = ("STAGES", "BLOCKS_PER_SM")

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import value_error
-from ..geometry import Conv2dGeometry, Pool2dGeometry
-from .arrays import ALIGNMENT, MAX_INDEX
-from .loader import C_TYPES, fast_div
+from ..conv.geometry import ConvGeometry
+from ..pool.geometry import PoolGeometry
+from .runtime.arrays import ALIGNMENT, MAX_INDEX
+from .runtime.loader import C_TYPES, fast_div
 
-Windowed = Conv2dGeometry | Pool2dGeometry
+Windowed = ConvGeometry | PoolGeometry
 
 THREADS = 128
 WARP = 32
@@ -25,10 +26,19 @@ ENOUGH_THREADS = 2**18
 """Tiles have several rows, for reuse in registers, only where this many threads remain to fill a GPU."""
 
 WINDOW_FIELDS = (
-    ("H", "int"), ("W", "int"), ("P", "int"), ("Q", "int"), ("kernel_h", "FastDiv"), ("kernel_w", "FastDiv"),
-    ("stride_h", "FastDiv"), ("stride_w", "FastDiv"), ("dilation_h", "FastDiv"), ("dilation_w", "FastDiv"),
-    ("pad_top", "int"), ("pad_left", "int"),
-)  # fmt: skip
+    ("H", "int"),
+    ("W", "int"),
+    ("P", "int"),
+    ("Q", "int"),
+    ("kernel_h", "FastDiv"),
+    ("kernel_w", "FastDiv"),
+    ("stride_h", "FastDiv"),
+    ("stride_w", "FastDiv"),
+    ("dilation_h", "FastDiv"),
+    ("dilation_w", "FastDiv"),
+    ("pad_top", "int"),
+    ("pad_left", "int"),
+)
 TILE_FIELDS = (("tiles", "int"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
 
 
@@ -143,7 +153,7 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
 
 
-def flattened(g: Pool2dGeometry) -> Pool2dGeometry:
+def flattened(g: PoolGeometry) -> PoolGeometry:
     """Pooling of whole planes as windows along one row of all planes, which has the same taps.
 
     g itself where a window is less than its plane, or more.
@@ -152,10 +162,19 @@ def flattened(g: Pool2dGeometry) -> Pool2dGeometry:
     whole = (g.R, g.S) == (g.H, g.W) and g.P * g.Q == 1 and not any(map(sum, g.padding))
     if not whole or planes == 0 or (planes + 1) * plane > MAX_INDEX:
         return g
-    return Pool2dGeometry(
-        N=1, C=1, H=1, W=planes * plane, R=1, S=plane, P=1, Q=planes,
-        stride=(1, plane), padding=((0, 0), (0, 0)), dilation=(1, 1),
-    )  # fmt: skip
+    return PoolGeometry(
+        N=1,
+        C=1,
+        H=1,
+        W=planes * plane,
+        R=1,
+        S=plane,
+        P=1,
+        Q=planes,
+        stride=(1, plane),
+        padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
+    )
 
 
 def _is_small(g: Windowed, itemsize: int) -> bool:

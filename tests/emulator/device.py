@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from . import memory
+from backstride.tests.emulator import memory
 
 _MULTIPROCESSORS = 4
 
@@ -27,9 +27,7 @@ def count_synchronisation() -> None:
     global synchronisations
     if is_capturing():
         get_current_stream().invalidated = True
-        raise CUDARuntimeError(
-            "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
-        )
+        raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
     synchronisations += 1
 
 

@@ -1,0 +1,55 @@
+"""Which calls a program makes, kept as lines that `backstride warm --shapes` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..kernels.dispatch import wrapper
+
+
+@contextmanager
+def record_shapes(file: str | os.PathLike[str]) -> Iterator[None]:
+    """Write a line for every different call of an operation that this thread or task makes in the with block.
+
+    One training step is enough, on either backend: shapes, options and dtypes are what counts. OSError where the file
+    cannot be written.
+    """
+    with open(file, "w", encoding="utf-8") as lines, noting(lambda text: print(text, file=lines)):
+        yield
+
+
+@contextmanager
+def noting(note: Callable[[str], object]) -> Iterator[None]:
+    """Inside the with block, `note` gets the text of every call that is not the same as one before."""
+    from .call_text import line  # what it imports would make `import backstride` slower
+
+    seen: set[str] = set()
+
+    def call(operation: str, arguments: tuple[Any, ...]) -> None:
+        text = line(operation, arguments)
+        if text is not None and text not in seen:
+            seen.add(text)
+            note(text)
+
+    token = wrapper.set(lambda path: _Noting(path, call))
+    try:
+        yield
+    finally:
+        wrapper.reset(token)
+
+
+class _Noting:
+    """A path whose calls are told before they are made."""
+
+    def __init__(self, path: Any, note: Callable[[str, tuple[Any, ...]], None]) -> None:
+        self._path, self._note = path, note
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            self._note(operation, arguments)
+            return getattr(self._path, operation)(*arguments)
+
+        return noted

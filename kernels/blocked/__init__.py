@@ -1,0 +1,1 @@
+"""Blocked and specialised algorithms on NumPy, until the compiled path takes their place."""

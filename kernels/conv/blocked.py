@@ -1,0 +1,105 @@
+"""Convolution and its gradients: every operation picks an algorithm and runs it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from ..blocked import bands, choose, col2im, depthwise, im2col, rows, shifts, winograd
+from ..blocked.correlation import Correlation, by_group, spans, weights_by_group
+from ..blocked.residues import classes
+from ..cpu import threads
+from .geometry import ConvGeometry
+
+BIAS_BYTES = 8 << 20  # of dy per block: less is summed before a second thread wakes up
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    y = np.empty(g.y_shape, x.dtype)
+    bias = None if b is None else b.reshape(g.groups, -1)
+    x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
+    if choose.is_depthwise(g) and (products := _depthwise_products(g, False, x)):
+        products.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.is_depthwise(g):
+        depthwise.correlate(x[:, :, 0], w[:, :, 0], bias, out, g)
+    else:
+        _correlate(x, w, bias, out, Correlation.forward(g))
+    return y
+
+
+def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    return conv_transpose2d(dy, w, None, geometry)
+
+
+def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    y = np.empty(g.x_shape, x.dtype)
+    bias = None if b is None else b.reshape(g.groups, -1)
+    x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
+    if choose.is_depthwise(g) and (products := _depthwise_products(g, True, x)):
+        products.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.is_depthwise(g):
+        depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
+    elif choose.input_grad_by_col2im(g, classes(g)[0].problem, x):
+        col2im.input_grad(x, w, bias, out, g)
+    else:
+        for part in classes(g):
+            _correlate(x, part.kernel(w), bias, part.part(out), part.problem)
+    return y
+
+
+def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    dw = np.empty(g.w_shape, x.dtype)
+    c = Correlation.forward(g)
+    dy, x, out = by_group(dy, g), by_group(x, g), weights_by_group(dw, g)
+    if choose.is_depthwise(g) and g.stride[0] == 1 and choose.shifts_suit(g, dy, x):
+        shifts.weight_grad(dy[:, :, 0], x[:, :, 0], out[:, 0, 0], g)
+    elif choose.is_depthwise(g):
+        depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], g)
+    elif m := choose.winograd_tile(c, dy, x):
+        winograd.weight_grad(dy, x, out, c, m)
+    elif choose.rows_suit(c):
+        rows.weight_grad(dy, x, out, c)
+    else:
+        im2col.weight_grad(dy, x, out, c)
+    return dw
+
+
+def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
+    """The loops of `einsum` take a third of the time of `sum`."""
+    n, k, p, q = dy.shape
+    acc = im2col.sum_dtype(dy)
+    db = np.empty(k, acc)
+
+    def work(k0: int, k1: int) -> None:
+        np.einsum("nkpq->k", dy[:, k0:k1], out=db[k0:k1], dtype=acc)
+
+    threads.run(work, spans(k, BIAS_BYTES // max(1, n * p * q * dy.itemsize)))
+    return db.astype(dy.dtype, copy=False).reshape(k, 1, 1)
+
+
+def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+
+
+def conv2d_grads(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+
+
+def _depthwise_products(g: ConvGeometry, transposed: bool, x: np.ndarray) -> ModuleType | None:
+    """How products make a depthwise convolution, or its input gradient (transposed), of x; None: tap by tap."""
+    return shifts if choose.shifts_suit(g, x) else bands if choose.bands_suit(g, transposed, x) else None
+
+
+def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
+    if m := choose.winograd_tile(c, x):
+        winograd.correlate(x, w, b, y, c, m)
+    elif choose.rows_suit(c):
+        rows.correlate(x, w, b, y, c)
+    else:
+        im2col.correlate(x, w, b, y, c)

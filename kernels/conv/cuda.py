@@ -1,0 +1,409 @@
+"""Convolution on CUDA: implicit matrix products, and direct kernels where a product would be too narrow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..cuda.gemm.halo import Halo
+from ..cuda.gemm.product import BIAS_GRAD, configure, launch_product, launch_product_and_bias_grad, product_params
+from ..cuda.gemm.tiles import HaloConfiguration, Product, WeightHaloConfiguration, vector
+from ..cuda.runtime.errors import reported
+from ..cuda.runtime.launch import check_index, inputs, launch
+from ..cuda.runtime.loader import C_TYPES, Params, fast_div
+from ..cuda.runtime.replay import empty
+from ..cuda.sums import bias_grad
+from . import direct, few_channels, few_channels_input_grad, tiny
+from .geometry import ConvGeometry
+from .residues import ClassAxis
+
+_WINDOW = (
+    ("H", "int"),
+    ("W", "int"),
+    ("P", "FastDiv"),
+    ("Q", "FastDiv"),
+    ("R", "FastDiv"),
+    ("S", "FastDiv"),
+    ("stride_h", "int"),
+    ("stride_w", "int"),
+    ("top", "int"),
+    ("left", "int"),
+    ("dilation_h", "int"),
+    ("dilation_w", "int"),
+    ("plane", "FastDiv"),
+    ("image_x", "long long"),
+    ("image_y", "long long"),
+    ("group_x", "int"),
+    ("group_y", "int"),
+    ("plane_x", "int"),
+)
+_CLASSES = (
+    ("filters", "int"),
+    ("classes", "FastDiv"),
+    ("classes_w", "FastDiv"),
+    ("class_rows", "FastDiv"),
+    ("class_columns", "FastDiv"),
+    ("gcd_h", "int"),
+    ("inverse_h", "int"),
+    ("gcd_w", "int"),
+    ("inverse_w", "int"),
+)
+_X, _W, _DY = ("x", "const Element*"), ("w", "const Element*"), ("dy", "const Element*")
+_FORWARD = product_params(_X, _W, *_WINDOW)
+_INPUT_GRAD = product_params(_DY, _W, *_WINDOW, *_CLASSES)
+_HALO = (
+    ("N", "int"),
+    ("taps", "FastDiv"),
+    ("reach", "FastDiv"),
+    ("column_tiles", "FastDiv"),
+    ("halo_pixels", "FastDiv"),
+    ("halo_columns", "FastDiv"),
+)
+_HALO_FORWARD = product_params(_X, _W, *_WINDOW, *_HALO, ("packed_channels", "int"))
+_PACK = Params(
+    (
+        _W,
+        ("packed", "Element*"),
+        ("size", "int"),
+        ("channels", "int"),
+        ("packed_channels", "FastDiv"),
+        ("filters", "FastDiv"),
+        ("taps", "FastDiv"),
+    )
+)
+_PACK_THREADS = 256
+_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
+_HALO_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *_HALO, ("group_channels", "int"), *BIAS_GRAD)
+
+
+@reported
+def conv2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+    x, w, b = inputs(x, w, b)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_forward(x, w, b, geometry)
+    few = few_channels.choose(geometry, x.dtype)
+    if few and few_channels.is_faster(few, geometry, _forward_product(geometry), x):
+        return direct.few_channels_forward(x, w, b, geometry, few)
+    return _forward(x, w, b, geometry)
+
+
+@reported
+def conv2d_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
+    dy, w = inputs(dy, w)
+    return _conv_transpose(dy, w, None, geometry)
+
+
+@reported
+def conv_transpose2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+    x, w, b = inputs(x, w, b)
+    return _conv_transpose(x, w, b, geometry)
+
+
+@reported
+def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
+    dy, x = inputs(dy, x)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_weight_grad(dy, x, geometry)
+    return _weight_grad("conv2d_weight_grad", dy, x, geometry)
+
+
+@reported
+def conv2d_bias_grad(dy: Any) -> Any:
+    return bias_grad(*inputs(dy))
+
+
+@reported
+def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    dy, x = inputs(dy, x)
+    if direct.applies_depthwise(geometry):
+        return direct.depthwise_weight_grad(dy, x, geometry), bias_grad(dy)
+    if 0 in geometry.w_shape:
+        return empty(geometry.w_shape, dy.dtype), bias_grad(dy)
+    db = empty((geometry.K, 1, 1), dy.dtype)
+    return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
+
+
+@reported
+def conv2d_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
+    dy, x, w = inputs(dy, x, w)
+    if not tiny.applies(geometry):
+        return conv2d_input_grad(dy, w, geometry), *conv2d_parameter_grads(dy, x, geometry)
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, (geometry.K, 1, 1)))
+    tiny.grads(dy, x, w, dx, dw, db, geometry)
+    return dx, dw, db
+
+
+def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    _check("conv2d", g)
+    y = empty(g.y_shape, x.dtype)
+    product = _forward_product(g)
+    configuration, pointwise = configure(product, y), _is_pointwise(g)
+    if isinstance(configuration, HaloConfiguration):
+        _halo(configuration, x, w, b, y, g, gradient=False)
+        return y
+    defines = {
+        "POINTWISE": int(pointwise),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
+        "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product(
+        "conv2d_forward",
+        configuration,
+        _FORWARD,
+        defines,
+        y,
+        b,
+        groups=g.groups,
+        channels=(g.K, g.P * g.Q),
+        x=x,
+        w=w,
+        **_window(g),
+    )
+    return y
+
+
+def _forward_product(g: ConvGeometry) -> Product:
+    pointwise = _is_pointwise(g)
+    return Product(
+        m=g.N * g.P * g.Q,
+        n=g.K // g.groups,
+        k=g.C // g.groups * g.R * g.S,
+        batch=g.groups,
+        a_k_major=False,
+        b_k_major=True,
+        gathered=0 if pointwise else _aligned(g),
+        convolution=None if pointwise else g,
+    )
+
+
+def _conv_transpose(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    """The input gradient, plus a bias for each channel where b is given."""
+    if direct.applies_depthwise(g):
+        return direct.depthwise_input_grad(dy, w, b, g)
+    few = few_channels_input_grad.choose(g, dy.dtype)
+    if few and few_channels.is_faster(few, g, _input_grad_product(g), dy):
+        return direct.few_channels_input_grad(dy, w, b, g, few)
+    return _input_grad(dy, w, b, g)
+
+
+def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    _check("conv2d_input_grad", g)
+    dx = empty(g.x_shape, dy.dtype)
+    product = _input_grad_product(g)
+    configuration, pointwise = configure(product, dx), _is_pointwise(g)
+    if isinstance(configuration, HaloConfiguration) and product.convolution:
+        _halo(configuration, dy, w, b, dx, product.convolution, gradient=True)
+        return dx
+    axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
+    defines = {
+        "POINTWISE": int(pointwise),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product(
+        "conv2d_input_grad",
+        configuration,
+        _INPUT_GRAD,
+        defines,
+        dx,
+        b,
+        groups=g.groups,
+        channels=(g.C, g.H * g.W),
+        dy=dy,
+        w=w,
+        **_window(g),
+        filters=g.K // g.groups,
+        classes=fast_div(axis_h.classes * axis_w.classes),
+        classes_w=fast_div(axis_w.classes),
+        class_rows=fast_div(axis_h.rows),
+        class_columns=fast_div(axis_w.rows),
+        gcd_h=axis_h.gcd,
+        gcd_w=axis_w.gcd,
+        inverse_h=axis_h.inverse,
+        inverse_w=axis_w.inverse,
+    )
+    return dx
+
+
+def _input_grad_product(g: ConvGeometry) -> Product:
+    """One product for each residue class of the stride."""
+    pointwise, axes = _is_pointwise(g), (ClassAxis.of(g, 0), ClassAxis.of(g, 1))
+    classes = axes[0].classes * axes[1].classes
+    return Product(
+        m=g.N * axes[0].rows * axes[1].rows,
+        n=g.C // g.groups,
+        k=-(-g.K // g.groups * g.R * g.S // classes),  # of the mean class
+        batch=g.groups * classes,
+        a_k_major=False,
+        b_k_major=not pointwise,
+        gathered=int(not pointwise),  # registers do not suffice for words
+        # for stride 1 it is a convolution of dy with the taps reversed
+        convolution=None if pointwise or g.stride != (1, 1) else _reversed(g),
+    )
+
+
+def _reversed(g: ConvGeometry) -> ConvGeometry:
+    """The convolution of dy that the input gradient of g is, for stride 1."""
+    padding = tuple(
+        (dilation * (kernel - 1) - before, dilation * (kernel - 1) - after)
+        for (before, after), dilation, kernel in zip(g.padding, g.dilation, (g.R, g.S), strict=True)
+    )
+    return replace(g, C=g.K, H=g.P, W=g.Q, K=g.C, P=g.H, Q=g.W, padding=(padding[0], padding[1]))
+
+
+def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: ConvGeometry, *, gradient: bool) -> None:
+    """y, the convolution g of x, by halo tiles; gradient: w belongs to the convolution whose input gradient g is."""
+    if y.size == 0:
+        return
+    channels, filters = g.C // g.groups, g.K // g.groups
+    packed_channels = -(-channels // configuration.k) * configuration.k
+    packed = empty((g.groups, g.R * g.S, filters, packed_channels), w.dtype)
+    check_index("conv2d", elements_of_packed_weights=packed.size)
+    if packed.size:
+        launch(
+            "pack_weights.cu",
+            "pack_weights",
+            {"TYPE": C_TYPES[w.dtype.name], "THREADS": _PACK_THREADS, "GRADIENT": int(gradient)},
+            _PACK,
+            -(-packed.size // _PACK_THREADS),
+            _PACK_THREADS,
+            0,
+            w=w,
+            packed=packed,
+            size=packed.size,
+            channels=channels,
+            packed_channels=fast_div(packed_channels),
+            filters=fast_div(filters),
+            taps=fast_div(g.R * g.S),
+        )
+    defines = {"B_VECTOR": configuration.vector_b(16 // w.itemsize), "BIAS_ALONG_M": 0}
+    launch_product(
+        "conv2d_halo",
+        configuration,
+        _HALO_FORWARD,
+        defines,
+        y,
+        b,
+        depth=channels,
+        groups=g.groups,
+        channels=(g.K, g.P * g.Q),
+        x=x,
+        w=packed,
+        packed_channels=packed_channels,
+        **_window(g),
+        **_halo_values(configuration.tiles, g),
+    )
+
+
+def _halo_values(halo: Halo, g: ConvGeometry) -> dict[str, Any]:
+    """The parameters that describe halo tiles, as _HALO names them."""
+    return {
+        "N": g.N,
+        "taps": fast_div(halo.taps),
+        "reach": fast_div(halo.reach),
+        "column_tiles": fast_div(halo.column_tiles),
+        "halo_pixels": fast_div(halo.pixels),
+        "halo_columns": fast_div(halo.input_columns),
+    }
+
+
+def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = None) -> Any:
+    """dw; db, where it is given, is filled too."""
+    _check(operation, g)
+    dw = empty(g.w_shape, dy.dtype)
+    pointwise = _is_pointwise(g)
+    channels = g.C // g.groups
+    product = Product(
+        channels * g.R * g.S,
+        g.K // g.groups,
+        g.N * g.P * g.Q,
+        g.groups,
+        True,
+        True,
+        0 if pointwise else _aligned(g),
+        None if pointwise else g,
+    )
+    configuration = configure(product, dw)
+    values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
+    if isinstance(configuration, WeightHaloConfiguration):
+        halo = configuration.tiles
+        launch_product_and_bias_grad(
+            "conv2d_weight_grad_halo",
+            configuration,
+            _HALO_WEIGHT_GRAD,
+            {"B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0},
+            dw,
+            db,
+            depth=halo.number * configuration.k,
+            group_channels=channels,
+            **values,
+            **_halo_values(halo, g),
+        )
+        return dw
+    defines = {
+        "POINTWISE": int(pointwise),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
+        "BIAS_ALONG_M": 0,
+    }
+    launch_product_and_bias_grad("conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, db, **values)
+    return dw
+
+
+def _is_pointwise(g: ConvGeometry) -> bool:
+    """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
+    (top, _), (left, _) = g.padding
+    return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
+
+
+def _aligned(g: ConvGeometry) -> int:
+    """How many neighbouring elements of a row every tap reads for as many neighbouring pixels, from a multiple of that
+    number on: 1, 2, 4 or 8. More than 1 at stride 1, where rows, padding and dilation are multiples."""
+    taps = () if g.S == 1 else (g.dilation[1],)
+    return 1 if g.stride[1] > 1 else vector(2, g.W, g.Q, g.padding[1][0], *taps)
+
+
+def _window(g: ConvGeometry) -> dict[str, Any]:
+    """The parameters that describe a convolution, as _WINDOW names them."""
+    (top, _), (left, _) = g.padding
+    return {
+        "H": g.H,
+        "W": g.W,
+        "P": fast_div(g.P),
+        "Q": fast_div(g.Q),
+        "R": fast_div(g.R),
+        "S": fast_div(g.S),
+        "stride_h": g.stride[0],
+        "stride_w": g.stride[1],
+        "top": top,
+        "left": left,
+        "dilation_h": g.dilation[0],
+        "dilation_w": g.dilation[1],
+        "plane": fast_div(g.P * g.Q),
+        "image_x": g.C * g.H * g.W,
+        "image_y": g.K * g.P * g.Q,
+        "group_x": g.C // g.groups * g.H * g.W,
+        "group_y": g.K // g.groups * g.P * g.Q,
+        "plane_x": g.H * g.W,
+    }
+
+
+def _check(operation: str, g: ConvGeometry) -> None:
+    """Kernels address images by 64-bit pointers and count pixels and the elements of one image in 32 bits."""
+    padded = max(
+        extent + sum(padding) + stride + dilation * kernel
+        for extent, padding, stride, dilation, kernel in zip(
+            (g.H, g.W), g.padding, g.stride, g.dilation, (g.R, g.S), strict=True
+        )
+    )
+    check_index(
+        operation,
+        pixels_of_x=g.N * g.H * g.W,
+        pixels_of_y=g.N * g.P * g.Q,
+        elements_of_one_image_of_x=g.C * g.H * g.W,
+        elements_of_one_image_of_y=g.K * g.P * g.Q,
+        elements_of_w=g.K * (g.C // g.groups) * g.R * g.S,
+        twice_the_padded_extent=2 * padded,
+    )

@@ -1,0 +1,222 @@
+"""Convolutions that are no matrix product worth the name, each with a kernel of its own, and the bias gradient.
+
+Arguments are contiguous and aligned (arrays.contiguous) and on the current device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..checks import accumulation_dtype
+from ..cuda.runtime.arrays import address, chunks
+from ..cuda.runtime.launch import check_index, launch
+from ..cuda.runtime.loader import Params, fast_div
+from ..cuda.runtime.replay import empty
+from ..cuda.sums import Split, sum_partials
+from ..cuda.windows import (
+    THREADS,
+    TILE_FIELDS,
+    WINDOW_FIELDS,
+    Tiling,
+    inputs_tiling,
+    outputs_tiling,
+    window_values,
+)
+from .few_channels import FewChannels
+from .few_channels_input_grad import FewChannelsInputGrad
+from .geometry import ConvGeometry
+from .residues import ClassAxis
+
+_X, _DY, _W, _B = ("x", "const Element*"), ("dy", "const Element*"), ("w", "const Element*"), ("b", "const Element*")
+_WINDOWS = (*WINDOW_FIELDS, *TILE_FIELDS, ("multiplier", "FastDiv"))
+_FORWARD = Params((_X, _W, _B, ("y", "Element*"), ("first_filter", "int"), ("filters", "FastDiv"), *_WINDOWS))
+_INPUT_GRAD = Params((_DY, _W, _B, ("dx", "Element*"), ("first_channel", "int"), ("channels", "FastDiv"), *_WINDOWS))
+_EXTENTS = (("H", "int"), ("W", "int"), ("P", "int"), ("Q", "int"))
+_TILES = (("filter_blocks", "FastDiv"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
+_GROUPS = (("groups", "FastDiv"), ("group_filters", "int"))
+_FEW_CHANNELS = Params((_X, _W, _B, ("y", "Element*"), *_EXTENTS, *_GROUPS, *_TILES))
+_FEW_CHANNELS_INPUT_GRAD = Params(
+    (
+        _DY,
+        _W,
+        _B,
+        ("dx", "Element*"),
+        *_EXTENTS,
+        ("groups", "FastDiv"),
+        ("group_filters", "int"),
+        ("classes", "FastDiv"),
+        ("tile_rows", "FastDiv"),
+        ("tile_columns", "FastDiv"),
+    )
+)
+_IMAGES = (("image_x", "long long"), ("image_y", "long long"))
+_PARTS = (("partial", "Acc*"), ("filters", "int"), ("parts", "FastDiv"), ("part_tiles", "int"))
+_WEIGHT_GRAD = Params((_DY, _X, *_PARTS, *_IMAGES, *_WINDOWS))
+
+
+def applies_depthwise(g: ConvGeometry) -> bool:
+    """Every group has one input channel; one group alone is a plain convolution unless it has one filter too."""
+    return g.groups == g.C and (g.C > 1 or g.K == 1)
+
+
+def depthwise_forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    y = empty(g.y_shape, x.dtype)
+    tiling, multiplier = outputs_tiling(g, x.itemsize, 16), g.K // g.C
+    for first, planes, arrays in _plane_chunks(g, {"x": x}, {"y": y}):
+        tiles = tiling.values(planes * multiplier, (g.P, g.Q))
+        _launch(
+            "depthwise_forward",
+            _FORWARD,
+            tiling,
+            tiling.blocks(tiles["tiles"]),
+            g,
+            x.dtype,
+            w=w,
+            b=b,
+            first_filter=first % g.C * multiplier,
+            filters=fast_div(g.K),
+            **arrays,
+            **tiles,
+        )
+    return y
+
+
+def depthwise_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    """b: the bias of a transposed convolution, one per channel of dx, or None."""
+    dx = empty(g.x_shape, dy.dtype)
+    tiling = inputs_tiling(g, dy.itemsize, 8)
+    for first, planes, arrays in _plane_chunks(g, {"dx": dx}, {"dy": dy}):
+        tiles = tiling.values(planes, (g.H, g.W))
+        _launch(
+            "depthwise_input_grad",
+            _INPUT_GRAD,
+            tiling,
+            tiling.blocks(tiles["tiles"]),
+            g,
+            dy.dtype,
+            w=w,
+            b=b,
+            first_channel=first % g.C,
+            channels=fast_div(g.C),
+            **arrays,
+            **tiles,
+        )
+    return dx
+
+
+def depthwise_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Any:
+    dw = empty(g.w_shape, dy.dtype)
+    tiling = outputs_tiling(g, dy.itemsize, 8, share=False)
+    tiles = tiling.values(g.N, (g.P, g.Q))
+    check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q, weights=dw.size)
+    split = Split.of(tiles["tiles"], THREADS, g.K, dw.size)
+    partial = empty((split.parts, *g.w_shape), accumulation_dtype(dy.dtype))
+    _launch(
+        "depthwise_weight_grad",
+        _WEIGHT_GRAD,
+        tiling,
+        g.K * split.parts,
+        g,
+        dy.dtype,
+        dy=dy,
+        x=x,
+        partial=partial,
+        filters=g.K,
+        parts=fast_div(split.parts),
+        part_tiles=split.size,
+        image_x=g.C * g.H * g.W,
+        image_y=g.K * g.P * g.Q,
+        **tiles,
+    )
+    sum_partials(partial, dw, None, split.parts, (1, 1))
+    return dw
+
+
+def few_channels_forward(x: Any, w: Any, b: Any, g: ConvGeometry, c: FewChannels) -> Any:
+    y = empty(g.y_shape, x.dtype)
+    check_index("conv2d", blocks=c.blocks(g), weights=w.size)
+    if y.size == 0:
+        return y
+    launch(
+        "few_channels.cu",
+        "few_channels",
+        c.defines(g, x.dtype),
+        _FEW_CHANNELS,
+        c.blocks(g),
+        c.threads,
+        0,
+        x=x,
+        w=w,
+        b=b,
+        y=y,
+        H=g.H,
+        W=g.W,
+        P=g.P,
+        Q=g.Q,
+        groups=fast_div(g.groups),
+        group_filters=g.K // g.groups,
+        filter_blocks=fast_div(c.filter_blocks),
+        tile_rows=fast_div(c.tile_rows),
+        tile_columns=fast_div(c.tile_columns),
+    )
+    return y
+
+
+def few_channels_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, c: FewChannelsInputGrad) -> Any:
+    """b: the bias of a transposed convolution, one per channel of dx, or None."""
+    dx = empty(g.x_shape, dy.dtype)
+    check_index("conv2d_input_grad", blocks=c.blocks(g), weights=w.size)
+    if dx.size == 0:
+        return dx
+    launch(
+        "few_channels_input_grad.cu",
+        "few_channels_input_grad",
+        c.defines(g, dy.dtype),
+        _FEW_CHANNELS_INPUT_GRAD,
+        c.blocks(g),
+        c.threads,
+        0,
+        dy=dy,
+        w=w,
+        b=b,
+        dx=dx,
+        H=g.H,
+        W=g.W,
+        P=g.P,
+        Q=g.Q,
+        groups=fast_div(g.groups),
+        group_filters=g.K // g.groups,
+        classes=fast_div(ClassAxis.of(g, 0).classes),
+        tile_rows=fast_div(c.tile_rows),
+        tile_columns=fast_div(c.tile_columns),
+    )
+    return dx
+
+
+def _plane_chunks(g: ConvGeometry, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
+    """Runs of x's planes, each with its y planes: (first plane, planes, addresses of the arrays there)."""
+    multiplier = g.K // g.C
+    plane_x, plane_y = g.H * g.W, multiplier * g.P * g.Q
+    for first, planes in chunks(g.N * g.C, max(plane_x, plane_y) + multiplier):  # room to add a filter's number
+        arrays = {key: address(array, first, plane_x) for key, array in inputs.items()}
+        arrays |= {key: address(array, first, plane_y) for key, array in outputs.items()}
+        yield first, planes, arrays
+
+
+def _launch(
+    name: str, params: Params, tiling: Tiling, blocks: int, g: ConvGeometry, dtype: np.dtype, **values: Any
+) -> None:
+    launch(
+        f"{name}.cu",
+        name,
+        tiling.defines(g, dtype),
+        params,
+        blocks,
+        THREADS,
+        0,
+        multiplier=fast_div(g.K // g.C),
+        **window_values(g),
+        **values,
+    )

@@ -1,0 +1,1 @@
+"""Matrix products: which tile and how many blocks one takes, and its launch."""

@@ -1,0 +1,84 @@
+"""Compiling kernels before they are needed, many at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....backend import import_cupy
+from ...dispatch import cuda
+from ..runtime import cubins, nvrtc
+from ..runtime.nvrtc import OPTIONS
+from .dryrun import Device, Launch, dry_run
+
+Call = tuple[str, tuple[Any, ...]]
+"""The name of a path function with its arguments, of whose arrays only shape and dtype are read."""
+
+
+def launches(call: Call, device: Device) -> list[Launch]:
+    """What a call launches on this device."""
+    operation, arguments = call
+    return dry_run(getattr(cuda, operation), arguments, device).launches
+
+
+def current_device() -> Device:
+    """The current device as a dry run takes it."""
+    found = import_cupy().cuda.Device()
+    return Device(int(found.compute_capability), found.attributes["MultiProcessorCount"])
+
+
+def compile_ahead(calls: Iterable[Call]) -> None:
+    """Compile the kernels of these calls for the current device, into CuPy's disk cache, on all processor cores.
+
+    A call that cannot be made is passed over: it says itself what is wrong.
+    """
+    cupy, device = import_cupy(), current_device()
+    entries: dict[str, str] = {}
+    for call in calls:
+        with suppress(Exception):
+            entries |= {launch.text: launch.entry for launch in launches(call, device)}
+
+    def compile_one(text: str, entry: str) -> None:
+        with suppress(Exception):
+            cupy.RawModule(code=text, options=OPTIONS).get_function(entry)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(compile_one, entries.keys(), entries.values()))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A kernel's file: whether it was there already, or the processor seconds that compiling it took."""
+
+    file: Path
+    sm: int
+    seconds: float | None
+
+
+def compile_into(where: Path, kernels: Iterable[tuple[int, str]]) -> Iterator[Kept]:
+    """A cubin file in this folder for each kernel, a compute capability and a CUDA text; yielded as they are done.
+
+    On all processor cores; what is there already is not compiled again. Raises nvrtc.CompilationError for a text that
+    does not compile, OSError where a file cannot be written; what was done until then stays.
+    """
+
+    def keep(sm: int, text: str) -> Kept:
+        file = cubins.find(text, sm, where)
+        if file is not None:
+            return Kept(file, sm, None)
+        begun = time.thread_time()
+        cubin, _ = nvrtc.compiled(text, sm)
+        return Kept(cubins.save(text, sm, cubin, where), sm, time.thread_time() - begun)
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for done in as_completed([pool.submit(keep, *kernel) for kernel in kernels]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,172 @@
+"""What a call will do on a GPU: its kernels with their resources, the least that any implementation must do, and how
+long it will take by the model that chooses the kernels (tiles.py). None of it was measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ...conv.few_channels import Estimates
+from ...conv.geometry import ConvGeometry
+from ...dispatch import cuda
+from ...linear.geometry import LinearGeometry
+from ...pool.geometry import PoolGeometry
+from ..gemm.tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, direct_seconds, model_architecture
+from ..runtime.gpus import Gpu
+from . import ptxas
+from .dryrun import Device, Launch, dry_run
+from .occupancy import blocks_per_sm
+from .ptxas import Usage
+
+ATTAINABLE_BANDWIDTH = 0.9
+"""Of the published one, by a plain copy: 4.3 of an H200's 4.8 TB/s, as others measured."""
+
+_HELPERS = ("pack_weights", "split_sum")
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """One kernel launch on one GPU. Without a compiler `usage`, and what follows from it, is None.
+
+    configuration: of a matrix product, else None.
+    """
+
+    launch: Launch
+    gpu: Gpu
+    usage: Usage | None
+    configuration: Configuration | None
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic and static shared memory of a block."""
+        return self.launch.shared_bytes + (self.usage.static_shared_bytes if self.usage else 0)
+
+    @property
+    def blocks_per_sm(self) -> int | None:
+        if self.usage is None:
+            return None
+        return blocks_per_sm(self.gpu.sm, self.launch.threads, self.usage.registers, self.shared_bytes)
+
+    @property
+    def waves(self) -> float | None:
+        """How often all SMs are filled with blocks, the last time perhaps in part."""
+        resident = self.blocks_per_sm
+        return None if not resident else self.launch.blocks / (resident * self.gpu.multiprocessors)
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """One call. Least bytes: every input read once and every output written once.
+
+    estimates: of a direct kernel and of the product, where both were possible.
+    """
+
+    operation: str
+    dtype: str
+    precision: str
+    gpu: Gpu
+    kernels: tuple[KernelPlan, ...]
+    estimates: tuple[Estimates, ...]
+    workspace_bytes: int
+    flops: int
+    least_bytes: int
+    peak: float | None  # FLOP/s that bound it; None where only memory does
+
+    @property
+    def arithmetic_seconds(self) -> float:
+        return self.flops / self.peak if self.peak else 0.0
+
+    @property
+    def memory_seconds(self) -> float:
+        return self.least_bytes / (self.gpu.bandwidth * 1e9)
+
+    @property
+    def floor_seconds(self) -> float:
+        """No implementation is faster at the GPU's published peaks."""
+        return max(self.arithmetic_seconds, self.memory_seconds)
+
+    @property
+    def main(self) -> KernelPlan:
+        """The kernel that does the work, where others prepare or finish it."""
+        return next((kernel for kernel in self.kernels if kernel.launch.entry not in _HELPERS), self.kernels[0])
+
+    @property
+    def products(self) -> tuple[Configuration, ...]:
+        return tuple(kernel.configuration for kernel in self.kernels if kernel.configuration)
+
+    @property
+    def predicted_seconds(self) -> float:
+        """The longest of: the model's estimate of products and of direct kernels that beat one, or else of
+        multiply-adds by FFMA; the bytes, workspace included, at the attainable bandwidth; the arithmetic at its peak.
+        And what further launches add."""
+        products, direct = self.products, [e.direct for e in self.estimates if e.direct <= e.product]
+        if products or direct:
+            compute = sum(c.seconds for c in products) + sum(direct)
+            counted = sum(c.launches for c in products) + len(direct)
+        else:
+            compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
+        traffic = self.least_bytes + 2 * self.workspace_bytes
+        memory = traffic / (ATTAINABLE_BANDWIDTH * self.gpu.bandwidth * 1e9)
+        longest = max(compute, memory, self.arithmetic_seconds)
+        return longest + max(0, len(self.kernels) - counted) * LAUNCH_SECONDS
+
+
+def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, bool]]:
+    """Every configuration that the model compared for a product of the call, the fastest first, and whether it is the
+    chosen one. They are scored where tiles.model_architecture says."""
+    model = model_architecture(found.dtype, chosen.architecture, found.precision)
+    compared = candidates(chosen.product, found.dtype, model, found.precision)
+
+    def is_chosen(c: Configuration) -> bool:
+        return (c.tile, c.halo, c.splits) == (chosen.tile, chosen.halo, chosen.splits)
+
+    return sorted(((c, is_chosen(c)) for c in compared), key=lambda each: each[0].seconds)
+
+
+def _architecture(gpu: Gpu) -> Architecture:
+    return Architecture(gpu.sm, gpu.multiprocessors)
+
+
+def flops(operation: str, arguments: tuple[Any, ...]) -> int:
+    """A multiply and an add for each product, one operation for each element that a pooling or bias gradient reads."""
+    g = next((a for a in arguments if isinstance(a, (ConvGeometry, LinearGeometry, PoolGeometry))), None)
+    if g is None:
+        return math.prod(arguments[0].shape)
+    if isinstance(g, PoolGeometry):
+        return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
+    products = 2 if operation in ("conv2d_grads", "linear_grads") else 1
+    return products * g.flops + (math.prod(g.y_shape) if operation.endswith("_grads") else 0)
+
+
+def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True) -> CallPlan:
+    """The plan of a path function's call; of arrays only shape and dtype are read.
+
+    Registers and what depends on them are known only with `compile_`, where NVRTC is at hand.
+    """
+    recording = dry_run(getattr(cuda, operation), arguments, Device(gpu.sm, gpu.multiprocessors))
+    compile_ = compile_ and ptxas.unavailable(gpu.sm) is None
+    configurations = iter(recording.configurations)
+    kernels = tuple(
+        KernelPlan(
+            launch,
+            gpu,
+            ptxas.compiled(launch.text, gpu.sm) if compile_ else None,
+            next(configurations) if launch.is_product else None,
+        )
+        for launch in recording.launches
+    )
+    inputs = [a for a in arguments if hasattr(a, "dtype")]
+    product = any(isinstance(a, (ConvGeometry, LinearGeometry)) for a in arguments)
+    return CallPlan(
+        operation=operation,
+        dtype=inputs[0].dtype.name,
+        precision=precision,
+        gpu=gpu,
+        kernels=kernels,
+        estimates=tuple(recording.estimates),
+        workspace_bytes=recording.workspace_bytes,
+        flops=flops(operation, arguments),
+        least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),
+        peak=gpu.peak(inputs[0].dtype.name, precision) if product else None,
+    )

@@ -1,0 +1,43 @@
+"""What can still fail once the arguments are checked, said in the caller's terms."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ....backend import import_cupy
+from .replay import repeated
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def reported(operation: F) -> F:
+    """A path function that runs on the device of its first argument and reports failures with operation and shapes.
+
+    RuntimeError where a kernel does not compile, MemoryError where the device is out of memory.
+    """
+
+    @functools.wraps(operation)
+    def run(*arguments: Any) -> Any:
+        cupy, device = import_cupy(), arguments[0].device
+        try:
+            with device:
+                return repeated(cupy, operation, arguments, device.id)
+        except cupy.cuda.compiler.CompileException as error:
+            raise RuntimeError(
+                f"{_call(operation, arguments)}: the CUDA kernel did not compile for device {device.id}; check that "
+                f"CuPy's NVRTC supports this GPU, and report this with the message below\n{error}"
+            ) from error
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{_call(operation, arguments)}: device {device.id} is out of memory ({error}); use a smaller batch, "
+                "or free arrays and call cupy.get_default_memory_pool().free_all_blocks()"
+            ) from error
+
+    return run  # type: ignore[return-value]
+
+
+def _call(operation: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    arrays = [a for a in arguments if isinstance(a, import_cupy().ndarray)]
+    return f"{operation.__name__}({', '.join(f'{a.dtype} {a.shape}' for a in arrays)})"

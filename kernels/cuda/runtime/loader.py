@@ -1,0 +1,141 @@
+"""From a .cu file to a kernel: headers and #defines go into the text, one module per (device, variant)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ....backend import import_cupy
+from . import cubins
+from .nvrtc import OPTIONS
+
+KERNELS = Path(__file__).parents[2]
+
+_INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
+
+C_TYPES = {"float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double"}
+
+_FIELD_DTYPES: Mapping[str, Any] = {
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "long long": np.int64,
+    "float": np.float32,
+    "double": np.float64,
+    "FastDiv": np.dtype([("divisor", np.uint32), ("multiplier", np.uint32), ("shift", np.uint32)], align=True),
+}
+
+
+@dataclass(frozen=True)
+class Params:
+    """A kernel's one argument, a struct passed by value: declared once, here, for Python and for CUDA.
+
+    `fields` are (name, C type); a C type that ends in * is a device pointer. CuPy passes a structured array of
+    size 1 by value.
+    """
+
+    fields: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        types = [(name, np.uint64 if kind.endswith("*") else _FIELD_DTYPES[kind]) for name, kind in self.fields]
+        return np.dtype(types, align=True)
+
+    @cached_property
+    def pointer_words(self) -> tuple[int, ...]:
+        """Which of the struct's 8-byte words are pointers."""
+        fields: Mapping[str, Any] = self.dtype.fields or {}
+        return tuple(fields[name][1] // 8 for name, kind in self.fields if kind.endswith("*"))
+
+    @cached_property
+    def declaration(self) -> str:
+        members = "".join(f"    {kind} {name};\n" for name, kind in self.fields)
+        return f"struct Params {{\n{members}}};\n"
+
+    def pack(self, **values: Any) -> np.ndarray:
+        """The struct with these values, one for every field; an array stands for its address, None for null."""
+        row = tuple(_field_value(values.pop(name)) for name, _ in self.fields)
+        if values:
+            raise KeyError(f"the kernel has no parameter {', '.join(values)}")
+        return np.array([row], dtype=self.dtype)
+
+
+def _field_value(value: Any) -> Any:
+    if value is None:
+        return 0
+    return value.data.ptr if hasattr(value, "data") and hasattr(value.data, "ptr") else value
+
+
+def fast_div(divisor: int) -> tuple[int, int, int]:
+    """Constants that replace n / divisor by a multiply-high and a shift, for 0 <= n < 2**31.
+
+    Granlund and Montgomery, "Division by invariant integers using multiplication" (1994), section 4.
+    """
+    shift = (divisor - 1).bit_length()
+    multiplier = ((1 << 32) * ((1 << shift) - divisor)) // divisor + 1
+    return divisor, multiplier, shift
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """Every .cu and .cuh file of this package by its name."""
+    return {file.name: file for file in sorted(KERNELS.rglob("*.cu*"))}
+
+
+@cache
+def _text(name: str) -> str:
+    """A source with its headers pasted in, each once: CuPy's disk cache keys on the text, not on -I headers."""
+    pasted: set[str] = set()
+
+    def paste(file: str) -> str:
+        pasted.add(file)
+        text = sources()[file].read_text(encoding="utf-8")
+        return _INCLUDE.sub(lambda match: "" if match[1] in pasted else paste(match[1]), text)
+
+    return paste(name)
+
+
+def source(name: str, defines: Mapping[str, object], params: Params) -> str:
+    """The complete CUDA text of one variant: #defines, then src/`name`, whose line `struct Params;` becomes the
+    declaration of `params`."""
+    head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
+    return head + _text(name).replace("struct Params;\n", params.declaration, 1)
+
+
+@cache
+def _module(cupy: ModuleType, device: int, text: str) -> Any:
+    return cupy.RawModule(code=text, options=OPTIONS)
+
+
+@cache
+def _kernel(
+    cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params
+) -> Any:
+    text = source(name, dict(defines), params)
+    return _compiled_ahead(cupy, device, text, entry) or _module(cupy, device, text).get_function(entry)
+
+
+def _compiled_ahead(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
+    """The kernel from a file of cubins.folder(); None where there is none that the driver takes."""
+    if not hasattr(cupy.cuda, "driver"):  # what stands in for CuPy in a dry run loads nothing
+        return None
+    file = cubins.find(text, int(cupy.cuda.Device(device).compute_capability), cubins.folder())
+    if file is None:
+        return None
+    try:
+        return cupy.RawModule(path=str(file)).get_function(entry)
+    except cupy.cuda.driver.CUDADriverError:  # an older driver than the compiler's
+        return None
+
+
+def kernel(name: str, entry: str, defines: Mapping[str, object], params: Params) -> Any:
+    """The entry point `entry` of src/`name` for these #defines, ready for the current device: read from a file
+    where `backstride warm` left one, else compiled, which CuPy too keeps on disk."""
+    cupy = import_cupy()
+    return _kernel(cupy, cupy.cuda.runtime.getDevice(), name, entry, tuple(defines.items()), params)

@@ -1,0 +1,149 @@
+"""Fully connected layers on CUDA: one matrix product kernel, each operand contiguous along k or along its own axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..conv import tiny
+from ..conv.geometry import ConvGeometry
+from ..cuda.gemm.product import BIAS_GRAD, configure, launch_product, launch_product_and_bias_grad, product_params
+from ..cuda.gemm.tiles import Product, vector
+from ..cuda.runtime.errors import reported
+from ..cuda.runtime.launch import check_index, inputs
+from ..cuda.runtime.replay import empty
+from ..cuda.sums import bias_grad
+from .geometry import LinearGeometry
+
+_MATRICES = ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
+_PARAMS = product_params(*_MATRICES)
+_PARAMETER_GRADS = product_params(*_MATRICES, *BIAS_GRAD)
+
+
+@reported
+def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    x, w, b = inputs(x, w, b)
+    y = empty(g.y_shape, x.dtype)
+    if g.batch_axis == 0:
+        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), channels=(g.O, 1), bias_along_m=True)
+    else:
+        _product("linear", x, w, y, b, k=g.F, k_major=(False, True), channels=(g.O, g.N))
+    return y
+
+
+@reported
+def linear_input_grad(dy: Any, w: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    dy, w = inputs(dy, w)
+    dx = empty(g.x_shape, dy.dtype)
+    if g.batch_axis == 0:
+        _product("linear_input_grad", w, dy, dx, k=g.O, k_major=(False, True))
+    else:
+        _product("linear_input_grad", dy, w, dx, k=g.O, k_major=(False, False))
+    return dx
+
+
+@reported
+def linear_weight_grad(dy: Any, x: Any, geometry: LinearGeometry) -> Any:
+    g = geometry
+    dy, x = inputs(dy, x)
+    dw = empty(g.w_shape, dy.dtype)
+    k_major = g.batch_axis == 1
+    _product("linear_weight_grad", x, dy, dw, k=g.N, k_major=(k_major, k_major))
+    return dw
+
+
+@reported
+def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[Any, Any]:
+    g = geometry
+    dy, x = inputs(dy, x)
+    dw = empty(g.w_shape, dy.dtype)
+    if dw.size == 0:
+        return dw, _bias_grad(dy, g.batch_axis)
+    db = empty((g.O,) if g.batch_axis == 0 else (g.O, 1), dy.dtype)
+    k_major = g.batch_axis == 1
+    _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
+    return dw, db
+
+
+@reported
+def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any, Any, Any]:
+    dy, x, w = inputs(dy, x, w)
+    convolution = _as_convolution(geometry)
+    if not tiny.applies(convolution):
+        return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
+    db_shape = (geometry.O,) if geometry.batch_axis == 0 else (geometry.O, 1)
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, db_shape))
+    tiny.grads(dy, x, w, dx, dw, db, convolution)
+    return dx, dw, db
+
+
+def _as_convolution(g: LinearGeometry) -> ConvGeometry:
+    """The 1x1 convolution that has the same arrays: of one-pixel images or, where samples are columns, of one row."""
+    n, pixels = (g.N, 1) if g.batch_axis == 0 else (1, g.N)
+    return ConvGeometry(
+        N=n,
+        C=g.F,
+        H=1,
+        W=pixels,
+        K=g.O,
+        R=1,
+        S=1,
+        P=1,
+        Q=pixels,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
+        groups=1,
+    )
+
+
+def _product(
+    operation: str,
+    a: Any,
+    b: Any,
+    c: Any,
+    bias: Any = None,
+    *,
+    k: int,
+    k_major: tuple[bool, bool],
+    channels: tuple[int, int] = (1, 1),
+    bias_along_m: bool = False,
+    db: Any = None,
+) -> None:
+    """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m).
+
+    db, where it is given, is filled with the sums of b over k.
+    """
+    n, m = c.shape
+    check_index(operation, rows=n, columns=m, depth=k)
+    product = Product(m, n, k, 1, *k_major)
+    configuration = configure(product, c)
+    defines = {
+        "A_K_MAJOR": int(k_major[0]),
+        "B_K_MAJOR": int(k_major[1]),
+        "A_VECTOR": vector(a.itemsize, a.shape[1]),
+        "B_VECTOR": configuration.vector_b(vector(b.itemsize, b.shape[1])),
+        "BIAS_ALONG_M": int(bias_along_m),
+    }
+    values = {"a": a, "b": b, "stride_a": a.shape[1], "stride_b": b.shape[1]}
+    if db is None:
+        defines["BIAS_GRAD"] = 0
+        launch_product("linear", configuration, _PARAMS, defines, c, bias, channels=channels, **values)
+    else:
+        launch_product_and_bias_grad("linear", configuration, _PARAMETER_GRADS, defines, c, db, **values)
+
+
+@reported
+def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
+    (dy,) = inputs(dy)
+    return _bias_grad(dy, batch_axis)
+
+
+def _bias_grad(dy: Any, batch_axis: int) -> Any:
+    """The bias gradient of a 1x1 image whose channels are the outputs."""
+    if batch_axis == 0:
+        n, o = dy.shape
+        return bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
+    o, n = dy.shape
+    return bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)

@@ -1,0 +1,151 @@
+"""Pooling on the GPU. Planes are independent, so every kernel works on N*C planes of H x W and P x Q."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cuda.runtime.arrays import address, chunks, contiguous
+from ..cuda.runtime.errors import reported
+from ..cuda.runtime.launch import launch
+from ..cuda.runtime.loader import Params, fast_div
+from ..cuda.runtime.replay import empty
+from ..cuda.windows import (
+    THREADS,
+    TILE_FIELDS,
+    WINDOW_FIELDS,
+    Tiling,
+    check_offsets,
+    flattened,
+    inputs_tiling,
+    outputs_tiling,
+    window_values,
+)
+from .geometry import AvgDivisor, PoolGeometry
+
+_TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
+_SHARED = (*WINDOW_FIELDS, *TILE_FIELDS)
+_DIVISOR = (("begin_h", "int"), ("end_h", "int"), ("begin_w", "int"), ("end_w", "int"), ("divisor", "double"))
+
+_MAX_POOL2D = Params((("x", "const Element*"), ("y", "Element*"), ("taps", "Tap*"), *_SHARED))
+_MAX_POOL2D_GRAD = Params((("dy", "const Element*"), ("taps", "const Tap*"), ("dx", "Element*"), *_SHARED))
+_AVG_POOL2D = Params((("x", "const Element*"), ("y", "Element*"), *_SHARED, *_DIVISOR))
+_AVG_POOL2D_GRAD = Params((("dy", "const Element*"), ("dx", "Element*"), *_SHARED, *_DIVISOR))
+_INDICES = (("size", "int"), ("rows", "FastDiv"), ("columns", "FastDiv"))
+_MAX_POOL2D_INDICES = Params((("taps", "const Tap*"), ("indices", "long long*"), *WINDOW_FIELDS, *_INDICES))
+
+
+@reported
+def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
+    x = contiguous(x)
+    y = empty(geometry.y_shape, x.dtype)
+    taps = empty(geometry.y_shape, geometry.tap_dtype)
+    geometry = flattened(geometry)
+    tiling = outputs_tiling(geometry, x.itemsize, 8)
+    defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
+    _launch_planes("max_pool2d", _MAX_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
+    return y, taps
+
+
+@reported
+def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
+    dy, taps = contiguous(dy), contiguous(taps)
+    dx = empty(geometry.x_shape, dy.dtype)
+    geometry = flattened(geometry)
+    # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
+    tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
+    defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
+    _launch_planes("max_pool2d_grad", _MAX_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
+    return dx
+
+
+@reported
+def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
+    check_offsets(geometry)
+    taps = contiguous(taps)
+    indices = empty(geometry.y_shape, np.int64)
+    defines = {"THREADS": THREADS, **_tap_defines(geometry)}
+    plane = geometry.P * geometry.Q
+    for first, planes in chunks(geometry.N * geometry.C, plane):
+        launch(
+            "max_pool2d_indices.cu",
+            "max_pool2d_indices",
+            defines,
+            _MAX_POOL2D_INDICES,
+            -(-planes * plane // THREADS),
+            THREADS,
+            0,
+            taps=address(taps, first, plane),
+            indices=address(indices, first, plane),
+            size=planes * plane,
+            rows=fast_div(geometry.P),
+            columns=fast_div(geometry.Q),
+            **window_values(geometry),
+        )
+    return indices
+
+
+@reported
+def avg_pool2d(x: Any, geometry: PoolGeometry, divisor: AvgDivisor) -> Any:
+    x = contiguous(x)
+    y = empty(geometry.y_shape, x.dtype)
+    geometry = flattened(geometry)
+    tiling = outputs_tiling(geometry, x.itemsize, 8)
+    defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry, divisor)
+    _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
+    return y
+
+
+@reported
+def avg_pool2d_grad(dy: Any, geometry: PoolGeometry, divisor: AvgDivisor) -> Any:
+    dy = contiguous(dy)
+    dx = empty(geometry.x_shape, dy.dtype)
+    geometry = flattened(geometry)
+    tiling = inputs_tiling(geometry, dy.itemsize, 8)
+    defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry, divisor)
+    _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
+    return dx
+
+
+def _tap_defines(g: PoolGeometry) -> dict[str, object]:
+    return {"TAP": _TAP_TYPES[g.tap_dtype.name], "NO_TAP": g.no_tap}
+
+
+def _divisor_values(g: PoolGeometry, divisor: AvgDivisor) -> dict[str, Any]:
+    """Windows are clipped to [begin, end), the input with or without its padding; overhang never counts."""
+    (top, bottom), (left, right) = g.padding if divisor.count_include_pad else ((0, 0), (0, 0))
+    clip = {"begin_h": -top, "end_h": g.H + bottom, "begin_w": -left, "end_w": g.W + right}
+    return {**clip, "divisor": float(divisor.override or 0)}
+
+
+def _launch_planes(
+    name: str,
+    params: Params,
+    defines: dict[str, object],
+    g: PoolGeometry,
+    tiling: Tiling,
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    values: dict[str, Any] | None = None,
+) -> None:
+    """Run a kernel whose tiles lie on what it writes: on planes of P x Q, or, for a gradient, of H x W."""
+    input_plane, output_plane = g.H * g.W, g.P * g.Q
+    tiled = (g.H, g.W) if "dx" in inputs else (g.P, g.Q)
+    for first, planes in chunks(g.N * g.C, max(input_plane, output_plane)):
+        arrays = {key: address(array, first, input_plane) for key, array in inputs.items()}
+        arrays |= {key: address(array, first, output_plane) for key, array in outputs.items()}
+        tiles = tiling.values(planes, tiled)
+        launch(
+            f"{name}.cu",
+            name,
+            defines,
+            params,
+            tiling.blocks(tiles["tiles"]),
+            THREADS,
+            0,
+            **arrays,
+            **tiles,
+            **window_values(g),
+            **(values or {}),
+        )

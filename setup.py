@@ -1,0 +1,6 @@
+"""The repository's root is the package's root: every folder with an __init__.py is a package of backstride."""
+
+from setuptools import find_packages, setup
+
+found = find_packages(exclude=["tests", "tests.*", "build", "build.*"])
+setup(packages=["backstride", *(f"backstride.{name}" for name in found)])

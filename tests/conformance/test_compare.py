@@ -1,0 +1,254 @@
+"""The comparing path, over stand-ins for the CUDA path: right ones pass, and each kind of wrong one is reported."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import emulator
+import numpy as np
+import pytest
+from accuracy import DTYPES, dtype_of, normal
+
+from backstride import backend, kernels, use_float32_precision
+from backstride.kernels import __all__ as NAMES
+from backstride.kernels import accuracy, dispatch
+from backstride.kernels.compare import Comparing, DivergenceError
+from backstride.kernels.conv.geometry import ConvGeometry
+from backstride.kernels.dispatch import cpu, cuda
+from backstride.kernels.linear.geometry import LinearGeometry
+from backstride.kernels.pool.geometry import AvgDivisor, PoolGeometry
+
+CONV = ConvGeometry.of("conv2d", (2, 4, 7, 6), (6, 2, 3, 2), stride=2, padding=1, dilation=1, groups=2)
+POOL = PoolGeometry.of("max_pool2d", (2, 3, 7, 8), 3, stride=2, padding=1)
+LINEAR = LinearGeometry(5, 7, 4, 0)
+
+
+def calls(make) -> dict[str, tuple]:
+    """Every operation of a path with arguments that suit it."""
+    x, w, b, dy = (make(shape) for shape in (CONV.x_shape, CONV.w_shape, (CONV.K,), CONV.y_shape))
+    pooled, dpool = make(POOL.x_shape), make(POOL.y_shape)
+    taps = cpu.max_pool2d(pooled, POOL)[1]
+    samples, weights, dsamples = make(LINEAR.x_shape), make(LINEAR.w_shape), make(LINEAR.y_shape)
+    divisor = AvgDivisor(count_include_pad=False, override=-2)
+    return {
+        "conv2d": (x, w, b, CONV),
+        "conv2d_input_grad": (dy, w, CONV),
+        "conv2d_weight_grad": (dy, x, CONV),
+        "conv2d_bias_grad": (dy,),
+        "conv2d_parameter_grads": (dy, x, CONV),
+        "conv2d_grads": (dy, x, w, CONV),
+        "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
+        "max_pool2d": (pooled, POOL),
+        "max_pool2d_grad": (dpool, taps, POOL),
+        "max_pool2d_indices": (taps, POOL),
+        "avg_pool2d": (pooled, POOL, divisor),
+        "avg_pool2d_grad": (dpool, POOL, divisor),
+        "linear": (samples, weights, make((LINEAR.O,)), LINEAR),
+        "linear_input_grad": (dsamples, weights, LINEAR),
+        "linear_weight_grad": (dsamples, samples, LINEAR),
+        "linear_bias_grad": (dsamples, 0),
+        "linear_parameter_grads": (dsamples, samples, LINEAR),
+        "linear_grads": (dsamples, samples, weights, LINEAR),
+    }
+
+
+OPERATIONS = tuple(calls(np.zeros))
+
+
+def spoiled(operation: str, spoil) -> Comparing:
+    """A comparing path over the NumPy path whose first output is changed by `spoil`."""
+
+    def compute(*arguments):
+        result = getattr(cpu, operation)(*arguments)
+        first, *rest = result if isinstance(result, tuple) else (result,)
+        changed = spoil(first.copy())
+        return (changed, *rest) if rest else changed
+
+    return Comparing(SimpleNamespace(**{operation: compute}))
+
+
+def test_every_operation_of_the_path_is_covered():
+    assert set(OPERATIONS) == set(NAMES)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_right_path_passes(operation, dtype, rng):
+    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+    result = getattr(Comparing(cpu), operation)(*arguments)
+    expected = getattr(cpu, operation)(*arguments)
+    pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
+    for got, want in pairs:
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_one_wrong_element_is_found(operation, dtype, rng):
+    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+
+    def spoil(result):
+        result.flat[-1] += 1
+        return result
+
+    index = getattr(cpu, operation)(*arguments)
+    index = tuple(n - 1 for n in (index[0] if isinstance(index, tuple) else index).shape)
+    with pytest.raises(DivergenceError) as caught:
+        getattr(spoiled(operation, spoil), operation)(*arguments)
+    assert str(caught.value).startswith(f"{operation}(")
+    assert f"output 0 at {index} is" in str(caught.value)
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_weight_grad", "linear", "avg_pool2d"])
+def test_an_error_a_few_bounds_large_is_found(operation, rng):
+    """Four times what is allowed where sum|a||b| is largest: far below what any comparison by eye would see."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))[operation]
+    exact = getattr(cpu, operation)(*(accuracy._as_float64(a) for a in arguments))
+    magnitude = getattr(cpu, operation)(*(accuracy._magnitude(a) for a in arguments))
+    at = np.unravel_index(np.argmax(magnitude), magnitude.shape)
+    step = 4 * (accuracy.terms(operation, arguments) + 2) * np.finfo(np.float32).eps * magnitude[at]
+
+    def spoil(result):
+        result[at] = exact[at] + step
+        return result
+
+    with use_float32_precision("ieee"), pytest.raises(DivergenceError, match=r"\([34]\.?\d* times the rounding bound"):
+        getattr(spoiled(operation, spoil), operation)(*arguments)
+
+
+def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
+    """Operands cut to TF32's 11 bits are wrong by far more than float32's rounding."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear"]
+
+    def cut(a):
+        return (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32)
+
+    def tf32(x, w, b, geometry):
+        return cpu.linear(cut(x), cut(w), b, geometry)
+
+    path = Comparing(SimpleNamespace(linear=tf32))
+    with use_float32_precision("tf32"):
+        path.linear(*arguments)
+    for precision in ("ieee", "auto", "tf32x3"):
+        with use_float32_precision(precision), pytest.raises(DivergenceError):
+            path.linear(*arguments)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "max_pool2d_indices"])
+@np.errstate(invalid="ignore")
+def test_non_finite_values_agree_by_position(operation, value, rng):
+    # What meets padding stays finite: see the next test.
+    finite_dy = operation in ("conv2d_weight_grad", "conv2d_parameter_grads")
+    finite_shape = CONV.y_shape if finite_dy else CONV.w_shape
+
+    def make(shape):
+        numbers = rng.standard_normal(shape).astype(np.float32)
+        if shape != finite_shape:
+            numbers.flat[:: max(1, numbers.size // 2)] = value
+        return numbers
+
+    arguments = calls(make)[operation]
+    if (operation, value) == ("max_pool2d", -np.inf):
+        arguments = np.full_like(arguments[0], -np.inf), POOL
+    getattr(Comparing(cpu), operation)(*arguments)
+
+    def finite(result):
+        assert not np.isfinite(result).all()
+        return np.where(np.isfinite(result), result, np.finfo(np.float32).max)
+
+    with pytest.raises(DivergenceError):
+        getattr(spoiled(operation, finite), operation)(*arguments)
+
+
+@np.errstate(invalid="ignore")
+def test_a_path_may_or_may_not_multiply_padding_by_infinity(rng):
+    """The corner's NaN is 0 * inf, a product with padding; the finite elements must be right all the same."""
+    g = ConvGeometry.of("conv2d", (1, 1, 3, 3), (1, 1, 3, 3), stride=1, padding=1, dilation=1, groups=1)
+    x, w = np.ones(g.x_shape, np.float32), np.ones(g.w_shape, np.float32)
+    w[0, 0, 0, 0] = np.inf
+
+    def corner(value):
+        def spoil(y):
+            y[0, 0, 0, 0] = value
+            return y
+
+        return spoil
+
+    for value in (4, np.nan):
+        spoiled("conv2d", corner(value)).conv2d(x, w, None, g)
+    y = cpu.conv2d(x, w, None, g)
+    assert y[0, 0, 1, 1] == np.inf
+    for wrong in (1.0, -np.inf):
+        with pytest.raises(DivergenceError):
+            spoiled("conv2d", lambda y, wrong=wrong: np.where(y == np.inf, wrong, y)).conv2d(x, w, None, g)
+
+
+@pytest.mark.parametrize("wrong", [-np.inf, np.nan, 0.0, 65504.0 / 2])
+@np.errstate(over="ignore")
+def test_overflow_of_a_16_bit_result_is_expected(wrong):
+    """300 * 300 = 90000 is infinity in float16, and nothing else."""
+    g = LinearGeometry(1, 1, 1, 0)
+    x = np.full((1, 1), 300, np.float16)
+    assert Comparing(cpu).linear(x, x, None, g).item() == np.inf
+    with pytest.raises(DivergenceError):
+        spoiled("linear", lambda y: np.full_like(y, wrong)).linear(x, x, None, g)
+
+
+def test_an_unwritten_element_outside_every_window_is_found():
+    """Stride 3 with a 1x1 kernel: most of dx is 0 without any rounding, so the bound there is 0."""
+    g = ConvGeometry.of("conv2d", (1, 1, 5, 5), (1, 1, 1, 1), stride=3, padding=0, dilation=1, groups=1)
+    arguments = np.ones(g.y_shape), np.ones(g.w_shape), g
+
+    def spoil(dx):
+        dx[0, 0, 1, 1] = 1e-300
+        return dx
+
+    with pytest.raises(DivergenceError, match=r"at \(0, 0, 1, 1\) is 1e-300, expected 0.0"):
+        spoiled("conv2d_input_grad", spoil).conv2d_input_grad(*arguments)
+
+
+def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    x, w = (normal(rng, shape, "bfloat16").astype(dtype_of("bfloat16")) for shape in (CONV.x_shape, CONV.w_shape))
+    with pytest.raises(DivergenceError) as caught:
+        spoiled("conv2d", np.zeros_like).conv2d(x, w, None, CONV)
+    message = str(caught.value)
+    assert message.startswith("conv2d(x=bfloat16[2, 4, 7, 6], w=bfloat16[6, 2, 3, 2], b=None, geometry=ConvGeometry(")
+    (file,) = tmp_path.iterdir()
+    assert message.endswith(f"inputs saved in {file}")
+    with np.load(file) as saved:
+        np.testing.assert_array_equal(saved["x"], x.astype(np.float32))
+        np.testing.assert_array_equal(saved["w"], w.astype(np.float32))
+        assert (saved["operation"], saved["b"], saved["geometry"]) == ("conv2d", "None", repr(CONV))
+
+
+def test_inputs_are_copied_before_the_kernel_runs(rng):
+    """A kernel that spoils its input and then computes rightly from it must not be believed."""
+    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear_bias_grad"]
+
+    def spoiling(dy, batch_axis):
+        dy[0] = 0
+        return cpu.linear_bias_grad(dy, batch_axis)
+
+    with pytest.raises(DivergenceError):
+        Comparing(SimpleNamespace(linear_bias_grad=spoiling)).linear_bias_grad(*arguments)
+
+
+def test_the_backend_switch_puts_it_above_the_cuda_path(monkeypatch):
+    monkeypatch.setattr(dispatch, "is_cupy", lambda array: True)
+    monkeypatch.setattr(dispatch, "get_backend", lambda: "compare")
+    assert isinstance(dispatch.path_of(object()), Comparing)
+
+
+def test_on_cupy_arrays(monkeypatch, rng):
+    """The emulator's CuPy: a right call passes, its result stays on the device, and a spoiled kernel raises."""
+    x = rng.standard_normal((2, 3, 6, 5)).astype(np.float32)
+    monkeypatch.setattr(backend, "probe_cupy", lambda: backend.Probe(None, "emulated", ""))
+    with emulator.installed() as cupy, backend.use_backend("compare"):
+        y, taps = kernels.max_pool2d(cupy.asarray(x), 2)
+        assert isinstance(y, cupy.ndarray)
+        np.testing.assert_array_equal(y.get(), kernels.max_pool2d(x, 2)[0])
+        monkeypatch.setattr(cuda, "max_pool2d", lambda x, geometry: (y, taps + 1))
+        with pytest.raises(DivergenceError, match=r"max_pool2d\(x=float32\[2, 3, 6, 5\], geometry=.*output 1 at"):
+            kernels.max_pool2d(cupy.asarray(x), 2)

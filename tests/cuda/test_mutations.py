@@ -1,0 +1,228 @@
+"""Faults planted in the project's own kernels and launchers: the emulator must catch every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import emulator
+import numpy as np
+import pytest
+
+from backstride import kernels
+from backstride.kernels.cuda.runtime import loader, replay
+
+WRONG = "a wrong result"
+NAN = "NaN where nothing was written"
+RACE = "race on shared memory"
+
+# What is replaced, by what, and what shows it: a fault's message or what the result is like.
+MUTATIONS = {
+    "missing barrier in the main loop": ("__syncthreads();  // this tile has arrived", ";//", RACE),
+    "missing barrier before the tile is stored": ("cp_async_wait<0>();\n    __syncthreads();", "", RACE),
+    "missing __syncwarp": ("__syncwarp();\n#pragma unroll 4", "\n#pragma unroll 4", RACE),
+    "wait for one group too few": ("cp_async_wait<STAGES - 2>();", "cp_async_wait<STAGES - 1>();", RACE),
+    "no wait": ("cp_async_wait<STAGES - 2>();", "", RACE),
+    "missing bound of the image's columns": (
+        " && (unsigned)(pixel.column + tap.column) < (unsigned)W;",
+        ";",
+        f"out-of-bounds read|{WRONG}",
+    ),
+    "missing bound of the image's rows": ("(unsigned)(pixel.row + tap.row) < (unsigned)H && ", "", "out-of-bounds"),
+    "missing bound of the output's columns": ("row < 0 || n >= columns", "row < 0", "out-of-bounds write"),
+    "missing bound of the output's rows": ("m < rows ? place(m) : -1", "place(m)", "out-of-bounds write"),
+    "wrong stride in shared memory": ("row * LD + k : k * LD + row", "row * 8 + k : k * 8 + row", RACE),
+    "tiles that overlap in shared memory": ("stage(tile) + SIZE_A)", "stage(tile) + SIZE_A / 2)", RACE),
+    "stage past the end of shared memory": ("(tile - first) % STAGES", "(tile - first)", "not all in shared memory"),
+    "one tile of the output is never written": (
+        "    cp_async_wait<0>();\n    __syncthreads();",
+        "    if (blockIdx.x == 1) return;\n    cp_async_wait<0>();\n    __syncthreads();",
+        NAN,
+    ),
+}
+
+
+# The same for the kernels of few channels.
+INPUT_GRAD = {
+    "piece read before it is whole": ("__syncthreads();\n        add_filter", "add_filter", RACE),
+    "piece filled while it is read": ("rows.taps);\n        __syncthreads();", "rows.taps);", RACE),
+    "taps of another residue class": ("residue = (first + padding) % stride", "residue = first % stride", WRONG),
+    "missing bound of dy's columns": ("if (inside && ", "if (", f"out-of-bounds read|{WRONG}"),
+    "missing bound of dy's rows": (" && (unsigned)(h + row) < (unsigned)height", "", "out-of-bounds read"),
+    "missing bound of dx's columns": ("h < height && w + i < width", "h < height", f"out-of-bounds write|{WRONG}"),
+}
+FORWARD = {
+    "image read before it is whole": ("__syncthreads();\n#pragma unroll 1", "\n#pragma unroll 1", RACE),
+    "image that begins elsewhere": ("modulo(-PAD_LEFT, VEC_X)", "0", f"misaligned|{WRONG}"),
+}
+FEW_CHANNELS = {
+    name: (kernel, *mutation)
+    for kernel, mutations in (("few_channels", FORWARD), ("few_channels_input_grad", INPUT_GRAD))
+    for name, mutation in mutations.items()
+}
+
+
+# The same for pooling of whole planes, whose windows several threads share.
+SHARE_LANES = "(0xffffffffu >> (32 - LANES)) << (threadIdx.x % 32 / LANES * LANES)"
+POOLING = {
+    "half of the lanes never heard": ("max_pool2d", "LANES / 2; mask > 0", "LANES / 2; mask > 1", WRONG),
+    "lanes of ended tiles waited for": ("max_pool2d", SHARE_LANES, "0xffffffffu", "has ended"),
+    "the last tie wins": ("max_pool2d", "other_tap < tap", "other_tap > tap", WRONG),
+    "the first NaN wins": ("max_pool2d", "other_nan && other_tap > tap", "other_nan && other_tap < tap", WRONG),
+    "a lane skips a word": ("max_pool2d", "s += LANES * VEC_X", "s += 2 * LANES * VEC_X", WRONG),
+    "windows behind a tile's first column forgotten": (
+        "max_pool2d_grad",
+        "covering(w + TILE_W - 1, ",
+        "covering(w, ",
+        WRONG,
+    ),
+    "every column of a tile taken for its first": ("max_pool2d_grad", "int s = w + j - q", "int s = w - q", WRONG),
+}
+
+
+# The same for the kernel of tiny layers.
+TINY = {
+    "lanes added before all are there": ("__syncthreads();\n        sum = of_warps[0]", "sum = of_warps[0]", RACE),
+    "half of the lanes never heard": ("/ 2; mask > 0", "/ 2; mask > 1", WRONG),
+    "the first window forgotten": ("int i = lane;", "int i = lane + 1;", WRONG),
+    "padding read by dw": ("(unsigned)h >= (unsigned)H || ", "", f"SEGV|out-of-bounds read|{WRONG}"),
+    "windows that start elsewhere": ("r * params.dilation_h - params.pad_top", "r * params.dilation_h", WRONG),
+    "windows past the last row": (" || p >= P", "", f"out-of-bounds read|{WRONG}"),
+    "columns between windows": ("split_off(q, params.stride_w) != 0 || ", "", f"out-of-bounds read|{WRONG}"),
+    "filters of the first group": ("n * params.K + group * filters", "n * params.K", WRONG),
+    "missing bound of dx": ("if (index < params.dx_size) params.dx", "params.dx", "out-of-bounds"),
+}
+
+
+@pytest.fixture
+def cupy() -> Iterator[ModuleType]:
+    def forget() -> None:
+        loader._kernel.cache_clear()
+        loader._module.cache_clear()
+        replay.forget()
+
+    forget()
+    with emulator.installed() as module:
+        yield module
+    forget()
+
+
+def integers(*shape: int) -> np.ndarray:
+    """Every sum of their products is exact, so any difference is an error."""
+    return np.random.default_rng(0).integers(-4, 5, shape).astype("f4")
+
+
+def shown(cupy: ModuleType, compute: Callable[..., Any], *arrays: np.ndarray) -> str:
+    """What a computation shows of its kernel: a fault's message, or how its result differs from the NumPy path's."""
+    expected = compute(*arrays)
+    try:
+        got = compute(*map(cupy.asarray, arrays)).get()
+    except emulator.EmulatorFault as fault:
+        return str(fault)
+    if np.isnan(got).any():
+        return NAN
+    return "" if np.array_equal(got, expected) else WRONG
+
+
+def evidence(cupy: ModuleType) -> str:
+    """What a convolution with several tiles along every axis shows."""
+    return shown(cupy, lambda x, w: kernels.conv2d(x, w, padding=1), integers(2, 9, 11, 13), integers(40, 9, 3, 2))
+
+
+def evidence_of_few_channels(cupy: ModuleType) -> str:
+    """What a strided convolution of 3 channels and its input gradient show, in several blocks along every axis."""
+    x, w, dy = integers(2, 3, 37, 60), integers(5, 3, 5, 3), integers(2, 5, 18, 30)
+    options = {"stride": 2, "padding": ((1, 2), (1, 1))}
+    forward = shown(cupy, lambda x, w: kernels.conv2d(x, w, **options), x, w)
+    return forward or shown(cupy, lambda dy, w: kernels.conv2d_input_grad(dy, w, x.shape, **options), dy, w)
+
+
+def evidence_of_pooling(cupy: ModuleType) -> str:
+    """What the taps and the gradient of max pooling of whole planes show, with ties and NaN in them."""
+    x = integers(2, 35, 7, 7)
+    x[:, 1::2, ::3, ::2] = np.nan
+    taps, dy = kernels.max_pool2d(x, 7)[1], integers(2, 35, 1, 1) + 9
+    forward = shown(cupy, lambda x: kernels.max_pool2d(x, 7)[1], x)
+    return forward or shown(cupy, lambda dy, taps: kernels.max_pool2d_grad(dy, taps, x.shape, 7), dy, taps)
+
+
+def evidence_of_tiny(cupy: ModuleType) -> str:
+    """What the gradients of a small strided convolution in groups show, whose sums have a block each."""
+    arrays = integers(8, 6, 9, 8), integers(8, 4, 18, 15), integers(6, 2, 3, 2)
+    options = {"stride": 2, "padding": 1, "groups": 2}
+    found = (shown(cupy, lambda *a, i=i: kernels.conv2d_grads(*a, **options)[i], *arrays) for i in range(3))
+    return next(filter(None, found), "")
+
+
+def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
+    """Replace `old` in the source of this kernel from now on."""
+    raw_module = cupy.RawModule
+
+    def mutated(*, code: str, options: tuple[str, ...]) -> Any:
+        if f" {kernel}(" in code:
+            assert old in code, "the kernels no longer contain what this mutation replaces"
+            code = code.replace(old, new)
+        return raw_module(code=code, options=options)
+
+    cupy.RawModule = mutated
+
+
+def test_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence(cupy) == ""
+    assert [launch.grid[0] > 1 for launch in launches if launch.name == "conv2d_forward"] == [True]
+
+
+@pytest.mark.parametrize(("old", "new", "shown_by"), MUTATIONS.values(), ids=MUTATIONS)
+def test_mutation_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, "conv2d_forward", old, new)
+    found = evidence(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_kernels_of_few_channels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_few_channels(cupy) == ""
+    assert [launch.name for launch in launches] == ["few_channels", "few_channels_input_grad"]
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), FEW_CHANNELS.values(), ids=FEW_CHANNELS)
+def test_mutation_of_few_channels_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_few_channels(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_pooling_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_pooling(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), POOLING.values(), ids=POOLING)
+def test_mutation_of_pooling_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_pooling(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_tiny_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_tiny(cupy) == ""
+    assert launches[-1].name == "tiny_grads"
+
+
+@pytest.mark.parametrize(("old", "new", "shown_by"), TINY.values(), ids=TINY)
+def test_mutation_of_tiny_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, "tiny_grads", old, new)
+    found = evidence_of_tiny(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_grid_one_block_short_is_caught(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = emulator.module.Kernel.__call__
+
+    def short(self: Any, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, **options: Any) -> None:
+        launch(self, (max(1, grid[0] - 1), *grid[1:]), block, *args, **options)
+
+    monkeypatch.setattr(emulator.module.Kernel, "__call__", short)
+    assert evidence(cupy) == NAN

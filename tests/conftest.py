@@ -98,5 +98,6 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
-    """Tests that change what launchers do, or which CuPy they use, must not meet launches kept from another test."""
+    """Tests that change what launchers do, or which CuPy they use, must not meet what another test found out."""
     replay.forget()
+    backend.probe_cupy.cache_clear()

@@ -18,6 +18,7 @@ import pytest
 from backstride import backend
 from backstride.kernels.cuda.runtime import cubins, replay
 
+backend.set_backend("numpy")  # of arrays that a test makes without naming one, on a machine with a GPU too
 os.environ[cubins.VARIABLE] = os.devnull  # kernels that were compiled ahead on this machine are none of the tests'
 
 # The machine's speed is no property of the code: no deadline. Derandomised: a failure can be met again.

@@ -15,7 +15,7 @@ from ..kernels.checks import DTYPE_NAMES
 from ..kernels.conv.geometry import ConvGeometry
 from ..kernels.linear.geometry import LinearGeometry
 from ..kernels.operation import Case
-from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
+from ..kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
 _OPTIONS = (
     "stride",
@@ -98,15 +98,11 @@ def option(text: str) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def line(operation: str, arguments: tuple[Any, ...]) -> str | None:
-    """The text of a path function's call; None for one that has no geometry, the gradient of a convolution's bias."""
-    parts = {type(argument): argument for argument in arguments}
-    for geometry, words in _WORDS.items():
-        if geometry in parts:
-            dtype = arguments[0].dtype.name
-            said = [operation, *words(operation, parts[geometry]), *_divisor(parts.get(AvgDivisor))]
-            return " ".join([*said, "--dtype", dtype] if dtype in DTYPE_NAMES else said)  # taps have another
-    return None
+def line(operation: str, arguments: tuple[Any, ...]) -> str:
+    """The text of a path function's call."""
+    dtype, geometry = arguments[0].dtype.name, arguments[-1]
+    said = [operation, *_WORDS[type(geometry)](operation, geometry)]
+    return " ".join([*said, "--dtype", dtype] if dtype in DTYPE_NAMES else said)  # taps have another
 
 
 def _conv2d(operation: str, g: ConvGeometry) -> Iterator[str]:
@@ -129,15 +125,28 @@ def _conv2d(operation: str, g: ConvGeometry) -> Iterator[str]:
 def _pool2d(operation: str, g: PoolGeometry) -> Iterator[str]:
     yield from ("--x", _text(g.x_shape), "--kernel-size", _text((g.R, g.S)), *_window(g))
     floor = PoolGeometry.of(operation, g.x_shape, (g.R, g.S), stride=g.stride, padding=g.padding, dilation=g.dilation)
-    if g != floor:
+    if (g.P, g.Q) != (floor.P, floor.Q):
         yield "--ceil-mode"
+
+
+def _avg_pool2d(operation: str, g: AvgPoolGeometry) -> Iterator[str]:
+    yield from _pool2d(operation, g)
+    if not g.count_include_pad:
+        yield "--exclude-padding"
+    if g.divisor_override is not None:
+        yield from ("--divisor-override", str(g.divisor_override))
 
 
 def _linear(operation: str, g: LinearGeometry) -> Iterator[str]:
     yield from ("--x", _text((g.N, g.F)), "--w", _text(g.w_shape), "--batch-axis", str(g.batch_axis))
 
 
-_WORDS: dict[type, Any] = {ConvGeometry: _conv2d, PoolGeometry: _pool2d, LinearGeometry: _linear}
+_WORDS: dict[type, Any] = {
+    ConvGeometry: _conv2d,
+    PoolGeometry: _pool2d,
+    AvgPoolGeometry: _avg_pool2d,
+    LinearGeometry: _linear,
+}
 
 
 def _window(g: ConvGeometry | PoolGeometry) -> Iterator[str]:
@@ -147,13 +156,6 @@ def _window(g: ConvGeometry | PoolGeometry) -> Iterator[str]:
         yield from ("--padding", _text((top, bottom, left, right)))
     if g.dilation != (1, 1):
         yield from ("--dilation", _text(g.dilation))
-
-
-def _divisor(divisor: AvgDivisor | None) -> Iterator[str]:
-    if divisor is not None and not divisor.count_include_pad:
-        yield "--exclude-padding"
-    if divisor is not None and divisor.override is not None:
-        yield from ("--divisor-override", str(divisor.override))
 
 
 def _text(extents: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels.conv.geometry import ConvGeometry
 from ..kernels.linear.geometry import LinearGeometry
 from ..kernels.operation import Case
-from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
+from ..kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
 Calls = Iterator[tuple[str, tuple[Any, ...]]]
 
@@ -52,7 +52,7 @@ def conv(case: Case, make: Maker) -> Calls:
     yield "conv2d", (x, w, make.array((g.K,)), g)
     yield "conv2d_input_grad", (dy, w, g)
     yield "conv2d_weight_grad", (dy, x, g)
-    yield "conv2d_bias_grad", (dy,)
+    yield "conv2d_bias_grad", (dy, g)
     yield "conv2d_parameter_grads", (dy, x, g)
     yield "conv2d_grads", (dy, x, w, g)
 
@@ -74,10 +74,9 @@ def max_pool(case: Case, make: Maker) -> Calls:
 
 def avg_pool(case: Case, make: Maker) -> Calls:
     options = _options("avg_pool2d", case, **_POOLING, count_include_pad=True, divisor_override=None)
-    divisor = AvgDivisor.of("avg_pool2d", options.pop("count_include_pad"), options.pop("divisor_override"))
-    g = PoolGeometry.of("avg_pool2d", case.x, **options)
-    yield "avg_pool2d", (make.array(g.x_shape), g, divisor)
-    yield "avg_pool2d_grad", (make.array(g.y_shape), g, divisor)
+    g = AvgPoolGeometry.of_average("avg_pool2d", case.x, **options)
+    yield "avg_pool2d", (make.array(g.x_shape), g)
+    yield "avg_pool2d_grad", (make.array(g.y_shape), g)
 
 
 def linear(case: Case, make: Maker) -> Calls:
@@ -89,7 +88,7 @@ def linear(case: Case, make: Maker) -> Calls:
     yield "linear", (x, w, make.array((g.O,)), g)
     yield "linear_input_grad", (dy, w, g)
     yield "linear_weight_grad", (dy, x, g)
-    yield "linear_bias_grad", (dy, g.batch_axis)
+    yield "linear_bias_grad", (dy, g)
     yield "linear_parameter_grads", (dy, x, g)
     yield "linear_grads", (dy, x, w, g)
 

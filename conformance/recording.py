@@ -30,7 +30,7 @@ def noting(note: Callable[[str], object]) -> Iterator[None]:
 
     def call(operation: str, arguments: tuple[Any, ...]) -> None:
         text = line(operation, arguments)
-        if text is not None and text not in seen:
+        if text not in seen:
             seen.add(text)
             note(text)
 

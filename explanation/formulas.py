@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 from ..kernels.conv.geometry import ConvGeometry
-from ..kernels.pool.geometry import PoolGeometry
+from ..kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 from ..layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU
 
 Shape = tuple[int, ...]
@@ -32,10 +32,12 @@ def conv_geometry(layer: Conv2d, x_shape: Shape) -> ConvGeometry:
     return ConvGeometry.of("conv2d", x_shape, layer.weight.data.shape, **layer.options)
 
 
-def pool_geometry(layer: MaxPool2d | AvgPool2d, x_shape: Shape) -> PoolGeometry:
-    names = ("stride", "padding", "dilation", "ceil_mode")
-    options = {name: value for name, value in layer.options.items() if name in names}
-    return PoolGeometry.of("pool2d", x_shape, layer.kernel_size, **options)
+def max_pool_geometry(layer: MaxPool2d, x_shape: Shape) -> PoolGeometry:
+    return PoolGeometry.of("max_pool2d", x_shape, layer.kernel_size, **layer.options)
+
+
+def avg_pool_geometry(layer: AvgPool2d, x_shape: Shape) -> AvgPoolGeometry:
+    return AvgPoolGeometry.of_average("avg_pool2d", x_shape, layer.kernel_size, **layer.options)
 
 
 @singledispatch
@@ -66,7 +68,7 @@ def _(layer: Conv2d, x_shape: Shape) -> Formulas:
 
 @formulas.register
 def _(layer: MaxPool2d, x_shape: Shape) -> Formulas:
-    g = pool_geometry(layer, x_shape)
+    g = max_pool_geometry(layer, x_shape)
     row, column = _row_and_column(g)
     return Formulas(
         "pool",
@@ -78,7 +80,7 @@ def _(layer: MaxPool2d, x_shape: Shape) -> Formulas:
 
 @formulas.register
 def _(layer: AvgPool2d, x_shape: Shape) -> Formulas:
-    g = pool_geometry(layer, x_shape)
+    g = avg_pool_geometry(layer, x_shape)
     row, column = _row_and_column(g)
     return Formulas(
         "pool",

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..backend import to_numpy
 from ..kernels.conv.geometry import ConvGeometry
-from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
+from ..kernels.pool.geometry import PoolGeometry
 from ..layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU
-from .formulas import conv_geometry, pool_geometry
+from .formulas import avg_pool_geometry, conv_geometry, max_pool_geometry
 
 Index = tuple[int, ...]
 
@@ -76,7 +76,7 @@ def _(layer: Conv2d, of: str, index: Index, x: Any, dy: Any) -> Iterator[Term]:
 @terms.register
 def _(layer: MaxPool2d, of: str, index: Index, x: Any, dy: Any) -> Iterator[Term]:
     n, c, h, w = index
-    for p, q, taps in _pool_windows(pool_geometry(layer, x.shape)):
+    for p, q, taps in _pool_windows(max_pool_geometry(layer, x.shape)):
         if (h, w) in taps and _maximum(x[n, c], taps) == (h, w):
             yield _term(_dy(dy, n, c, p, q))
 
@@ -84,9 +84,8 @@ def _(layer: MaxPool2d, of: str, index: Index, x: Any, dy: Any) -> Iterator[Term
 @terms.register
 def _(layer: AvgPool2d, of: str, index: Index, x: Any, dy: Any) -> Iterator[Term]:
     n, c, h, w = index
-    g = pool_geometry(layer, x.shape)
-    options = layer.options
-    rows, columns = AvgDivisor.of("avg_pool2d", options["count_include_pad"], options["divisor_override"]).counts(g)
+    g = avg_pool_geometry(layer, x.shape)
+    rows, columns = g.counts()
     for p, q, taps in _pool_windows(g):
         if (h, w) in taps:
             divisor = int(rows[p] * columns[q])

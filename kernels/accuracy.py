@@ -17,7 +17,7 @@ from .checks import accumulation_dtype, is_float
 from .conv.geometry import ConvGeometry
 from .dispatch import cpu
 from .linear.geometry import LinearGeometry
-from .pool.geometry import AvgDivisor, PoolGeometry
+from .pool.geometry import AvgPoolGeometry, PoolGeometry
 
 EXACT = ("max_pool2d", "max_pool2d_indices")
 """Operations that only select: their results admit no rounding at all."""
@@ -43,15 +43,9 @@ class Deviation:
 
 def terms(operation: str, arguments: tuple[Any, ...]) -> int:
     """How many terms one element of the result adds up, at most."""
-    if operation == "conv2d_bias_grad":
-        n, _, p, q = arguments[0].shape
-        return n * p * q
-    if operation == "linear_bias_grad":
-        dy, batch_axis = arguments
-        return dy.shape[batch_axis]
     g = next(a for a in arguments if isinstance(a, (ConvGeometry, PoolGeometry, LinearGeometry)))
     if isinstance(g, LinearGeometry):
-        return {"linear": g.F, "linear_input_grad": g.O, "linear_weight_grad": g.N}[operation]
+        return {"linear": g.F, "linear_input_grad": g.O, "linear_weight_grad": g.N, "linear_bias_grad": g.N}[operation]
     if isinstance(g, PoolGeometry):
         return g.R * g.S
     window = g.R * g.S
@@ -60,6 +54,7 @@ def terms(operation: str, arguments: tuple[Any, ...]) -> int:
         "conv2d_input_grad": g.K // g.groups * window,
         "conv_transpose2d": g.K // g.groups * window,
         "conv2d_weight_grad": g.N * g.P * g.Q,
+        "conv2d_bias_grad": g.N * g.P * g.Q,
     }[operation]
 
 
@@ -77,7 +72,7 @@ def worst(operation: str, arguments: tuple[Any, ...], results: tuple[np.ndarray,
     (expected,) = _outputs(operation, tuple(_as_float64(a) for a in arguments))
     (magnitude,) = _outputs(operation, tuple(_magnitude(a) for a in arguments))
     n = terms(operation, arguments) + _BIAS_AND_DIVISOR
-    allowed = _allowed(got.dtype, expected, magnitude, n, _multiplies(arguments))
+    allowed = _allowed(got.dtype, expected, magnitude, n, _multiplies(operation, arguments))
     ratio = _ratio(got, expected, magnitude, allowed)
     if _multiplies_padding(operation, arguments):
         ratio = np.where(np.isnan(expected) | np.isnan(got), 0.0, ratio)
@@ -88,15 +83,16 @@ def _parts(operation: str, arguments: tuple[Any, ...]) -> tuple[tuple[str, tuple
     """The calls whose results this one returns together."""
     if operation == "conv2d_grads":
         dy, x, w, g = arguments
-        return ("conv2d_input_grad", (dy, w, g)), ("conv2d_weight_grad", (dy, x, g)), ("conv2d_bias_grad", (dy,))
+        return ("conv2d_input_grad", (dy, w, g)), ("conv2d_weight_grad", (dy, x, g)), ("conv2d_bias_grad", (dy, g))
     if operation == "linear_grads":
         dy, x, w, g = arguments
         return ("linear_input_grad", (dy, w, g)), *_parts("linear_parameter_grads", (dy, x, g))
     if operation == "conv2d_parameter_grads":
-        return ("conv2d_weight_grad", arguments), ("conv2d_bias_grad", arguments[:1])
+        dy, _, g = arguments
+        return ("conv2d_weight_grad", arguments), ("conv2d_bias_grad", (dy, g))
     if operation == "linear_parameter_grads":
         dy, _, g = arguments
-        return ("linear_weight_grad", arguments), ("linear_bias_grad", (dy, g.batch_axis))
+        return ("linear_weight_grad", arguments), ("linear_bias_grad", (dy, g))
     return ()
 
 
@@ -112,15 +108,17 @@ def _as_float64(argument: Any) -> Any:
 
 
 def _magnitude(argument: Any) -> Any:
-    if isinstance(argument, AvgDivisor) and argument.override is not None:
-        return replace(argument, override=abs(argument.override))
+    if isinstance(argument, AvgPoolGeometry) and argument.divisor_override is not None:
+        return replace(argument, divisor_override=abs(argument.divisor_override))
     argument = _as_float64(argument)
     return np.abs(argument) if isinstance(argument, np.ndarray) and argument.dtype == np.float64 else argument
 
 
-def _multiplies(arguments: tuple[Any, ...]) -> bool:
+def _multiplies(operation: str, arguments: tuple[Any, ...]) -> bool:
     """Whether the operation is a product that tensor cores may compute."""
-    return any(isinstance(a, (ConvGeometry, LinearGeometry)) for a in arguments)
+    return not operation.endswith("_bias_grad") and any(
+        isinstance(a, (ConvGeometry, LinearGeometry)) for a in arguments
+    )
 
 
 _MEETS_PADDING = {"conv2d": 1, "conv2d_input_grad": 1, "conv_transpose2d": 1, "conv2d_weight_grad": 0}

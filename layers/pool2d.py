@@ -6,7 +6,7 @@ from typing import Any
 
 from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
 from ..kernels.axis import Window
-from ..kernels.pool.geometry import AvgDivisor, PoolGeometry
+from ..kernels.pool.geometry import PoolGeometry, check_divisor_override
 from .base import Layer
 
 
@@ -45,7 +45,7 @@ class AvgPool2d(Layer):
         divisor_override: int | None = None,
     ) -> None:
         self.kernel_size = _checked("AvgPool2d", kernel_size, stride, padding, 1)
-        AvgDivisor.of("AvgPool2d", count_include_pad, divisor_override)
+        check_divisor_override("AvgPool2d", divisor_override)
         self.options = {
             "stride": stride,
             "padding": padding,

@@ -9,16 +9,16 @@ import numpy as np
 
 from ..checks import Pair
 from ..cpu import threads
-from ..pool.geometry import AvgDivisor, PoolGeometry
+from ..pool.geometry import AvgPoolGeometry, PoolGeometry
 from .im2col import sum_dtype
 from .lines import WORKING_BYTES, Lines, plane_blocks, window_rows
 
 
-def avg_pool2d(x: np.ndarray, geometry: PoolGeometry, divisor: AvgDivisor) -> np.ndarray:
+def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     acc = sum_dtype(x)
     y = np.empty(g.y_shape, x.dtype)
-    divisors = _divisors(g, divisor, acc)
+    divisors = _divisors(g, acc)
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         block = slice(*images), slice(*channels), slice(*rows)
@@ -46,11 +46,11 @@ def _sum(terms: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def avg_pool2d_grad(dy: np.ndarray, geometry: PoolGeometry, divisor: AvgDivisor) -> np.ndarray:
+def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     acc = sum_dtype(dy)
     dx = np.empty(g.x_shape, dy.dtype)
-    divisors = _divisors(g, divisor, acc)
+    divisors = _divisors(g, acc)
 
     def work(images: Pair, channels: Pair, input_block: Pair) -> None:
         h0, h1 = input_block
@@ -88,9 +88,9 @@ def _add(total: np.ndarray, term: np.ndarray, first: bool) -> None:
 
 
 @lru_cache
-def _divisors(g: PoolGeometry, divisor: AvgDivisor, acc: np.dtype) -> np.ndarray:
+def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> np.ndarray:
     """What each window's sum is divided by, (P, Q); where all are equal, each is a view of one number."""
-    rows, columns = divisor.counts(g)
+    rows, columns = g.counts()
     divisors = rows.astype(acc)[:, None] * columns.astype(acc)
     equal = (divisors == divisors[0, 0]).all()
     return np.broadcast_to(divisors[0, 0].copy(), divisors.shape) if equal else divisors

@@ -68,7 +68,7 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
     return dw
 
 
-def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
+def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape
     acc = im2col.sum_dtype(dy)
@@ -82,13 +82,13 @@ def conv2d_bias_grad(dy: np.ndarray) -> np.ndarray:
 
 
 def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
-    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
 
 
 def conv2d_grads(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy)
+    return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
 
 
 def _depthwise_products(g: ConvGeometry, transposed: bool, x: np.ndarray) -> ModuleType | None:

@@ -108,7 +108,7 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
 
 
 @reported
-def conv2d_bias_grad(dy: Any) -> Any:
+def conv2d_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
     return bias_grad(*inputs(dy))
 
 

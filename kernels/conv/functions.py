@@ -74,8 +74,7 @@ def conv2d_weight_grad(
 def conv2d_bias_grad(dy: Any) -> Any:
     """db[k] = sum over n,p,q of dy[n,k,p,q].  dy: (N, K, P, Q). Returns db (K, 1, 1)."""
     checks.arrays("conv2d_bias_grad", dy=dy)
-    checks.shape4("conv2d_bias_grad", "dy.shape", dy.shape, "(N, K, P, Q)")
-    return path_of(dy).conv2d_bias_grad(dy)
+    return path_of(dy).conv2d_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
 
 
 def conv2d_parameter_grads(

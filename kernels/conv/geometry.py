@@ -106,6 +106,13 @@ class ConvGeometry:
             raise value_error(operation, "padding", padding, f"an output of at least 1x1, not {h}x{w}")
         return cls(n, c, h, w, k, r, s, p, q, stride, resolved, dilation, groups)
 
+    @classmethod
+    @kept
+    def of_output(cls, operation: str, y_shape: Any) -> ConvGeometry:
+        """Geometry of the 1x1 convolution that has this output: a bias gradient depends on nothing else."""
+        n, k, p, q = checks.shape4(operation, "dy.shape", y_shape, "(N, K, P, Q)")
+        return cls(n, k, p, q, k, 1, 1, p, q, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+
     @property
     def x_shape(self) -> Shape4:
         return self.N, self.C, self.H, self.W

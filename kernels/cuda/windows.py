@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .runtime.arrays import ALIGNMENT, MAX_INDEX
 from .runtime.loader import C_TYPES, fast_div
 
 Windowed = ConvGeometry | PoolGeometry
+Pooling = TypeVar("Pooling", bound=PoolGeometry)
 
 THREADS = 128
 WARP = 32
@@ -153,7 +154,7 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
 
 
-def flattened(g: PoolGeometry) -> PoolGeometry:
+def flattened(g: Pooling) -> Pooling:
     """Pooling of whole planes as windows along one row of all planes, which has the same taps.
 
     g itself where a window is less than its plane, or more.
@@ -162,7 +163,8 @@ def flattened(g: PoolGeometry) -> PoolGeometry:
     whole = (g.R, g.S) == (g.H, g.W) and g.P * g.Q == 1 and not any(map(sum, g.padding))
     if not whole or planes == 0 or (planes + 1) * plane > MAX_INDEX:
         return g
-    return PoolGeometry(
+    return replace(
+        g,
         N=1,
         C=1,
         H=1,

@@ -135,9 +135,9 @@ def _product(
 
 
 @reported
-def linear_bias_grad(dy: Any, batch_axis: int) -> Any:
+def linear_bias_grad(dy: Any, geometry: LinearGeometry) -> Any:
     (dy,) = inputs(dy)
-    return _bias_grad(dy, batch_axis)
+    return _bias_grad(dy, geometry.batch_axis)
 
 
 def _bias_grad(dy: Any, batch_axis: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import checks
 from ..dispatch import path_of
-from .geometry import LinearGeometry, check_batch_axis
+from .geometry import LinearGeometry
 
 
 def linear(x: Any, w: Any, b: Any = None, *, batch_axis: int = 0) -> Any:
@@ -42,10 +42,8 @@ def linear_weight_grad(dy: Any, x: Any, *, batch_axis: int = 0) -> Any:
 def linear_bias_grad(dy: Any, *, batch_axis: int = 0) -> Any:
     """db = the sum of dy over its samples. Returns db (O,), or (O, 1) with batch_axis=1."""
     checks.arrays("linear_bias_grad", dy=dy)
-    check_batch_axis("linear_bias_grad", batch_axis)
-    axes = "(N, O)" if batch_axis == 0 else "(O, N)"
-    checks.shape2("linear_bias_grad", "dy.shape", dy.shape, axes)
-    return path_of(dy).linear_bias_grad(dy, batch_axis)
+    geometry = LinearGeometry.of_output("linear_bias_grad", batch_axis, dy.shape)
+    return path_of(dy).linear_bias_grad(dy, geometry)
 
 
 def linear_parameter_grads(dy: Any, x: Any, *, batch_axis: int = 0) -> tuple[Any, Any]:

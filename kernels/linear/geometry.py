@@ -49,6 +49,14 @@ class LinearGeometry:
             raise value_error(operation, "x.shape", x, f"{x_axes} with N = {dy[batch_axis]}, from dy.shape {dy}")
         return cls(dy[batch_axis], x[1 - batch_axis], dy[1 - batch_axis], batch_axis)
 
+    @classmethod
+    @kept
+    def of_output(cls, operation: str, batch_axis: Any, y_shape: Any) -> LinearGeometry:
+        """Geometry of the layer of one feature that has this output: a bias gradient depends on nothing else."""
+        check_batch_axis(operation, batch_axis)
+        y = checks.shape2(operation, "dy.shape", y_shape, "(N, O)" if batch_axis == 0 else "(O, N)")
+        return cls(y[batch_axis], 1, y[1 - batch_axis], batch_axis)
+
     @property
     def x_shape(self) -> Pair:
         return (self.N, self.F) if self.batch_axis == 0 else (self.F, self.N)

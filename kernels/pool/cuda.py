@@ -22,7 +22,7 @@ from ..cuda.windows import (
     outputs_tiling,
     window_values,
 )
-from .geometry import AvgDivisor, PoolGeometry
+from .geometry import AvgPoolGeometry, PoolGeometry
 
 _TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
 _SHARED = (*WINDOW_FIELDS, *TILE_FIELDS)
@@ -87,23 +87,23 @@ def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
 
 
 @reported
-def avg_pool2d(x: Any, geometry: PoolGeometry, divisor: AvgDivisor) -> Any:
+def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
-    defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry, divisor)
+    defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry)
     _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
 
 
 @reported
-def avg_pool2d_grad(dy: Any, geometry: PoolGeometry, divisor: AvgDivisor) -> Any:
+def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     dy = contiguous(dy)
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
-    defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry, divisor)
+    defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry)
     _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx
 
@@ -112,11 +112,11 @@ def _tap_defines(g: PoolGeometry) -> dict[str, object]:
     return {"TAP": _TAP_TYPES[g.tap_dtype.name], "NO_TAP": g.no_tap}
 
 
-def _divisor_values(g: PoolGeometry, divisor: AvgDivisor) -> dict[str, Any]:
+def _divisor_values(g: AvgPoolGeometry) -> dict[str, Any]:
     """Windows are clipped to [begin, end), the input with or without its padding; overhang never counts."""
-    (top, bottom), (left, right) = g.padding if divisor.count_include_pad else ((0, 0), (0, 0))
+    (top, bottom), (left, right) = g.padding if g.count_include_pad else ((0, 0), (0, 0))
     clip = {"begin_h": -top, "end_h": g.H + bottom, "begin_w": -left, "end_w": g.W + right}
-    return {**clip, "divisor": float(divisor.override or 0)}
+    return {**clip, "divisor": float(g.divisor_override or 0)}
 
 
 def _launch_planes(

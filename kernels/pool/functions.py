@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import checks
 from ..dispatch import path_of
-from .geometry import AvgDivisor, PoolGeometry
+from .geometry import AvgPoolGeometry, PoolGeometry
 
 
 def max_pool2d(
@@ -112,9 +112,17 @@ def avg_pool2d(
     """
     operation = "avg_pool2d"
     checks.arrays(operation, x=x)
-    geometry = PoolGeometry.of(operation, x.shape, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    divisor = AvgDivisor.of(operation, count_include_pad, divisor_override)
-    return path_of(x).avg_pool2d(x, geometry, divisor)
+    geometry = AvgPoolGeometry.of_average(
+        operation,
+        x.shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+    return path_of(x).avg_pool2d(x, geometry)
 
 
 def avg_pool2d_grad(
@@ -134,12 +142,19 @@ def avg_pool2d_grad(
     """
     operation = "avg_pool2d_grad"
     checks.arrays(operation, dy=dy)
-    geometry = PoolGeometry.of(
-        operation, x_shape, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode, name="x_shape"
+    geometry = AvgPoolGeometry.of_average(
+        operation,
+        x_shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+        name="x_shape",
     )
-    divisor = AvgDivisor.of(operation, count_include_pad, divisor_override)
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    return path_of(dy).avg_pool2d_grad(dy, geometry, divisor)
+    return path_of(dy).avg_pool2d_grad(dy, geometry)
 
 
 def _check_taps(operation: str, taps: Any, geometry: PoolGeometry) -> None:

@@ -96,36 +96,52 @@ class PoolGeometry:
 
 
 @dataclass(frozen=True)
-class AvgDivisor:
-    """What average pooling divides a window's sum by."""
+class AvgPoolGeometry(PoolGeometry):
+    """Average pooling: a window's sum is divided by its extent, or by divisor_override where that is an int."""
 
     count_include_pad: bool
-    override: int | None
+    divisor_override: int | None
 
     @classmethod
     @kept
-    def of(cls, operation: str, count_include_pad: bool, divisor_override: Any) -> AvgDivisor:
-        """ValueError where the override is neither None nor an int other than 0."""
-        if divisor_override is not None:
-            expected = "None or an int other than 0"
-            if isinstance(divisor_override, bool) or not isinstance(divisor_override, (int, np.integer)):
-                raise value_error(operation, "divisor_override", repr(divisor_override), expected)
-            if divisor_override == 0:
-                raise value_error(operation, "divisor_override", 0, expected)
-        return cls(bool(count_include_pad), None if divisor_override is None else int(divisor_override))
+    def of_average(
+        cls,
+        operation: str,
+        x_shape: Any,
+        kernel_size: Any,
+        *,
+        count_include_pad: bool = True,
+        divisor_override: Any = None,
+        **options: Any,
+    ) -> AvgPoolGeometry:
+        """Geometry of average pooling; the options are those of PoolGeometry.of."""
+        g = PoolGeometry.of(operation, x_shape, kernel_size, **options)
+        override = check_divisor_override(operation, divisor_override)
+        return cls(**vars(g), count_include_pad=bool(count_include_pad), divisor_override=override)
 
-    def counts(self, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Per output row and per output column, the extents whose product is the divisor: int64 (P,), (Q,).
 
         A window is clipped to the padded input, so overhang past the trailing padding (ceil_mode) never counts;
         without count_include_pad it is clipped to the input itself.
         """
-        g = geometry
-        if self.override is not None:
-            return np.full(g.P, self.override, dtype=np.int64), np.ones(g.Q, dtype=np.int64)
-        return self._clipped(g, 0, g.P, g.R, g.H), self._clipped(g, 1, g.Q, g.S, g.W)
+        if self.divisor_override is not None:
+            return np.full(self.P, self.divisor_override, dtype=np.int64), np.ones(self.Q, dtype=np.int64)
+        return self._clipped(0, self.P, self.R, self.H), self._clipped(1, self.Q, self.S, self.W)
 
-    def _clipped(self, g: PoolGeometry, axis: int, windows: int, kernel: int, extent: int) -> np.ndarray:
-        before, after = g.padding[axis] if self.count_include_pad else (0, 0)
-        start = np.arange(windows, dtype=np.int64) * g.stride[axis] - g.padding[axis][0]
+    def _clipped(self, axis: int, windows: int, kernel: int, extent: int) -> np.ndarray:
+        before, after = self.padding[axis] if self.count_include_pad else (0, 0)
+        start = np.arange(windows, dtype=np.int64) * self.stride[axis] - self.padding[axis][0]
         return np.minimum(start + kernel, extent + after) - np.maximum(start, -before)
+
+
+def check_divisor_override(operation: str, divisor_override: Any) -> int | None:
+    """ValueError where the override is neither None nor an int other than 0."""
+    if divisor_override is None:
+        return None
+    expected = "None or an int other than 0"
+    if isinstance(divisor_override, bool) or not isinstance(divisor_override, (int, np.integer)):
+        raise value_error(operation, "divisor_override", repr(divisor_override), expected)
+    if divisor_override == 0:
+        raise value_error(operation, "divisor_override", 0, expected)
+    return int(divisor_override)

@@ -87,7 +87,7 @@ def test_a_result_that_changes_is_a_failure(fake_cuda, capsys):
 
 
 def test_a_call_that_raises_is_a_failure_and_the_suite_goes_on(fake_cuda, capsys):
-    def broken(dy):
+    def broken(dy, geometry):
         raise RuntimeError("conv2d_bias_grad: the kernel does not compile")
 
     fake_cuda(conv2d_bias_grad=broken)
@@ -102,9 +102,9 @@ def test_a_call_that_raises_is_a_failure_and_the_suite_goes_on(fake_cuda, capsys
 def test_gaps_between_elements_are_met(fake_cuda):
     """A path that reads its input's memory as if it were contiguous fails only on arrays with gaps."""
 
-    def ignores_strides(x, geometry, divisor):
+    def ignores_strides(x, geometry):
         flat = x if x.base is None else x.base.reshape(-1)[: x.size].reshape(x.shape)
-        return cpu.avg_pool2d(flat, geometry, divisor)
+        return cpu.avg_pool2d(flat, geometry)
 
     fake_cuda(avg_pool2d=ignores_strides)
     outcomes = suite.run("cupy", operations=["avg_pool2d"], dtypes=["float32"], cases=["2x2"])
@@ -129,7 +129,7 @@ def test_json_goes_into_a_file(fake_cuda, tmp_path, capsys):
 
 def test_json_is_strict(fake_cuda, capsys):
     """An infinite error, as of a NaN in the wrong place, is null: JSON has no infinity."""
-    fake_cuda(linear_bias_grad=lambda dy, batch_axis: np.full_like(cpu.linear_bias_grad(dy, batch_axis), np.nan))
+    fake_cuda(linear_bias_grad=lambda dy, g: np.full_like(cpu.linear_bias_grad(dy, g), np.nan))
     assert check.run(parsed("--operation", "linear_bias_grad", "--case", "deep", "--dtype", "float32", "--json")) == 1
     document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert document["calls"] == len(document["outcomes"]) == 3

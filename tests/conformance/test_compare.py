@@ -16,10 +16,13 @@ from backstride.kernels.compare import Comparing, DivergenceError
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.dispatch import cpu, cuda
 from backstride.kernels.linear.geometry import LinearGeometry
-from backstride.kernels.pool.geometry import AvgDivisor, PoolGeometry
+from backstride.kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
 CONV = ConvGeometry.of("conv2d", (2, 4, 7, 6), (6, 2, 3, 2), stride=2, padding=1, dilation=1, groups=2)
 POOL = PoolGeometry.of("max_pool2d", (2, 3, 7, 8), 3, stride=2, padding=1)
+AVERAGE = AvgPoolGeometry.of_average(
+    "avg_pool2d", POOL.x_shape, 3, stride=2, padding=1, count_include_pad=False, divisor_override=-2
+)
 LINEAR = LinearGeometry(5, 7, 4, 0)
 
 
@@ -29,24 +32,23 @@ def calls(make) -> dict[str, tuple]:
     pooled, dpool = make(POOL.x_shape), make(POOL.y_shape)
     taps = cpu.max_pool2d(pooled, POOL)[1]
     samples, weights, dsamples = make(LINEAR.x_shape), make(LINEAR.w_shape), make(LINEAR.y_shape)
-    divisor = AvgDivisor(count_include_pad=False, override=-2)
     return {
         "conv2d": (x, w, b, CONV),
         "conv2d_input_grad": (dy, w, CONV),
         "conv2d_weight_grad": (dy, x, CONV),
-        "conv2d_bias_grad": (dy,),
+        "conv2d_bias_grad": (dy, CONV),
         "conv2d_parameter_grads": (dy, x, CONV),
         "conv2d_grads": (dy, x, w, CONV),
         "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
         "max_pool2d": (pooled, POOL),
         "max_pool2d_grad": (dpool, taps, POOL),
         "max_pool2d_indices": (taps, POOL),
-        "avg_pool2d": (pooled, POOL, divisor),
-        "avg_pool2d_grad": (dpool, POOL, divisor),
+        "avg_pool2d": (pooled, AVERAGE),
+        "avg_pool2d_grad": (dpool, AVERAGE),
         "linear": (samples, weights, make((LINEAR.O,)), LINEAR),
         "linear_input_grad": (dsamples, weights, LINEAR),
         "linear_weight_grad": (dsamples, samples, LINEAR),
-        "linear_bias_grad": (dsamples, 0),
+        "linear_bias_grad": (dsamples, LINEAR),
         "linear_parameter_grads": (dsamples, samples, LINEAR),
         "linear_grads": (dsamples, samples, weights, LINEAR),
     }
@@ -227,9 +229,9 @@ def test_inputs_are_copied_before_the_kernel_runs(rng):
     """A kernel that spoils its input and then computes rightly from it must not be believed."""
     arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear_bias_grad"]
 
-    def spoiling(dy, batch_axis):
+    def spoiling(dy, geometry):
         dy[0] = 0
-        return cpu.linear_bias_grad(dy, batch_axis)
+        return cpu.linear_bias_grad(dy, geometry)
 
     with pytest.raises(DivergenceError):
         Comparing(SimpleNamespace(linear_bias_grad=spoiling)).linear_bias_grad(*arguments)

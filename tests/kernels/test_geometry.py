@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backstride import kernels
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.pool.geometry import AvgDivisor, PoolGeometry
+from backstride.kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
 
 def pairs(values):
@@ -129,8 +129,8 @@ def test_pool_size(problem):
 def test_average_divides_by_the_elements_it_counts(problem, count_include_pad):
     """The divisor of the window at (p, q) is the number of its taps on the (padded) input, counted one by one."""
     x_shape, kernel, options = problem
-    g = PoolGeometry.of("avg_pool2d", x_shape, kernel, **options)
-    rows, columns = AvgDivisor.of("avg_pool2d", count_include_pad, None).counts(g)
+    g = AvgPoolGeometry.of_average("avg_pool2d", x_shape, kernel, count_include_pad=count_include_pad, **options)
+    rows, columns = g.counts()
     for axis, (counts, windows) in enumerate(((rows, g.P), (columns, g.Q))):
         before, after = g.padding[axis] if count_include_pad else (0, 0)
         counted = range(-before, x_shape[2 + axis] + after)

@@ -130,9 +130,9 @@ def _architecture(gpu: Gpu) -> Architecture:
 
 def flops(operation: str, arguments: tuple[Any, ...]) -> int:
     """A multiply and an add for each product, one operation for each element that a pooling or bias gradient reads."""
-    g = next((a for a in arguments if isinstance(a, (ConvGeometry, LinearGeometry, PoolGeometry))), None)
-    if g is None:
-        return math.prod(arguments[0].shape)
+    g = arguments[-1]
+    if operation.endswith("_bias_grad"):
+        return math.prod(g.y_shape)
     if isinstance(g, PoolGeometry):
         return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
     products = 2 if operation in ("conv2d_grads", "linear_grads") else 1
@@ -157,7 +157,7 @@ def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *
         for launch in recording.launches
     )
     inputs = [a for a in arguments if hasattr(a, "dtype")]
-    product = any(isinstance(a, (ConvGeometry, LinearGeometry)) for a in arguments)
+    product = not operation.endswith("_bias_grad") and isinstance(arguments[-1], (ConvGeometry, LinearGeometry))
     return CallPlan(
         operation=operation,
         dtype=inputs[0].dtype.name,

@@ -15,6 +15,7 @@ import numpy as np
 from ._state import Shape, checked
 from .backend import get_array_module, is_capturing
 from .kernels import checks
+from .kernels.dtypes import accumulation_dtype
 from .layers import Parameter
 
 
@@ -37,7 +38,7 @@ class Optimizer:
         xp = get_array_module(self.parameters[0].data)
         self._count = xp.zeros((), np.int64)
         self._rate = xp.zeros((), np.float64)
-        self._dtypes = {checks.accumulation_dtype(p.data.dtype) for p in self.parameters}
+        self._dtypes = {accumulation_dtype(p.data.dtype) for p in self.parameters}
         self.lr = lr
         self._state = [{slot: _accumulator(p) for slot in self._slots} for p in self.parameters]
 
@@ -70,7 +71,7 @@ class Optimizer:
         rounded = {dtype: {name: factor.astype(dtype) for name, factor in factors.items()} for dtype in self._dtypes}
         for parameter, state in zip(self.parameters, self._state, strict=True):
             data = parameter.data
-            accumulation = checks.accumulation_dtype(data.dtype)
+            accumulation = accumulation_dtype(data.dtype)
             change = self._change(
                 data.astype(accumulation, copy=False),
                 parameter.grad.astype(accumulation, copy=False),
@@ -232,7 +233,7 @@ class AdamW(Adam):
 
 def _accumulator(parameter: Parameter) -> Any:
     data = parameter.data
-    return get_array_module(data).zeros(data.shape, checks.accumulation_dtype(data.dtype))
+    return get_array_module(data).zeros(data.shape, accumulation_dtype(data.dtype))
 
 
 def _at_least_0(optimizer: Optimizer, argument: str, value: float) -> float:

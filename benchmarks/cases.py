@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, kernels
-from ..conformance.suite import dtype_named
+from ..kernels import dtypes
 from ..kernels.conv.cases import CONV
 from ..kernels.conv.geometry import ConvGeometry
 from ..kernels.linear.cases import LINEAR
@@ -159,7 +159,7 @@ def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
 
 def _normal(seed: str, dtype: str) -> Draw:
     rng = np.random.default_rng(zlib.crc32(seed.encode()))
-    kind = dtype_named(dtype)
+    kind = dtypes.named(dtype)
     return lambda extents: rng.standard_normal(extents, dtype=np.float32).astype(kind, copy=False)
 
 

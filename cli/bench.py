@@ -21,7 +21,7 @@ from ..benchmarks.cases import OPERATIONS, Case
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
-from ..kernels.checks import DTYPE_NAMES
+from ..kernels import dtypes
 from .arguments import add_backend, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
     parser.add_argument("--suite", action="append", choices=suites.suite_names(), default=unset, help="only this")
     parser.add_argument("--op", action="append", choices=OPERATIONS, default=unset, help="only this operation")
-    parser.add_argument("--dtype", choices=DTYPE_NAMES, default="float32")
+    parser.add_argument("--dtype", choices=dtypes.NAMES, default="float32")
     parser.add_argument(
         "--batch",
         type=positive_int,

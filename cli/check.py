@@ -16,8 +16,7 @@ from .._extras import needed_for
 from ..backend import probe_cupy
 from ..conformance import suite
 from ..conformance.suite import Outcome
-from ..kernels import __all__ as OPERATIONS
-from ..kernels.checks import DTYPE_NAMES
+from ..kernels import OPERATIONS, dtypes
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
 from .arguments import writable_file
@@ -27,9 +26,9 @@ HELP = "check every operation on this machine's GPU against float64"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    cases = sorted({case.name for _, family in suite.SUITE for case in family})
+    cases = sorted({case.name for operation in OPERATIONS.values() for case in suite.all_cases(operation)})
     parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check")
-    for option, names in (("operation", OPERATIONS), ("dtype", DTYPE_NAMES), ("case", cases)):
+    for option, names in (("operation", OPERATIONS), ("dtype", dtypes.NAMES), ("case", cases)):
         parser.add_argument(
             f"--{option}",
             action="append",
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         outcomes = suite.run(
             args.backend,
             dtypes=chosen.get("dtype", _dtypes()),
-            operations=chosen.get("operation"),
+            operations=chosen.get("operation", tuple(OPERATIONS)),
             cases=chosen.get("case"),
         )
         collected = list(outcomes) if "json" in args else _collect_with_progress(outcomes)
@@ -81,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
 def _dtypes() -> Sequence[str]:
     """All dtypes, without bfloat16 where ml_dtypes is missing."""
     try:
-        suite.dtype_named("bfloat16")
+        dtypes.named("bfloat16")
     except ImportError:
-        return [name for name in DTYPE_NAMES if name != "bfloat16"]
-    return DTYPE_NAMES
+        return [name for name in dtypes.NAMES if name != "bfloat16"]
+    return dtypes.NAMES
 
 
 def _document(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: int) -> dict[str, Any]:

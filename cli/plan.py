@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
-from ..conformance.suite import dtype_named
-from ..kernels import __all__ as OPERATIONS
-from ..kernels.checks import DTYPE_NAMES
+from ..kernels import OPERATIONS, dtypes
 from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.offline.plan import plan
 from ..kernels.cuda.runtime.gpus import GPUS, Gpu
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     call_text.add_arguments(parser)
     parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
     parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")
-    parser.add_argument("--dtype", choices=DTYPE_NAMES, default="float32")
+    parser.add_argument("--dtype", choices=dtypes.NAMES, default="float32")
     parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--sm", type=int, choices=sorted(LIMITS), default=90, help="compute capability, 90 for 9.0")
@@ -62,8 +60,9 @@ def _gpu(args: argparse.Namespace) -> Gpu:
 
 
 def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
-    arguments = calls.call(args.operation, call_text.case_of(args), calls.bare(dtype_named(args.dtype)))
-    found = plan(args.operation, arguments, gpu, args.precision, compile_=not args.source)
+    operation = OPERATIONS[args.operation]
+    arguments = calls.call(operation, call_text.case_of(args), calls.bare(dtypes.named(args.dtype)))
+    found = plan(operation, arguments, gpu, args.precision, compile_=not args.source)
     if args.source:
         print("\n".join(kernel.launch.text for kernel in found.kernels))
     else:
@@ -75,7 +74,7 @@ def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
 def _print_suite(args: argparse.Namespace, gpu: Gpu) -> None:
     from .plan_view import print_suite, print_suite_resources
 
-    make = calls.bare(dtype_named(args.dtype))
+    make = calls.bare(dtypes.named(args.dtype))
     rows = (
         (layer, plan(operation, calls.call(operation, case, make), gpu, args.precision, compile_=args.resources))
         for layer, operation, case in suite(args.suite, args.batch)

@@ -14,25 +14,26 @@ from ..benchmarks.training import network as benchmark_network
 from ..conformance import calls
 from ..conformance.call_text import parse
 from ..conformance.recording import noting
-from ..kernels.operation import Case
+from ..kernels import OPERATIONS
+from ..kernels.operation import Case, Operation
 from .digits import TEST_IMAGES, TRAIN_IMAGES
 
-Shaped = tuple[str, str, Case]
+Shaped = tuple[str, Operation, Case]
 """The layer's name, an operation, and the shape."""
 
-_FAMILIES = {"conv": (calls.conv,), "pool": (calls.max_pool, calls.avg_pool), "linear": (calls.linear,)}
+_FAMILIES = {"conv": ("conv",), "pool": ("max_pool", "avg_pool"), "linear": ("linear",), "training": ()}
+"""Of operations, by that of a benchmark's shape."""
 
 
 def suite(name: str, batch: int) -> Iterator[Shaped]:
     """Every layer of a suite; batch: of those that fix none."""
     for shape in select([name]):
         n = shape.batch or batch
-        layer = Layer.parse(shape.text)
-        x_shape, w_shape, options = layer.arguments(shape.family, n)
+        x_shape, w_shape, options = Layer.parse(shape.text).arguments(shape.family, n)
         if shape.family == "training":
             yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
-        for family in _FAMILIES.get(shape.family, ()):
-            for operation in calls.FAMILIES[family]:
+        for operation in OPERATIONS.values():
+            if operation.family.name in _FAMILIES[shape.family]:
                 yield f"{shape.text} @{n}", operation, Case(shape.text, x_shape, w_shape, options)
 
 
@@ -46,10 +47,10 @@ def own_networks() -> Iterator[Shaped]:
         yield from _network(partial(network, np.random.default_rng(0)), (images, 1, 8, 8))
 
 
-def with_gradients(operation: str) -> tuple[str, ...]:
+def with_gradients(operation: Operation) -> tuple[Operation, ...]:
     """The operation and, where it is a layer's forward operation, its gradients."""
-    family = next(operations for operations in calls.FAMILIES.values() if operation in operations)
-    return family if operation == family[0] else (operation,)
+    family = calls.members(operation.family)
+    return family if operation is family[0] else (operation,)
 
 
 def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Shaped]:
@@ -60,6 +61,8 @@ def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Sha
     for line in lines:
         call = parse(line)
         assert call is not None, "a call's text is a line"
-        name = " ".join([call.operation, *(",".join(map(str, shape)) for shape in (call.case.x, call.case.w) if shape)])
+        name = " ".join(
+            [call.operation.name, *(",".join(map(str, shape)) for shape in (call.case.x, call.case.w) if shape)]
+        )
         for operation in with_gradients(call.operation):
             yield name, operation, call.case

@@ -14,8 +14,7 @@ from .._extras import needed_for
 from ..backend import probe_cupy
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
-from ..conformance.suite import dtype_named
-from ..kernels.checks import DTYPE_NAMES
+from ..kernels import dtypes
 from ..kernels.cuda.offline import ahead
 from ..kernels.cuda.offline.dryrun import Device
 from ..kernels.cuda.offline.occupancy import LIMITS
@@ -118,8 +117,8 @@ def _compute_capability(text: str) -> int:
 
 
 def _dtype(text: str) -> str:
-    if text not in DTYPE_NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DTYPE_NAMES)}")
+    if text not in dtypes.NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(dtypes.NAMES)}")
     return text
 
 
@@ -173,22 +172,22 @@ def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.Call]]:
     if "suite" not in args and "shapes" not in args:
         shaped = list(own_networks())
     for dtype in args.dtype:
-        make = calls.bare(dtype_named(dtype))
+        make = calls.bare(dtypes.named(dtype))
         for layer, operation, case in shaped:
             yield layer, (operation, calls.call(operation, case, make))
     if "shapes" in args:
         yield from _file_calls(args.shapes, args.dtype)
 
 
-def _file_calls(file: Path, dtypes: list[str]) -> Iterator[tuple[str, ahead.Call]]:
+def _file_calls(file: Path, names: list[str]) -> Iterator[tuple[str, ahead.Call]]:
     for number, line in enumerate(_lines(file), 1):
         where = f"{file}, line {number}"
         try:
             call = call_text.parse(line)
             if call is None:
                 continue
-            for dtype in [call.dtype] if call.dtype else dtypes:
-                make = calls.bare(dtype_named(dtype))
+            for dtype in [call.dtype] if call.dtype else names:
+                make = calls.bare(dtypes.named(dtype))
                 for operation in with_gradients(call.operation):
                     yield where, (operation, calls.call(operation, call.case, make))
         except ValueError as error:

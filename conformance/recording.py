@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..kernels.dispatch import wrapper
+from ..kernels import OPERATIONS
+from ..kernels.dispatch import watching
+from ..kernels.operation import Compute
 
 
 @contextmanager
@@ -28,28 +30,15 @@ def noting(note: Callable[[str], object]) -> Iterator[None]:
 
     seen: set[str] = set()
 
-    def call(operation: str, arguments: tuple[Any, ...]) -> None:
-        text = line(operation, arguments)
+    def noted(operation: str, compute: Compute, arguments: tuple[Any, ...]) -> Any:
+        text = line(OPERATIONS[operation], arguments)
         if text not in seen:
             seen.add(text)
             note(text)
+        return compute(*arguments)
 
-    token = wrapper.set(lambda path: _Noting(path, call))
+    token = watching.set(noted)
     try:
         yield
     finally:
-        wrapper.reset(token)
-
-
-class _Noting:
-    """A path whose calls are told before they are made."""
-
-    def __init__(self, path: Any, note: Callable[[str, tuple[Any, ...]], None]) -> None:
-        self._path, self._note = path, note
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        def noted(*arguments: Any) -> Any:
-            self._note(operation, arguments)
-            return getattr(self._path, operation)(*arguments)
-
-        return noted
+        watching.reset(token)

@@ -1,32 +1,26 @@
 """The conformance suite behind `backstride check`: every operation, dtype and awkward shape on the user's own device.
 
-Every result is measured against the NumPy path in float64, in units of the a-priori rounding bound (kernels/bound.py),
-and must be the same bits when computed again.
+Every result is measured against the judging path in float64, in units of the a-priori rounding bound
+(kernels/accuracy.py), and must be the same bits when computed again.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from .._extras import needed_for
 from ..backend import import_cupy, to_numpy
-from ..kernels import __all__ as OPERATIONS
+from ..kernels import OPERATIONS
 from ..kernels.accuracy import worst
-from ..kernels.checks import DTYPE_NAMES
-from ..kernels.conv.cases import CONV, CONV_LARGE, CONV_TRANSPOSE
 from ..kernels.cuda.offline.ahead import compile_ahead
-from ..kernels.dispatch import cpu, cuda
-from ..kernels.linear.cases import LINEAR
-from ..kernels.operation import Case
-from ..kernels.pool.cases import AVG_POOL, MAX_POOL
-from ..kernels.pool.geometry import PoolGeometry
+from ..kernels.dispatch import CUDA, NUMPY, implementation, judge
+from ..kernels.dtypes import NAMES, named
+from ..kernels.operation import Case, Compute, Input, Operation, as_tuple
 from . import calls
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -49,17 +43,6 @@ class Outcome:
         return self.fault is None
 
 
-CallsOf = Callable[[Case, calls.Maker], calls.Calls]
-SUITE: tuple[tuple[CallsOf, Sequence[Case]], ...] = (
-    (calls.conv, CONV + CONV_LARGE),
-    (calls.conv_transpose, CONV_TRANSPOSE),
-    (calls.max_pool, MAX_POOL),
-    (calls.avg_pool, AVG_POOL),
-    (calls.linear, LINEAR),
-    (calls.linear, [replace(case, name=f"{case.name}-columns", options={"batch_axis": 1}) for case in LINEAR]),
-)
-
-
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.standard_normal(shape)
 
@@ -70,8 +53,7 @@ def _special(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.choice(values, shape, p=[0.16, 0.16, 0.17, 0.17, 0.16, 0.16, 0.006, 0.007, 0.007])
 
 
-def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Finite, so that infinities and NaN come out only where they went in."""
+def _finite(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(-2, 3, shape)
 
 
@@ -90,57 +72,60 @@ DATA: dict[str, tuple[Draw, bool]] = {
 """What the arrays hold, and whether they are views with gaps."""
 
 
-def dtype_named(name: str) -> np.dtype:
-    """The dtype of this name; bfloat16 needs ml_dtypes (MissingExtraError)."""
-    if name != "bfloat16":
-        return np.dtype(name)
-    with needed_for("bfloat16", "test"):
-        import ml_dtypes
-
-    return np.dtype(ml_dtypes.bfloat16)
+def all_cases(operation: Operation) -> tuple[Case, ...]:
+    return operation.family.cases + operation.family.large_cases
 
 
 def run(
     backend: str,
     *,
-    dtypes: Sequence[str] = DTYPE_NAMES,
-    operations: Sequence[str] | None = None,
+    dtypes: Sequence[str] = NAMES,
+    operations: Sequence[str] = tuple(OPERATIONS),
     cases: Sequence[str] | None = None,
 ) -> Iterator[Outcome]:
-    """Outcomes one by one, as they are computed on `backend` ('cupy' or 'numpy'); None selects everything."""
-    wanted = OPERATIONS if operations is None else operations
+    """Outcomes one by one, as they are computed on `backend` ('cupy' or 'numpy').
+
+    cases: names; None selects all.
+    """
     chosen = [
-        (calls_of, case, dtype)
-        for calls_of, family in SUITE
-        for case, dtype in product(family, dtypes)
+        (OPERATIONS[operation], case, dtype)
+        for operation in operations
+        for case, dtype in product(all_cases(OPERATIONS[operation]), dtypes)
         if cases is None or case.name in cases
     ]
-    path: Any = cpu if backend == "numpy" else cuda
-    move = np.asarray if backend == "numpy" else import_cupy().asarray
-    if path is cuda:
-        bare = (call for of, case, dtype in chosen for call in of(case, calls.bare(dtype_named(dtype))))
-        compile_ahead(call for call in bare if call[0] in wanted)
-    for calls_of, case, dtype in chosen:
+    path, move = (NUMPY, np.asarray) if backend == "numpy" else (CUDA, import_cupy().asarray)
+    if path == CUDA:
+        compile_ahead(
+            (operation, calls.call(operation, case, calls.bare(named(dtype)))) for operation, case, dtype in chosen
+        )
+    for operation, case, dtype in chosen:
+        compute = implementation(operation, path)
         for data, (draw, gaps) in DATA.items():
-            fill = partial(_filled, np.random.default_rng(zlib.crc32(case.name.encode())), dtype_named(dtype))
-            make = calls.Maker(partial(fill, draw), partial(fill, _weights if draw is _special else draw), _taps)
-            for operation, arguments in calls_of(case, make):
-                if operation in wanted:
-                    verdict = _check(getattr(path, operation), operation, arguments, move, gaps)
-                    yield Outcome(operation, dtype, case.name, data, *verdict)
+            arguments = calls.call(operation, case, _drawn(operation, case, named(dtype), draw))
+            yield Outcome(operation.name, dtype, case.name, data, *_check(compute, operation, arguments, move, gaps))
 
 
-def _filled(rng: np.random.Generator, dtype: np.dtype, draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
-    return draw(rng, shape).astype(dtype)
+def _drawn(operation: Operation, case: Case, dtype: np.dtype, draw: Draw) -> calls.Make:
+    """Makes the same numbers for an input of this name whatever the operation; what was saved, the forward operation
+    computes of them."""
+    forward = calls.members(operation.family)[0]
 
+    def make(each: Input, geometry: Any) -> np.ndarray:
+        if each.saved:
+            inputs = [make(given, geometry) for given in forward.inputs]
+            with np.errstate(invalid="ignore"):
+                outputs = as_tuple(judge(forward)(*inputs, geometry))
+            found: np.ndarray = outputs[[output.name for output in forward.outputs].index(each.name)]
+            return found
+        rng = np.random.default_rng(zlib.crc32(f"{case.name} {each.name}".encode()))
+        drawn = _finite if each.finite and draw is _special else draw
+        return drawn(rng, each.shape(geometry)).astype(dtype)
 
-def _taps(x: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return cpu.max_pool2d(x, geometry)[1]
+    return make
 
 
 def _check(
-    compute: Callable[..., Any], operation: str, arguments: tuple[Any, ...], move: Callable[..., Any], gaps: bool
+    compute: Compute, operation: Operation, arguments: tuple[Any, ...], move: Callable[..., Any], gaps: bool
 ) -> tuple[float, bool, str | None]:
     """(error, repeatable, fault) of one call."""
 
@@ -150,8 +135,7 @@ def _check(
         return move(_strided(argument))[..., ::2] if gaps else move(argument)
 
     def results() -> tuple[np.ndarray, ...]:
-        result = compute(*map(moved, arguments))
-        return tuple(map(to_numpy, result)) if isinstance(result, tuple) else (to_numpy(result),)
+        return tuple(map(to_numpy, as_tuple(compute(*map(moved, arguments)))))
 
     try:
         with np.errstate(all="ignore"):

@@ -9,6 +9,7 @@ from .conv import (
     conv2d_weight_grad,
     conv_transpose2d,
 )
+from .conv.operations import OPERATIONS as _CONV
 from .linear import (
     linear,
     linear_bias_grad,
@@ -17,7 +18,10 @@ from .linear import (
     linear_parameter_grads,
     linear_weight_grad,
 )
+from .linear.operations import OPERATIONS as _LINEAR
+from .operation import Operation
 from .pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
+from .pool.operations import OPERATIONS as _POOL
 
 __all__ = [
     "avg_pool2d",
@@ -39,3 +43,6 @@ __all__ = [
     "max_pool2d_grad",
     "max_pool2d_indices",
 ]
+
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR)}
+"""The record of every function above, by its name."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..backend import is_cupy
+from . import dtypes
+from .dtypes import is_float
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
-
-DTYPE_NAMES = ("float16", "bfloat16", "float32", "float64")
 
 
 def value_error(operation: str, argument: str, got: object, expected: str) -> ValueError:
@@ -97,23 +96,12 @@ def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None
         raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
 
 
-@cache
-def is_float(dtype: np.dtype) -> bool:
-    """Whether kernels take this dtype: float16, bfloat16 (ml_dtypes), float32 or float64, in native byte order."""
-    return dtype.name in DTYPE_NAMES and dtype.isnative
-
-
-def accumulation_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype in which sums over elements of `dtype` are kept: 16-bit accumulates in float32."""
-    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
-
-
 def arrays(operation: str, b: Any = None, **named: Any) -> None:
     """All are arrays of one library, on one device, of one float dtype. The bias alone may be None."""
     given = named if b is None else {**named, "b": b}
     _one_library(operation, given)
-    dtypes = [array.dtype for array in given.values()]
-    if not is_float(dtypes[0]) or dtypes.count(dtypes[0]) != len(dtypes):
+    found = [array.dtype for array in given.values()]
+    if not is_float(found[0]) or found.count(found[0]) != len(found):
         raise _dtype_error(operation, given)
 
 
@@ -121,7 +109,7 @@ def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
     """What is wrong with the dtypes of these arrays."""
     for name, array in given.items():
         if not is_float(array.dtype):
-            return type_error(operation, f"{name}.dtype", array.dtype, " or ".join(DTYPE_NAMES))
+            return type_error(operation, f"{name}.dtype", array.dtype, " or ".join(dtypes.NAMES))
     (first, reference), *rest = given.items()
     name, array = next((name, array) for name, array in rest if array.dtype != reference.dtype)
     expected = f"{reference.dtype} as {first}: the arrays of a call share one dtype"

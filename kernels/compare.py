@@ -2,55 +2,44 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import to_numpy
+from . import OPERATIONS
 from .accuracy import Deviation, worst
-from .dispatch import cpu
+from .operation import Compute, Operation, as_tuple
 
 
 class DivergenceError(ArithmeticError):
     """A CUDA result lies outside the rounding bound around the exact one; the message names a file with the inputs."""
 
 
-class Comparing:
-    """A path that computes on `path` and checks every result against the NumPy path, run on copies in float64.
+def compared(operation: str, compute: Compute, arguments: tuple[Any, ...]) -> Any:
+    """The result of a call, after it was checked against the judging path, run on copies in float64.
 
     Sums of products may differ by the a-priori rounding bound, selections not at all; NaN and infinities must stand at
-    the same positions. Every call waits for its result.
+    the same positions. It waits for the result.
     """
-
-    def __init__(self, path: Any) -> None:
-        self._path = path
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        compute = getattr(self._path, operation)
-
-        def checked(*arguments: Any) -> Any:
-            copies = tuple(np.array(to_numpy(a)) if hasattr(a, "dtype") else a for a in arguments)
-            result = compute(*arguments)
-            outputs = result if isinstance(result, tuple) else (result,)
-            deviation = worst(operation, copies, tuple(map(to_numpy, outputs)))
-            if deviation.ratio > 1:
-                raise DivergenceError(_message(operation, copies, deviation))
-            return result
-
-        return checked
+    record = OPERATIONS[operation]
+    copies = tuple(np.array(to_numpy(a)) if hasattr(a, "dtype") else a for a in arguments)
+    result = compute(*arguments)
+    deviation = worst(record, copies, tuple(map(to_numpy, as_tuple(result))))
+    if deviation.ratio > 1:
+        raise DivergenceError(_message(record, copies, deviation))
+    return result
 
 
-def _message(operation: str, arguments: tuple[Any, ...], deviation: Deviation) -> str:
-    names = tuple(inspect.signature(getattr(cpu, operation)).parameters)
+def _message(operation: Operation, arguments: tuple[Any, ...], deviation: Deviation) -> str:
+    names = (*(each.name for each in operation.inputs), "geometry")
     named = dict(zip(names, arguments, strict=True))
     described = ", ".join(f"{name}={_describe(value)}" for name, value in named.items())
     return (
-        f"{operation}({described}) diverges from the NumPy path: output {deviation.output} at {deviation.index} is "
-        f"{deviation.got}, expected {deviation.expected} within {deviation.allowed:.3g} "
-        f"({deviation.ratio:.3g} times the rounding bound); inputs saved in {_save(operation, named)}"
+        f"{operation.name}({described}) diverges from the NumPy path: output {deviation.output} at {deviation.index} "
+        f"is {deviation.got}, expected {deviation.expected} within {deviation.allowed:.3g} "
+        f"({deviation.ratio:.3g} times the rounding bound); inputs saved in {_save(operation.name, named)}"
     )
 
 

@@ -1,61 +1,84 @@
-"""Which path computes a call: data says where it lives, so NumPy arrays run on `cpu` and CuPy arrays on `cuda`.
+"""Which path computes a call: data says where it lives, so NumPy arrays run on one path and CuPy arrays on another.
 
-A path is one module in each room, `conv/cuda.py`, `pool/cuda.py`, ..., whose functions have the same names and
-arguments in every path.
+A path of a room is a module in it, such as `conv/cuda.py`, with the functions that the room's path.py lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache
+from functools import cached_property, partial
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
+from .operation import Compute, Operation
 
-ROOMS = ("conv", "linear", "pool")
+Array = Any
+"""An array of NumPy or CuPy."""
 
-wrapper: ContextVar[Callable[[Any], Any] | None] = ContextVar("backstride_wrapper", default=None)
-"""What is put around a path, where its calls are recorded."""
+Path = TypeVar("Path")
 
+NUMPY, CUDA, PLAIN = "blocked", "cuda", "cpu"
 
-class Path:
-    """All rooms' functions on one path; a room's module is imported when it is first needed."""
+Watch = Callable[[str, Compute, tuple[Any, ...]], Any]
+"""Makes a call of a path, given as the operation's name, its function and the arguments, and returns its result."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        for room in ROOMS:
-            module = import_module(f".{room}.{self.name}", __package__)
-            if hasattr(module, operation):
-                found: Callable[..., Any] = getattr(module, operation)
-                setattr(self, operation, found)
-                return found
-        raise AttributeError(f"the path {self.name} has no {operation}")
+watching: ContextVar[Watch | None] = ContextVar("backstride_watching", default=None)
+"""What makes the calls in the place of the public functions, where somebody wants to know them."""
 
 
-cpu = Path("blocked")
-cuda = Path("cuda")
+class Paths(Generic[Path]):
+    """The paths of a room, each imported when it is first needed."""
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    @cached_property
+    def numpy(self) -> Path:
+        return cast(Path, _module(self._room, NUMPY))
+
+    @cached_property
+    def cuda(self) -> Path:
+        return cast(Path, _module(self._room, CUDA))
+
+    def of(self, array: Array) -> Path:
+        """The path for this array."""
+        path, watch = self.numpy, watching.get()
+        if is_cupy(array):
+            path = self.cuda
+            if get_backend() == "compare":
+                from .compare import compared
+
+                path = cast(Path, Watched(path, compared))
+        return path if watch is None else cast(Path, Watched(path, watch))
 
 
-def path_of(array: Any) -> Any:
-    """The path for this array: its functions have the same names and arguments in every path."""
-    path, wrap = _path_of(array), wrapper.get()
-    return path if wrap is None else wrap(path)
+class Watched:
+    """A path whose calls `watch` makes."""
+
+    def __init__(self, path: Any, watch: Watch) -> None:
+        self._path, self._watch = path, watch
+
+    def __getattr__(self, operation: str) -> Compute:
+        return partial(self._call, operation, getattr(self._path, operation))
+
+    def _call(self, operation: str, compute: Compute, *arguments: Any) -> Any:
+        return self._watch(operation, compute, arguments)
 
 
-def _path_of(array: Any) -> Any:
-    if not is_cupy(array):
-        return cpu
-    if get_backend() == "compare":
-        return _comparing()
-    return cuda
+def implementation(operation: Operation, path: str) -> Compute:
+    """The operation's function on this path."""
+    found: Compute = getattr(_module(operation.family.room, path), operation.name)
+    return found
 
 
-@cache
-def _comparing() -> Any:
-    from .compare import Comparing
+def judge(operation: Operation) -> Compute:
+    """The operation's function on the path that the others are measured against."""
+    plain = find_spec(f"{__package__}.{operation.family.room}.{PLAIN}")
+    return implementation(operation, PLAIN if plain else NUMPY)
 
-    return Comparing(cuda)
+
+def _module(room: str, path: str) -> Any:
+    return import_module(f".{room}.{path}", __package__)

@@ -2,71 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Shape = tuple[int, ...]
+Compute = Callable[..., Any]
+"""A path's function: it takes an operation's inputs and a geometry and returns its output, or a tuple of them."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration: the extents and the options, named for what is awkward about it."""
+    """One configuration: the extents and the options, named for what is awkward about it.
+
+    x and w: shapes of the forward operation's; those without weights have no w.
+    """
 
     name: str
-    x: tuple[int, ...]
-    w: tuple[int, ...] = ()
+    x: Shape
+    w: Shape = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True)
-class Array:
-    """An array that an operation takes or returns: its name, and its shape in a geometry.
+@dataclass(frozen=True, eq=False)
+class Input:
+    """An array that an operation takes, with its shape in a geometry.
 
-    kind: "values"; "weights", which tests keep finite; or "taps", of the geometry's tap_dtype.
-    terms: of an output, how many terms an element adds up at most; None: it is exact.
+    dtype: in a geometry, where it is not the call's. saved: it is the output of this name of the family's forward
+    operation. finite: checks keep it so, that infinities and NaN come out only where they went in. meets_padding: a
+    path may multiply it by the zeros of padding, or may not.
     """
 
     name: str
     shape: Callable[[Any], Shape]
-    kind: str = "values"
-    terms: Callable[[Any], int] | None = None
+    dtype: Callable[[Any], np.dtype] | None = None
+    saved: bool = False
+    finite: bool = False
+    meets_padding: bool = False
 
 
-@dataclass(frozen=True)
-class Family:
-    """Operations on the same shapes: a forward operation and what belongs to it.
+@dataclass(frozen=True, eq=False)
+class Output:
+    """An array that an operation returns, with its shape in a geometry.
 
-    geometry: from a case; ValueError where a shape or an option is wrong. words: the command line's options that say a
-    geometry. cases: awkward and small; large_cases: too large for an emulator.
+    terms: how many terms an element adds up at most; None: it is exact. dtype: in a geometry, where it is not the
+    call's.
     """
 
     name: str
-    geometry: Callable[[Case], Any]
-    words: Callable[[Any], Iterator[str]]
+    shape: Callable[[Any], Shape]
+    terms: Callable[[Any], int] | None
+    dtype: Callable[[Any], np.dtype] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Operations on the same shapes: a forward operation, the first of them, and what belongs to it.
+
+    room: the folder beside this file that has their paths. options: with their defaults. geometry: from an operation's
+    name, the shapes of x and w, and all options; ValueError where one is wrong. case: the shapes and options that make
+    a geometry, without those that it has by default. cases: awkward and small; large_cases: too large for an emulator.
+    """
+
+    name: str
+    room: str
+    options: Mapping[str, Any]
+    geometry: Callable[..., Any]
+    case: Callable[[Any], Case]
     cases: tuple[Case, ...]
     large_cases: tuple[Case, ...] = ()
 
 
-@dataclass(frozen=True)
+def of_absolute_values(compute: Compute, inputs: tuple[Any, ...], geometry: Any) -> Any:
+    """What the operation makes of its inputs' absolute values: a sum of products' sum of magnitudes."""
+    magnitudes = (np.abs(a) if a is not None and a.dtype.kind == "f" else a for a in inputs)
+    return compute(*magnitudes, geometry)
+
+
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One operation. On every path it is a function of its inputs and a geometry that returns its outputs.
 
     title: what tables call it. flops: a multiply and an add for each product, one operation for each element that is
     only read. is_product: whether tensor cores may compute it. parts: of a composite, the operations whose outputs it
-    returns together. magnitudes: what replaces inputs and geometry so that the result is a sum of magnitudes, where
-    that is not the inputs' absolute values alone.
+    returns together. magnitudes: of each output, what an element's error is bounded by in roundings, one for each of
+    its terms; it is given the operation itself, in float64, its inputs and the geometry.
     """
 
     name: str
     title: str
     family: Family
-    inputs: tuple[Array, ...]
-    outputs: tuple[Array, ...]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
     flops: Callable[[Any], int]
     is_product: bool = False
-    parts: tuple[str, ...] = ()
-    magnitudes: Callable[[tuple[Any, ...], Any], tuple[tuple[Any, ...], Any]] | None = None
+    parts: tuple[Operation, ...] = ()
+    magnitudes: Callable[[Compute, tuple[Any, ...], Any], Any] = of_absolute_values
+
+
+def composite(name: str, title: str, inputs: tuple[Input, ...], *parts: Operation) -> Operation:
+    """The operation that returns its parts' outputs together; an input is given to the parts that name it."""
+    return Operation(
+        name,
+        title,
+        parts[0].family,
+        inputs,
+        outputs=tuple(output for part in parts for output in part.outputs),
+        flops=lambda g: sum(part.flops(g) for part in parts),
+        is_product=any(part.is_product for part in parts),
+        parts=parts,
+    )
+
+
+def geometry_of(operation: Operation, case: Case) -> Any:
+    """The geometry of the operation on this case; ValueError where a shape or an option is wrong."""
+    options = operation.family.options
+    for name in case.options.keys() - options:
+        raise ValueError(f"{operation.name} has no option {name}; expected {', '.join(options)}")
+    return operation.family.geometry(operation.name, case.x, case.w, **{**options, **case.options})
+
+
+def dtype_of(array: Input | Output, geometry: Any, dtype: np.dtype) -> np.dtype:
+    """The array's dtype in a call on arrays of `dtype`."""
+    return dtype if array.dtype is None else array.dtype(geometry)
+
+
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    """What a path's function returned, as a tuple of its outputs."""
+    return result if isinstance(result, tuple) else (result,)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._state import checked
 from ..backend import asarray, get_array_module, use_backend
-from ..kernels import checks
+from ..kernels import checks, dtypes
 
 
 class Parameter:
@@ -133,11 +133,7 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype
 
 def float_dtype(operation: str, dtype: Any) -> np.dtype:
     """`dtype` as a NumPy dtype that the kernels take; TypeError otherwise."""
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    found = np.dtype(dtype)
-    if not checks.is_float(found):
-        raise checks.type_error(operation, "dtype", found, " or ".join(checks.DTYPE_NAMES))
+    found = dtypes.named(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+    if not dtypes.is_float(found):
+        raise checks.type_error(operation, "dtype", found, " or ".join(dtypes.NAMES))
     return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import get_array_module
 from ..kernels import checks
+from ..kernels.dtypes import accumulation_dtype
 from ..kernels.linear.geometry import check_batch_axis
 
 _NAME = "CrossEntropyLoss"
@@ -45,7 +46,7 @@ class CrossEntropyLoss:
             wrong = labels[~valid][0]
             raise checks.value_error(_NAME, "a label", wrong, f"0 to {classes - 1}, for {classes} classes")
 
-        z = logits.astype(checks.accumulation_dtype(logits.dtype))
+        z = logits.astype(accumulation_dtype(logits.dtype))
         z = z - z.max(axis=axis, keepdims=True)
         log_sum = xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
         chosen = xp.take_along_axis(z, xp.where(valid, labels, 0), axis)

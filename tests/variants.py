@@ -4,59 +4,47 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 from accuracy import DTYPES, dtype_of
 
 from backstride import use_float32_precision
-from backstride.benchmarks.suites import SHAPES, Layer
+from backstride.benchmarks.suites import suite_names
+from backstride.cli.suite_calls import suite
 from backstride.conformance import calls
-from backstride.kernels.conv.cases import CONV, CONV_LARGE, CONV_TRANSPOSE
-from backstride.kernels.cuda.offline.dryrun import Array, Device, Launch, dry_run
+from backstride.conformance.suite import all_cases
+from backstride.kernels import OPERATIONS
+from backstride.kernels.cuda.offline import ahead
+from backstride.kernels.cuda.offline.dryrun import Device, Launch
 from backstride.kernels.cuda.runtime.gpus import GPUS
-from backstride.kernels.dispatch import cuda
-from backstride.kernels.linear.cases import LINEAR
-from backstride.kernels.operation import Case
-from backstride.kernels.pool.cases import AVG_POOL, MAX_POOL
+from backstride.kernels.operation import Case, Operation
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 _OF_ARCHITECTURE = ("STAGES", "BLOCKS_PER_SM")
 
 
-def _layers() -> Iterator[tuple[Any, Case]]:
-    """The layers of the benchmark suites, each with its family in calls.py."""
-    families = {"conv": [calls.conv], "pool": [calls.max_pool, calls.avg_pool], "linear": [calls.linear]}
-    for shape in SHAPES:
-        for family in families.get(shape.family, ()):
-            arguments = Layer.parse(shape.text).arguments(shape.family, shape.batch or 32)
-            yield family, Case(shape.text, *arguments)
+def _layers() -> Iterator[tuple[Operation, Case]]:
+    """The operations of the benchmark suites' layers."""
+    for name in suite_names():
+        if name != "training":
+            for _, operation, case in suite(name, batch=32):
+                yield operation, case
 
 
-def _awkward() -> Iterator[tuple[Any, Case]]:
-    families = {
-        calls.conv: CONV + CONV_LARGE,
-        calls.conv_transpose: CONV_TRANSPOSE,
-        calls.max_pool: MAX_POOL,
-        calls.avg_pool: AVG_POOL,
-        calls.linear: [*LINEAR, *(Case(c.name, c.x, c.w, {"batch_axis": 1}) for c in LINEAR)],
-    }
-    for family, cases in families.items():
-        for case in cases:
-            yield family, case
+def _awkward() -> Iterator[tuple[Operation, Case]]:
+    for operation in OPERATIONS.values():
+        for case in all_cases(operation):
+            yield operation, case
 
 
 def find(device: Device) -> Iterator[tuple[Key, Launch]]:
     """The launches of every operation, shape and dtype, each named without what only the architecture decides."""
     for dtype, precision in [(name, "auto") for name in DTYPES] + [("float32", "ieee"), ("float32", "tf32")]:
-        array = partial(Array, dtype=dtype_of(dtype), device=device)
-        make = calls.Maker(array, array, taps=lambda x, g: Array(g.y_shape, g.tap_dtype, device))
+        make = calls.bare(dtype_of(dtype))
         with use_float32_precision(precision):
-            for family, case in (*_awkward(), *_layers()):
-                for operation, arguments in family(case, make):
-                    for launch in dry_run(getattr(cuda, operation), arguments, device).launches:
-                        own = tuple((k, v) for k, v in launch.defines.items() if k not in _OF_ARCHITECTURE)
-                        yield (launch.entry, own), launch
+            for operation, case in (*_awkward(), *_layers()):
+                for launch in ahead.launches((operation, calls.call(operation, case, make)), device):
+                    own = tuple((k, v) for k, v in launch.defines.items() if k not in _OF_ARCHITECTURE)
+                    yield (launch.entry, own), launch
 
 
 def variants(every_gpu: bool) -> dict[Key, dict[int, Launch]]:

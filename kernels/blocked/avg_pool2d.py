@@ -9,14 +9,14 @@ import numpy as np
 
 from ..checks import Pair
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from ..pool.geometry import AvgPoolGeometry, PoolGeometry
-from .im2col import sum_dtype
 from .lines import WORKING_BYTES, Lines, plane_blocks, window_rows
 
 
 def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
     divisors = _divisors(g, acc)
 
@@ -48,7 +48,7 @@ def _sum(terms: Iterable[np.ndarray]) -> np.ndarray:
 
 def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
-    acc = sum_dtype(dy)
+    acc = accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
     divisors = _divisors(g, acc)
 

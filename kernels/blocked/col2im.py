@@ -10,8 +10,8 @@ import numpy as np
 from ..checks import Pair
 from ..conv.geometry import ConvGeometry
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .correlation import UNITS, spans
-from .im2col import sum_dtype
 from .planes import Planes, copy_inside
 
 TAPS_BYTES = 4 << 20  # of one product
@@ -25,7 +25,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     A unit of work is a few images and channels, whose sums are kept apart by position modulo the stride, so that every
     addition is one long run (planes.py). One product gives some kernel rows of some window rows.
     """
-    acc = sum_dtype(dy)
+    acc = accumulation_dtype(dy.dtype)
     c, k = w.shape[2], w.shape[1]
     extents = Planes(g, g.P, (g.padding[0][0] + g.H, g.padding[1][0] + g.W))
     width = extents.width

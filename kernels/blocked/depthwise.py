@@ -11,8 +11,8 @@ import numpy as np
 from ..checks import Pair
 from ..conv.geometry import ConvGeometry
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .correlation import spans
-from .im2col import sum_dtype
 from .lines import plane_blocks
 from .planes import Planes, copy_inside, copy_padded, gradient_rows, overlap
 
@@ -22,7 +22,7 @@ UNITS = 4  # blocks of a small problem: with more of them, calls of NumPy are to
 
 def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: ConvGeometry) -> None:
     """Fill y (N, C, M, P, Q) from x (N, C, H, W), w (C, M, R, S) and b (C, M) or None, of any strides."""
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     w = w.astype(acc)[..., None]
     b = None if b is None else b.astype(acc)[..., None]
 
@@ -46,7 +46,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: ConvGeometry) -> None:
     """Fill dx (N, C, H, W) from dy (N, C, M, P, Q), w (C, M, R, S) and b (C,) or None, of any strides."""
-    acc = sum_dtype(dy)
+    acc = accumulation_dtype(dy.dtype)
     w = w.astype(acc)[..., None]
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
@@ -77,7 +77,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) 
     A unit of work is a few channels, whose blocks are added in order. The images of a block lie in one run per
     channel, so that each tap is one dot product; between windows the gradients are 0.
     """
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     m = dw.shape[1]
     line_bytes = m * (g.Q + g.S) * acc.itemsize
     channels_each = max(1, min(-(-g.C // UNITS), BLOCK_BYTES // (line_bytes * g.P)))
@@ -108,7 +108,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) 
 
 def weight_grad_by_windows(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) -> None:
     """weight_grad without any product with 0: infinities and NaN reach exactly the weights they belong to."""
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     dw[...] = 0
     for r, s in np.ndindex(g.R, g.S):
         p0, p1, rows = overlap(r * g.dilation[0] - g.padding[0][0], g.P, g.H, g.stride[0])

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import Pair
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .columns import Columns
 from .correlation import UNITS, WIDE, Block, Correlation, Part, cut, divide, images_for, spans
 
@@ -22,7 +23,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
     Sums are kept in float32, or in float64 where x is float64.
     """
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     if c.depth == 0:
         y[...] = 0 if b is None else b[:, :, None, None]
         return
@@ -30,10 +31,6 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         weights = w[:, k0:k1].astype(acc, copy=False).reshape(c.G, k1 - k0, c.depth)
         bias = None if b is None else b[:, k0:k1, None].astype(acc)
         _multiply(x, weights, bias, y[:, :, k0:k1], c)
-
-
-def sum_dtype(x: np.ndarray) -> np.dtype:
-    return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
 
 
 def _multiply(x: np.ndarray, weights: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
@@ -85,7 +82,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
     The pixel blocks form lanes, each with sums of its own that are added in order at the end; large weights have one
     lane, and parts of the columns are the units of work instead.
     """
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     if dw.size == 0 or c.N == 0:
         dw[...] = 0
         return

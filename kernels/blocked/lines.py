@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
+from ..dtypes import accumulation_dtype
 from ..pool.geometry import PoolGeometry
 from .correlation import UNITS, spans
-from .im2col import sum_dtype
 
 BLOCK_BYTES = 2 << 20  # of one block's lines: with what is computed from them they stay in cache
 WORKING_BYTES = 5 * BLOCK_BYTES  # what a thread allocates for a block
@@ -57,7 +57,7 @@ class Lines:
 
     def reached(self, x: np.ndarray, outside: float) -> np.ndarray:
         """All rows that the windows reach, of x (n, c, H, W): those outside x have the value `outside`; contiguous."""
-        g, dtype = self.g, sum_dtype(x)
+        g, dtype = self.g, accumulation_dtype(x.dtype)
         start, (h0, h1) = self.p0 * g.stride[0] - g.padding[0][0], input_rows(g, self.p0, self.p1)
         height = (self.p1 - self.p0 - 1) * g.stride[0] + (g.R - 1) * g.dilation[0] + 1
         if (h0, h1) == (start, start + height):

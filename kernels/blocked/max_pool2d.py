@@ -10,9 +10,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from ..pool.geometry import PoolGeometry
 from .correlation import spans
-from .im2col import sum_dtype
 from .lines import WORKING_BYTES, Lines, input_rows, plane_blocks
 
 FEW = 4096  # elements in windows are searched one by one in less time than passes take to begin
@@ -23,7 +23,7 @@ def max_pool2d(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.nd
     g = geometry
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
     search, cost = (_by_argmax, 4) if by_argmax(g) else (_by_passes, 1)  # argmax takes longer: smaller blocks will do
-    line_bytes = (g.W + g.S) * g.stride[0] * sum_dtype(x).itemsize
+    line_bytes = (g.W + g.S) * g.stride[0] * accumulation_dtype(x.dtype).itemsize
 
     def work(images: Pair, channels: Pair, rows: Pair) -> None:
         planes = slice(*images), slice(*channels)
@@ -41,7 +41,7 @@ def by_argmax(g: PoolGeometry) -> bool:
 
 def _by_argmax(x: np.ndarray, g: PoolGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
     """y and taps (n, c, p, Q) of windows that lie in planes x (n, c, H, W)."""
-    x = x[:, :, slice(*input_rows(g, *rows))].astype(sum_dtype(x), copy=False)
+    x = x[:, :, slice(*input_rows(g, *rows))].astype(accumulation_dtype(x.dtype), copy=False)
     (sh, sw), (dh, dw), (sn, sc, row, column) = g.stride, g.dilation, x.strides
     strides = sn, sc, row * sh, column * sw, row * dh, column * dw
     windows = as_strided(x, (*y.shape, g.R, g.S), strides, writeable=False).reshape(-1, g.R * g.S)
@@ -131,7 +131,7 @@ def _has_negative_zero(x: np.ndarray) -> bool:
 def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     """Every dy is put at the position its tap stands for, or, where windows overlap, added there in order."""
     g = geometry
-    acc = sum_dtype(dy) if g.overlapping else dy.dtype
+    acc = accumulation_dtype(dy.dtype) if g.overlapping else dy.dtype
     dx = np.empty(g.x_shape, dy.dtype)
     rows = spans(g.P, WINDOWS // g.Q)
 

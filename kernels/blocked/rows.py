@@ -13,8 +13,8 @@ import numpy as np
 
 from ..checks import Pair
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .correlation import BLOCK_FLOPS, UNITS, Correlation, divide, even_spans, half, spans
-from .im2col import sum_dtype
 from .planes import copy_sampled
 
 LINE = 96  # pixels that a product needs to run at full speed
@@ -29,7 +29,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
     Sums are kept in float32, or in float64 where x is float64. dilation[0] must be 1.
     """
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     weights = w.transpose(0, 1, 3, 2, 4).astype(acc, order="C").reshape(c.G, c.K, c.depth)
     bias = None if b is None else b[:, :, None, None].astype(acc)
     line = SHORT_LINE if c.K * c.depth <= FEW_WEIGHTS else LINE
@@ -56,7 +56,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
     The blocks form lanes, each with sums of its own that are added in order at the end. A product has the taps as its
     rows, of which there are more than channels: BLAS is faster that way round.
     """
-    acc = sum_dtype(x)
+    acc = accumulation_dtype(x.dtype)
     joint = LINE > c.Q
     direct = not joint and dy.dtype == acc and dy.strides[4] == acc.itemsize
     blocks = _blocks(c, acc.itemsize, LINE)

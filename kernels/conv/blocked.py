@@ -10,6 +10,7 @@ from ..blocked import bands, choose, col2im, depthwise, im2col, rows, shifts, wi
 from ..blocked.correlation import Correlation, by_group, spans, weights_by_group
 from ..blocked.residues import classes
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .geometry import ConvGeometry
 
 BIAS_BYTES = 8 << 20  # of dy per block: less is summed before a second thread wakes up
@@ -71,7 +72,7 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
 def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape
-    acc = im2col.sum_dtype(dy)
+    acc = accumulation_dtype(dy.dtype)
     db = np.empty(k, acc)
 
     def work(k0: int, k1: int) -> None:

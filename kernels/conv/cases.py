@@ -15,7 +15,7 @@ def _conv(name: str, x: tuple[int, ...], w: tuple[int, ...], **options: Any) -> 
     return Case(name, x, w, options)
 
 
-CONV = [
+CONV = (
     _conv("plain-3x3", (2, 4, 7, 7), (5, 4, 3, 3), padding=1),
     _conv("backprop-text", (10, 3, 29, 28), (2, 3, 3, 2), stride=2),
     _conv("one-pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
@@ -67,10 +67,10 @@ CONV = [
     _conv("kernels-cross-tile", (1, 5, 5, 6), (67, 5, 1, 3)),
     _conv("image-crosses-tile", (1, 2, 13, 67), (3, 2, 3, 3), padding=1),
     _conv("many-channels-few-pixels", (2, 65, 3, 2), (9, 65, 2, 2)),
-]
+)
 """Convolution, for the forward operation and its three gradients."""
 
-CONV_LARGE = [
+CONV_LARGE = (
     _conv("3x3-32-channels", (2, 32, 27, 30), (36, 32, 3, 3), padding=1),
     _conv("3x3-many-images-7x7", (24, 40, 7, 7), (33, 40, 3, 3), padding=1),
     _conv("3x3-unpadded", (2, 34, 41, 22), (32, 34, 3, 3)),
@@ -83,7 +83,7 @@ CONV_LARGE = [
     _conv("7x7-stem", (3, 3, 61, 58), (64, 3, 7, 7), stride=2, padding=3),
     _conv("depthwise-96", (3, 96, 41, 40), (96, 1, 3, 3), padding=1, groups=96),
     _conv("many-images", (70, 16, 15, 13), (20, 16, 3, 3), padding=1),
-]
+)
 """Large enough that a path chooses its blocked, threaded or transformed algorithms; too large for an emulator."""
 
 
@@ -92,7 +92,7 @@ def _transpose(name: str, x: tuple[int, ...], w: tuple[int, ...], **options: Any
     return Case(name, x, w, options)
 
 
-CONV_TRANSPOSE = [
+CONV_TRANSPOSE = (
     _transpose("plain", (2, 3, 5, 6), (3, 4, 3, 3)),
     _transpose("one-pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
     _transpose("upsample-2x2", (2, 4, 4, 5), (4, 3, 2, 2), stride=2),
@@ -108,4 +108,4 @@ CONV_TRANSPOSE = [
     _transpose("depthwise-multiplier", (2, 3, 4, 4), (3, 2, 2, 3), groups=3),
     _transpose("1x1", (2, 5, 4, 3), (5, 6, 1, 1)),
     _transpose("empty-batch", (0, 3, 4, 4), (3, 4, 3, 3)),
-]
+)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import accumulation_dtype
 from ..cuda.runtime.arrays import address, chunks
 from ..cuda.runtime.launch import check_index, launch
 from ..cuda.runtime.loader import Params, fast_div
@@ -24,6 +23,7 @@ from ..cuda.windows import (
     outputs_tiling,
     window_values,
 )
+from ..dtypes import accumulation_dtype
 from .few_channels import FewChannels
 from .few_channels_input_grad import FewChannelsInputGrad
 from .geometry import ConvGeometry

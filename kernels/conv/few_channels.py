@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...precision import get_float32_precision
-from ..checks import accumulation_dtype
 from ..cuda.gemm.tiles import Product, architecture_of, direct_seconds, model_architecture
 from ..cuda.gemm.tiles import choose as choose_product
 from ..cuda.runtime.arrays import ALIGNMENT
 from ..cuda.runtime.loader import C_TYPES
 from ..cuda.windows import check_offsets, largest_power_of_two
+from ..dtypes import accumulation_dtype
 from .geometry import ConvGeometry
 
 CHANNELS = 4

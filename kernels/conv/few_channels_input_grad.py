@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 
-from ..checks import accumulation_dtype
 from ..cuda.runtime.arrays import ALIGNMENT
 from ..cuda.runtime.loader import C_TYPES
 from ..cuda.windows import check_offsets, largest_power_of_two
+from ..dtypes import accumulation_dtype
 from .few_channels import CHANNELS, SHARED_BYTES, power_of_two, powers, words
 from .geometry import ConvGeometry
 from .residues import ClassAxis

@@ -15,8 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import checks
-from ..dispatch import path_of
+from ..dispatch import Paths
 from .geometry import ConvGeometry
+from .path import ConvPath
+
+path_of = Paths[ConvPath]("conv").of
 
 
 def conv2d(

@@ -126,6 +126,22 @@ class ConvGeometry:
         return self.N, self.K, self.P, self.Q
 
     @property
+    def b_shape(self) -> tuple[int, int, int]:
+        """The bias's, as the layers keep it; (K,) is the same bias."""
+        return self.K, 1, 1
+
+    @property
+    def output_padding(self) -> Pair:
+        """conv_transpose2d's: rows and columns of x beyond those that this many windows with this padding ask for."""
+        extents, kernel, windows = (self.H, self.W), (self.R, self.S), (self.P, self.Q)
+        axes = zip(extents, kernel, windows, self.stride, self.padding, self.dilation, strict=True)
+        h, w = (
+            extent + sum(padding) - ((count - 1) * stride + dilation * (taps - 1) + 1)
+            for extent, taps, count, stride, padding, dilation in axes
+        )
+        return h, w
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of any one of forward, dx and dw: a multiply and an add per product."""
         return 2 * self.N * self.K * self.P * self.Q * (self.C // self.groups) * self.R * self.S

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..checks import accumulation_dtype
+from ..dtypes import accumulation_dtype
 from .gemm.tiles import WORKSPACE_LIMIT
 from .runtime.arrays import ALIGNMENT
 from .runtime.launch import check_index, launch

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..blocked.correlation import BLOCK_FLOPS, spans
-from ..checks import Pair, accumulation_dtype
+from ..checks import Pair
 from ..cpu import threads
+from ..dtypes import accumulation_dtype
 from .geometry import LinearGeometry
 
 TILE = 256  # rows and columns of a 16-bit result that are computed at a time

@@ -5,6 +5,8 @@ Small enough for a slow emulator, and awkward on purpose: a shape earns its plac
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..operation import Case
 
 
@@ -12,7 +14,7 @@ def _linear(name: str, samples: int, features: int, outputs: int) -> Case:
     return Case(name, (samples, features), (outputs, features))
 
 
-LINEAR = [
+LINEAR = (
     _linear("backprop-text", 10, 50, 32),
     _linear("one-of-each", 1, 1, 1),
     _linear("one-sample", 1, 17, 9),
@@ -21,5 +23,7 @@ LINEAR = [
     _linear("empty-batch", 0, 5, 3),
     _linear("crosses-tiles", 67, 35, 33),
     _linear("deep", 3, 515, 2),
-]
+)
 """Fully connected, for both layouts; written for batch_axis=0."""
+
+LINEAR_COLUMNS = tuple(replace(case, name=f"{case.name}-columns", options={"batch_axis": 1}) for case in LINEAR)

@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import checks
-from ..dispatch import path_of
+from ..dispatch import Paths
 from .geometry import LinearGeometry
+from .path import LinearPath
+
+path_of = Paths[LinearPath]("linear").of
 
 
 def linear(x: Any, w: Any, b: Any = None, *, batch_axis: int = 0) -> Any:

@@ -70,6 +70,10 @@ class LinearGeometry:
         return (self.N, self.O) if self.batch_axis == 0 else (self.O, self.N)
 
     @property
+    def b_shape(self) -> tuple[int, ...]:
+        return (self.O,) if self.batch_axis == 0 else (self.O, 1)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of any one of forward, dx and dw."""
         return 2 * self.N * self.O * self.F

@@ -14,7 +14,7 @@ def _pool(name: str, x: tuple[int, ...], kernel_size: int | tuple[int, int], **o
     return Case(name, x, options={"kernel_size": kernel_size, **options})
 
 
-_POOL = [
+_POOL = (
     _pool("2x2", (2, 3, 8, 6), 2),
     _pool("backprop-text", (10, 2, 14, 14), 2, stride=3),
     _pool("one-pixel", (1, 1, 1, 1), 1),
@@ -48,10 +48,10 @@ _POOL = [
     _pool("valid", (2, 3, 7, 6), 3, padding="valid"),
     _pool("planes-cross-tile", (3, 43, 5, 4), 2, stride=2),
     _pool("image-crosses-tile", (1, 1, 9, 131), 3, stride=2, padding=1),
-]
+)
 """Pooling, for both kinds."""
 
-MAX_POOL = [
+MAX_POOL = (
     *_POOL,
     _pool("dilated", (2, 3, 9, 8), 3, stride=1, dilation=2),
     _pool("dilated-strided-padded", (2, 3, 11, 9), (2, 3), stride=2, padding=(1, 3), dilation=(3, 2)),
@@ -60,9 +60,9 @@ MAX_POOL = [
     _pool("windows-partly-in-padding", (1, 2, 2, 1), 2, stride=1, padding=(3, 4), dilation=(4, 5)),
     _pool("256-taps", (1, 1, 17, 17), 16, stride=1, padding=8),
     _pool("17x17-window-in-padding", (1, 1, 2, 2), 17, stride=1, padding=30, dilation=3),
-]
+)
 
-AVG_POOL = [
+AVG_POOL = (
     *_POOL,
     _pool("exclude-padding", (2, 3, 6, 7), 3, stride=2, padding=1, count_include_pad=False),
     _pool("exclude-asymmetric", (2, 3, 6, 7), 3, padding=((0, 2), (1, 0)), count_include_pad=False),
@@ -70,4 +70,4 @@ AVG_POOL = [
     _pool("divisor", (2, 3, 6, 7), 2, stride=1, divisor_override=3),
     _pool("negative-divisor", (2, 3, 6, 7), (2, 3), padding=1, divisor_override=-2),
     _pool("divisor-ceil", (2, 3, 8, 7), 3, stride=2, padding=1, ceil_mode=True, divisor_override=7),
-]
+)

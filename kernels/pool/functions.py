@@ -11,8 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import checks
-from ..dispatch import path_of
+from ..dispatch import Paths
 from .geometry import AvgPoolGeometry, PoolGeometry
+from .path import PoolPath
+
+path_of = Paths[PoolPath]("pool").of
 
 
 def max_pool2d(

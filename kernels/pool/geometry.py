@@ -78,6 +78,16 @@ class PoolGeometry:
         )
         return self.padding[0][0] > 0 or self.padding[1][0] > 0 or bottom >= self.H or right >= self.W
 
+    @property
+    def ceil_mode(self) -> bool:
+        """Whether some window reaches past the padding, as only ceil_mode lets it."""
+        extents, kernel, windows = (self.H, self.W), (self.R, self.S), (self.P, self.Q)
+        axes = zip(extents, kernel, windows, self.stride, self.padding, self.dilation, strict=True)
+        return any(
+            (count - 1) * stride + dilation * (taps - 1) >= extent + sum(padding)
+            for extent, taps, count, stride, padding, dilation in axes
+        )
+
     @cached_property
     def overlapping(self) -> bool:
         """Whether windows may share elements of x."""

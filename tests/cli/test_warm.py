@@ -21,12 +21,14 @@ from backstride import backend
 from backstride.cli import main
 from backstride.cli import warm as warm_command
 from backstride.cli.digits_run import Run, Settings
-from backstride.conformance import call_text, calls, suite
+from backstride.conformance import call_text, calls
 from backstride.conformance.recording import noting
+from backstride.conformance.suite import all_cases
+from backstride.kernels import OPERATIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, DryCupy
 from backstride.kernels.cuda.runtime import cubins, loader, nvrtc
-from backstride.kernels.dispatch import cuda
+from backstride.kernels.dispatch import CUDA, implementation
 from backstride.kernels.operation import Case
 
 H100 = Device(90, 132)
@@ -60,22 +62,24 @@ class TellingCupy(DryCupy):
         return super().RawModule(code="", options=options)
 
 
+def convolutions(dtype=np.float32):
+    for operation in OPERATIONS.values():
+        if operation.family.name == "conv":
+            yield operation, calls.call(operation, CASE, calls.bare(np.dtype(dtype)))
+
+
 def run(cupy, dtype=np.float32):
     """A convolution and its gradients on this CuPy."""
     with backend.stand_in_for_cupy(cupy):
-        for operation, arguments in calls.conv(CASE, calls.bare(np.dtype(dtype))):
+        for operation, arguments in convolutions(dtype):
             arrays = (cupy.empty(a.shape, a.dtype) if hasattr(a, "dtype") else a for a in arguments)
-            getattr(cuda, operation)(*arrays)
+            implementation(operation, CUDA)(*arrays)
     return cupy
 
 
 def texts(device=H100):
     """The CUDA texts of the same calls, by a dry run."""
-    return {
-        launch.text
-        for call in calls.conv(CASE, calls.bare(np.dtype(np.float32)))
-        for launch in ahead.launches(call, device)
-    }
+    return {launch.text for call in convolutions() for launch in ahead.launches(call, device)}
 
 
 @pytest.fixture
@@ -396,15 +400,15 @@ def test_a_folder_that_takes_no_file(folder, compiler, monkeypatch, capsys):
 def test_every_call_is_said_and_understood():
     """The text of every call of the conformance suite leads back to the same shapes, dtypes and options."""
     said = 0
-    for family, cases in suite.SUITE:
-        for case in cases:
-            for operation, arguments in family(case, calls.bare(np.dtype(np.float16))):
-                line = call_text.line(operation, arguments)
-                call = call_text.parse(line)
-                again = calls.call(call.operation, call.case, calls.bare(np.dtype(call.dtype or np.float16)))
-                assert call.operation == operation
-                assert [_seen(a) for a in again] == [_seen(a) for a in arguments], line
-                said += 1
+    for operation in OPERATIONS.values():
+        for case in all_cases(operation):
+            arguments = calls.call(operation, case, calls.bare(np.dtype(np.float16)))
+            line = call_text.line(operation, arguments)
+            call = call_text.parse(line)
+            again = calls.call(call.operation, call.case, calls.bare(np.dtype(call.dtype or np.float16)))
+            assert call.operation is operation
+            assert [_seen(a) for a in again] == [_seen(a) for a in arguments], line
+            said += 1
     assert said > 400
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import emulator
 import numpy as np
 import pytest
 from accuracy import DTYPES, dtype_of, normal
 
 from backstride import backend, kernels, use_float32_precision
-from backstride.kernels import __all__ as NAMES
-from backstride.kernels import accuracy, dispatch
-from backstride.kernels.compare import Comparing, DivergenceError
+from backstride.conformance.recording import noting
+from backstride.kernels import OPERATIONS as RECORDS
+from backstride.kernels import dispatch
+from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.dispatch import cpu, cuda
+from backstride.kernels.dispatch import NUMPY, implementation
 from backstride.kernels.linear.geometry import LinearGeometry
+from backstride.kernels.pool import cuda
 from backstride.kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
 CONV = ConvGeometry.of("conv2d", (2, 4, 7, 6), (6, 2, 3, 2), stride=2, padding=1, dilation=1, groups=2)
@@ -26,11 +26,15 @@ AVERAGE = AvgPoolGeometry.of_average(
 LINEAR = LinearGeometry(5, 7, 4, 0)
 
 
+def numpy_path(operation: str):
+    return implementation(RECORDS[operation], NUMPY)
+
+
 def calls(make) -> dict[str, tuple]:
     """Every operation of a path with arguments that suit it."""
     x, w, b, dy = (make(shape) for shape in (CONV.x_shape, CONV.w_shape, (CONV.K,), CONV.y_shape))
     pooled, dpool = make(POOL.x_shape), make(POOL.y_shape)
-    taps = cpu.max_pool2d(pooled, POOL)[1]
+    taps = numpy_path("max_pool2d")(pooled, POOL)[1]
     samples, weights, dsamples = make(LINEAR.x_shape), make(LINEAR.w_shape), make(LINEAR.y_shape)
     return {
         "conv2d": (x, w, b, CONV),
@@ -57,28 +61,33 @@ def calls(make) -> dict[str, tuple]:
 OPERATIONS = tuple(calls(np.zeros))
 
 
-def spoiled(operation: str, spoil) -> Comparing:
-    """A comparing path over the NumPy path whose first output is changed by `spoil`."""
+def comparing(operation: str, *arguments):
+    """The NumPy path, compared."""
+    return compared(operation, numpy_path(operation), arguments)
+
+
+def spoiled(operation: str, spoil, *arguments):
+    """The NumPy path, compared after its first output is changed by `spoil`."""
 
     def compute(*arguments):
-        result = getattr(cpu, operation)(*arguments)
+        result = numpy_path(operation)(*arguments)
         first, *rest = result if isinstance(result, tuple) else (result,)
         changed = spoil(first.copy())
         return (changed, *rest) if rest else changed
 
-    return Comparing(SimpleNamespace(**{operation: compute}))
+    return compared(operation, compute, arguments)
 
 
 def test_every_operation_of_the_path_is_covered():
-    assert set(OPERATIONS) == set(NAMES)
+    assert set(OPERATIONS) == set(RECORDS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_right_path_passes(operation, dtype, rng):
     arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
-    result = getattr(Comparing(cpu), operation)(*arguments)
-    expected = getattr(cpu, operation)(*arguments)
+    result = comparing(operation, *arguments)
+    expected = numpy_path(operation)(*arguments)
     pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
     for got, want in pairs:
         np.testing.assert_array_equal(got, want)
@@ -93,10 +102,10 @@ def test_one_wrong_element_is_found(operation, dtype, rng):
         result.flat[-1] += 1
         return result
 
-    index = getattr(cpu, operation)(*arguments)
+    index = numpy_path(operation)(*arguments)
     index = tuple(n - 1 for n in (index[0] if isinstance(index, tuple) else index).shape)
     with pytest.raises(DivergenceError) as caught:
-        getattr(spoiled(operation, spoil), operation)(*arguments)
+        spoiled(operation, spoil, *arguments)
     assert str(caught.value).startswith(f"{operation}(")
     assert f"output 0 at {index} is" in str(caught.value)
 
@@ -105,17 +114,19 @@ def test_one_wrong_element_is_found(operation, dtype, rng):
 def test_an_error_a_few_bounds_large_is_found(operation, rng):
     """Four times what is allowed where sum|a||b| is largest: far below what any comparison by eye would see."""
     arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))[operation]
-    exact = getattr(cpu, operation)(*(accuracy._as_float64(a) for a in arguments))
-    magnitude = getattr(cpu, operation)(*(accuracy._magnitude(a) for a in arguments))
+    record, (*inputs, geometry) = RECORDS[operation], arguments
+    inputs = tuple(a.astype(np.float64) for a in inputs)
+    exact = numpy_path(operation)(*inputs, geometry)
+    magnitude = record.magnitudes(numpy_path(operation), inputs, geometry)
     at = np.unravel_index(np.argmax(magnitude), magnitude.shape)
-    step = 4 * (accuracy.terms(operation, arguments) + 2) * np.finfo(np.float32).eps * magnitude[at]
+    step = 4 * (record.outputs[0].terms(geometry) + 2) * np.finfo(np.float32).eps * magnitude[at]
 
     def spoil(result):
         result[at] = exact[at] + step
         return result
 
     with use_float32_precision("ieee"), pytest.raises(DivergenceError, match=r"\([34]\.?\d* times the rounding bound"):
-        getattr(spoiled(operation, spoil), operation)(*arguments)
+        spoiled(operation, spoil, *arguments)
 
 
 def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
@@ -126,14 +137,13 @@ def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
         return (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32)
 
     def tf32(x, w, b, geometry):
-        return cpu.linear(cut(x), cut(w), b, geometry)
+        return numpy_path("linear")(cut(x), cut(w), b, geometry)
 
-    path = Comparing(SimpleNamespace(linear=tf32))
     with use_float32_precision("tf32"):
-        path.linear(*arguments)
+        compared("linear", tf32, arguments)
     for precision in ("ieee", "auto", "tf32x3"):
         with use_float32_precision(precision), pytest.raises(DivergenceError):
-            path.linear(*arguments)
+            compared("linear", tf32, arguments)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -153,14 +163,14 @@ def test_non_finite_values_agree_by_position(operation, value, rng):
     arguments = calls(make)[operation]
     if (operation, value) == ("max_pool2d", -np.inf):
         arguments = np.full_like(arguments[0], -np.inf), POOL
-    getattr(Comparing(cpu), operation)(*arguments)
+    comparing(operation, *arguments)
 
     def finite(result):
         assert not np.isfinite(result).all()
         return np.where(np.isfinite(result), result, np.finfo(np.float32).max)
 
     with pytest.raises(DivergenceError):
-        getattr(spoiled(operation, finite), operation)(*arguments)
+        spoiled(operation, finite, *arguments)
 
 
 @np.errstate(invalid="ignore")
@@ -178,12 +188,12 @@ def test_a_path_may_or_may_not_multiply_padding_by_infinity(rng):
         return spoil
 
     for value in (4, np.nan):
-        spoiled("conv2d", corner(value)).conv2d(x, w, None, g)
-    y = cpu.conv2d(x, w, None, g)
+        spoiled("conv2d", corner(value), x, w, None, g)
+    y = numpy_path("conv2d")(x, w, None, g)
     assert y[0, 0, 1, 1] == np.inf
     for wrong in (1.0, -np.inf):
         with pytest.raises(DivergenceError):
-            spoiled("conv2d", lambda y, wrong=wrong: np.where(y == np.inf, wrong, y)).conv2d(x, w, None, g)
+            spoiled("conv2d", lambda y, wrong=wrong: np.where(y == np.inf, wrong, y), x, w, None, g)
 
 
 @pytest.mark.parametrize("wrong", [-np.inf, np.nan, 0.0, 65504.0 / 2])
@@ -192,9 +202,9 @@ def test_overflow_of_a_16_bit_result_is_expected(wrong):
     """300 * 300 = 90000 is infinity in float16, and nothing else."""
     g = LinearGeometry(1, 1, 1, 0)
     x = np.full((1, 1), 300, np.float16)
-    assert Comparing(cpu).linear(x, x, None, g).item() == np.inf
+    assert comparing("linear", x, x, None, g).item() == np.inf
     with pytest.raises(DivergenceError):
-        spoiled("linear", lambda y: np.full_like(y, wrong)).linear(x, x, None, g)
+        spoiled("linear", lambda y: np.full_like(y, wrong), x, x, None, g)
 
 
 def test_an_unwritten_element_outside_every_window_is_found():
@@ -207,14 +217,14 @@ def test_an_unwritten_element_outside_every_window_is_found():
         return dx
 
     with pytest.raises(DivergenceError, match=r"at \(0, 0, 1, 1\) is 1e-300, expected 0.0"):
-        spoiled("conv2d_input_grad", spoil).conv2d_input_grad(*arguments)
+        spoiled("conv2d_input_grad", spoil, *arguments)
 
 
 def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     x, w = (normal(rng, shape, "bfloat16").astype(dtype_of("bfloat16")) for shape in (CONV.x_shape, CONV.w_shape))
     with pytest.raises(DivergenceError) as caught:
-        spoiled("conv2d", np.zeros_like).conv2d(x, w, None, CONV)
+        spoiled("conv2d", np.zeros_like, x, w, None, CONV)
     message = str(caught.value)
     assert message.startswith("conv2d(x=bfloat16[2, 4, 7, 6], w=bfloat16[6, 2, 3, 2], b=None, geometry=ConvGeometry(")
     (file,) = tmp_path.iterdir()
@@ -231,16 +241,22 @@ def test_inputs_are_copied_before_the_kernel_runs(rng):
 
     def spoiling(dy, geometry):
         dy[0] = 0
-        return cpu.linear_bias_grad(dy, geometry)
+        return numpy_path("linear_bias_grad")(dy, geometry)
 
     with pytest.raises(DivergenceError):
-        Comparing(SimpleNamespace(linear_bias_grad=spoiling)).linear_bias_grad(*arguments)
+        compared("linear_bias_grad", spoiling, arguments)
 
 
 def test_the_backend_switch_puts_it_above_the_cuda_path(monkeypatch):
+    """A wrong kernel is found, and the calls of one that is noted are made all the same."""
+    x, zeros = np.ones((1, 1, 2, 2)), lambda x, geometry: np.zeros(geometry.y_shape)
     monkeypatch.setattr(dispatch, "is_cupy", lambda array: True)
     monkeypatch.setattr(dispatch, "get_backend", lambda: "compare")
-    assert isinstance(dispatch.path_of(object()), Comparing)
+    monkeypatch.setattr(cuda, "avg_pool2d", zeros)
+    noted = []
+    with pytest.raises(DivergenceError), noting(noted.append):
+        kernels.avg_pool2d(x, 2)
+    assert noted == ["avg_pool2d --x 1,1,2,2 --kernel-size 2,2 --stride 2,2 --dtype float64"]
 
 
 def test_on_cupy_arrays(monkeypatch, rng):

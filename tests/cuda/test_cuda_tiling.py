@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backstride import kernels, use_float32_precision
-from backstride.kernels.conv import direct, few_channels, few_channels_input_grad
+from backstride.kernels.conv import cuda, direct, few_channels, few_channels_input_grad
 from backstride.kernels.conv.cases import CONV
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.cuda import windows
 from backstride.kernels.cuda.offline import ptxas
 from backstride.kernels.cuda.offline.dryrun import Array, Device, Launch, dry_run
 from backstride.kernels.cuda.runtime import arrays
-from backstride.kernels.dispatch import cuda
 from backstride.kernels.pool.geometry import PoolGeometry
 
 

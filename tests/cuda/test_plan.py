@@ -11,29 +11,24 @@ from backstride import use_float32_precision
 from backstride.cli import main
 from backstride.cli.suite_calls import suite
 from backstride.conformance import calls
-from backstride.kernels import __all__ as OPERATIONS
+from backstride.kernels import OPERATIONS
+from backstride.kernels.conv import cuda
 from backstride.kernels.cuda.gemm.tiles import LAUNCH_SECONDS
 from backstride.kernels.cuda.offline import ptxas
-from backstride.kernels.cuda.offline.dryrun import Array, Device, dry_run
+from backstride.kernels.cuda.offline.dryrun import Device, dry_run
 from backstride.kernels.cuda.offline.occupancy import LIMITS, blocks_per_sm
 from backstride.kernels.cuda.offline.plan import plan, scored
 from backstride.kernels.cuda.runtime.gpus import GPUS
-from backstride.kernels.dispatch import cuda
-from backstride.kernels.operation import Case
+from backstride.kernels.operation import Case, Operation
 
 H200 = next(gpu for gpu in GPUS if gpu.name == "H200")
 DEVICE = Device(H200.sm, H200.multiprocessors)
-MAKE = calls.Maker(
-    array=lambda shape: Array(shape, np.float32, DEVICE),
-    weights=lambda shape: Array(shape, np.float32, DEVICE),
-    taps=lambda x, geometry: Array(geometry.y_shape, geometry.tap_dtype, DEVICE),
-)
 CASES = {
-    calls.conv: Case("", (32, 64, 56, 56), (128, 64, 3, 3), {"stride": 2, "padding": 1}),
-    calls.conv_transpose: Case("", (4, 8, 7, 7), (8, 6, 3, 3)),
-    calls.max_pool: Case("", (32, 64, 112, 112), (), {"kernel_size": 3, "stride": 2, "padding": 1}),
-    calls.avg_pool: Case("", (8, 512, 7, 7), (), {"kernel_size": 7}),
-    calls.linear: Case("", (256, 2048), (1000, 2048)),
+    "conv": Case("", (32, 64, 56, 56), (128, 64, 3, 3), {"stride": 2, "padding": 1}),
+    "conv_transpose": Case("", (4, 8, 7, 7), (8, 6, 3, 3)),
+    "max_pool": Case("", (32, 64, 112, 112), (), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    "avg_pool": Case("", (8, 512, 7, 7), (), {"kernel_size": 7}),
+    "linear": Case("", (256, 2048), (1000, 2048)),
 }
 STEM = Case("", (128, 3, 224, 224), (64, 3, 7, 7), {"stride": 2, "padding": 3})
 LAYER = Case("", (32, 64, 56, 56), (64, 64, 3, 3), {"padding": 1})
@@ -58,15 +53,14 @@ FLOPS = {
 }
 
 
-def planned(operation: str, gpu=H200, precision: str = "ieee", **options):
-    (case,) = (case for family, case in CASES.items() if operation in calls.FAMILIES[family])
-    return plan(operation, calls.call(operation, case, MAKE), gpu, precision, **options)
+def arguments_of(operation: Operation, case: Case, dtype: str = "float32"):
+    return calls.call(operation, case, calls.bare(np.dtype(dtype)))
 
 
-def test_families_name_what_they_yield():
-    for family, operations in calls.FAMILIES.items():
-        assert tuple(name for name, _ in family(CASES[family], MAKE)) == operations
-    assert {name for operations in calls.FAMILIES.values() for name in operations} == set(OPERATIONS)
+def planned(name: str, gpu=H200, precision: str = "ieee", *, case: Case | None = None, **options):
+    operation = OPERATIONS[name]
+    case = case or CASES[operation.family.name]
+    return plan(operation, arguments_of(operation, case), gpu, precision, **options)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -143,7 +137,7 @@ def test_resources_come_from_the_compiler(operation):
 
 def test_a_dry_run_leaves_no_trace():
     """The stand-in is gone afterwards, and a second device gets kernels of its own."""
-    arguments = calls.call("conv2d", CASES[calls.conv], MAKE)
+    arguments = arguments_of(OPERATIONS["conv2d"], CASES["conv"])
     first = dry_run(cuda.conv2d, arguments, DEVICE)
     other = dry_run(cuda.conv2d, arguments, Device(75, 40))
     again = dry_run(cuda.conv2d, arguments, DEVICE)
@@ -162,10 +156,9 @@ SUITE_CALLS = [
 @pytest.mark.parametrize("precision", ["auto", "tf32"])
 def test_no_prediction_is_below_the_floor(gpu, dtype, precision):
     """Nor is one absurd: at most a hundred times its floor, and a few launches."""
-    make = calls.bare(np.dtype(dtype))
     with use_float32_precision(precision):
         for operation, case in SUITE_CALLS[::7]:
-            found = plan(operation, calls.call(operation, case, make), gpu, precision, compile_=False)
+            found = plan(operation, arguments_of(operation, case, dtype), gpu, precision, compile_=False)
             assert found.floor_seconds <= found.predicted_seconds, (operation, case)
             assert found.predicted_seconds < 100 * found.floor_seconds + 50e-6, (operation, case)
 
@@ -173,7 +166,7 @@ def test_no_prediction_is_below_the_floor(gpu, dtype, precision):
 @pytest.mark.parametrize(("precision", "kernel"), [("ieee", "few_channels"), ("tf32", "conv2d_forward")])
 def test_few_channels_show_what_was_compared(precision, kernel):
     with use_float32_precision(precision):
-        found = plan("conv2d", calls.call("conv2d", STEM, MAKE), H200, precision, compile_=False)
+        found = planned("conv2d", precision=precision, case=STEM, compile_=False)
     (estimates,) = found.estimates
     assert (estimates.direct <= estimates.product) == (kernel == "few_channels")
     assert found.main.launch.entry == kernel
@@ -188,7 +181,7 @@ def test_a_prediction_without_tiles_is_bytes_or_multiply_adds():
     assert pool.products == ()
     assert pool.predicted_seconds == pytest.approx(BYTES["max_pool2d"] / (0.9 * 4.8e12))
     with use_float32_precision("ieee"):
-        few = plan("conv2d", calls.call("conv2d", STEM, MAKE), H200, "ieee", compile_=False)
+        few = planned("conv2d", case=STEM, compile_=False)
     assert few.main.launch.entry == "few_channels"
     clocks = few.flops / 2 * 1.25 / (128 * 132) + 2000
     assert clocks / 1.7e9 <= few.predicted_seconds == few.estimates[0].direct < 1.2 * clocks / 1.7e9  # tiles overhang
@@ -224,11 +217,11 @@ def test_the_chosen_candidate_is_the_best_of_all_and_is_what_runs(operation, pre
 
 def test_the_main_kernel_is_the_one_that_works():
     assert planned("conv2d_bias_grad", compile_=False).main.launch.entry == "bias_grad"
-    operation, depthwise = "conv2d_parameter_grads", Case("", (8, 16, 28, 28), (16, 1, 3, 3), {"groups": 16})
-    both = plan(operation, calls.call(operation, depthwise, MAKE), H200, "ieee", compile_=False)
+    depthwise = Case("", (8, 16, 28, 28), (16, 1, 3, 3), {"groups": 16})
+    both = planned("conv2d_parameter_grads", case=depthwise, compile_=False)
     assert both.main.launch.entry == "depthwise_weight_grad"
     for operation, case in SUITE_CALLS:
-        found = plan(operation, calls.call(operation, case, MAKE), H200, "auto", compile_=False)
+        found = plan(operation, arguments_of(operation, case), H200, "auto", compile_=False)
         direct = found.main.launch.entry.startswith("few_channels")
         assert found.main.configuration is (None if direct or not found.products else found.products[0])
 
@@ -236,7 +229,7 @@ def test_the_main_kernel_is_the_one_that_works():
 def test_command_shows_the_score_of_every_candidate(capsys):
     assert main("plan conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1".split()) == 0
     out = capsys.readouterr().out
-    found = plan("conv2d", calls.call("conv2d", LAYER, MAKE), H200, "auto", compile_=False)
+    found = planned("conv2d", precision="auto", case=LAYER, compile_=False)
     compared = scored(found, found.products[0])
     scores = re.findall(r"^ (chosen)? +(\d+x\d+)x16 .* (\d[\d.]*) *$", out, re.MULTILINE)
     assert [tile for _, tile, _ in scores] == [f"{c.tile.m}x{c.tile.n}" for c, _ in compared]
@@ -279,7 +272,8 @@ def test_command_prints_the_exact_source(capsys):
     assert main("plan conv2d_input_grad --x 32,64,56,56 --w 64,64,3,3 --padding 1 --source".split()) == 0
     out = capsys.readouterr().out
     case = Case("", (32, 64, 56, 56), (64, 64, 3, 3), {"padding": 1})
-    launches = dry_run(cuda.conv2d_input_grad, calls.call("conv2d_input_grad", case, MAKE), DEVICE).launches
+    arguments = arguments_of(OPERATIONS["conv2d_input_grad"], case)
+    launches = dry_run(cuda.conv2d_input_grad, arguments, DEVICE).launches
     assert out == "\n".join(launch.text for launch in launches) + "\n"
     assert "#include" not in out
 
@@ -297,10 +291,10 @@ def test_suite_shows_kernel_prediction_and_share_of_the_floor(capsys):
     assert "…" not in out
     layers = list(suite("resnet50", 128))
     rows = rows_of(out)
-    assert [row[0] for row in rows] == [operation for _, operation, _ in layers]
+    assert [row[0] for row in rows] == [operation.name for _, operation, _ in layers]
     assert all(f" {layer} " in out for layer, _, _ in layers)
     for row, (_, operation, case) in zip(rows, layers, strict=True):
-        found = plan(operation, calls.call(operation, case, MAKE), H200, "auto", compile_=False)
+        found = plan(operation, arguments_of(operation, case), H200, "auto", compile_=False)
         predicted, floor, share, bound = row[-4:]
         assert row[1] == found.main.launch.entry
         assert float(predicted) == pytest.approx(1e6 * found.predicted_seconds, rel=6e-3)
@@ -321,8 +315,9 @@ def test_a_suite_fits_100_columns(name, capsys):
 def test_resources_of_a_suite_have_a_line_for_every_operation_of_every_layer(capsys):
     assert main("plan --suite backprop --sm 80 --resources".split()) == 0
     out = capsys.readouterr().out
-    for operation in (*calls.FAMILIES[calls.conv], *calls.FAMILIES[calls.max_pool], *calls.FAMILIES[calls.linear]):
-        assert f"│ {operation} " in out
+    for operation in OPERATIONS.values():
+        if operation.family.name in ("conv", "max_pool", "linear"):
+            assert f"│ {operation.name} " in out
 
 
 @pytest.mark.parametrize(

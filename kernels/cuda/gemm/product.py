@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from ....precision import get_float32_precision
-from ...checks import accumulation_dtype
+from ...dtypes import accumulation_dtype
 from ..runtime.launch import check_index, launch
 from ..runtime.loader import Params, fast_div
 from ..runtime.replay import empty

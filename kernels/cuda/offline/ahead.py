@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ....backend import import_cupy
-from ...dispatch import cuda
+from ...dispatch import CUDA, implementation
+from ...operation import Operation
 from ..runtime import cubins, nvrtc
 from ..runtime.nvrtc import OPTIONS
 from .dryrun import Device, Launch, dry_run
 
-Call = tuple[str, tuple[Any, ...]]
-"""The name of a path function with its arguments, of whose arrays only shape and dtype are read."""
+Call = tuple[Operation, tuple[Any, ...]]
+"""An operation with a path function's arguments, of whose arrays only shape and dtype are read."""
 
 
 def launches(call: Call, device: Device) -> list[Launch]:
     """What a call launches on this device."""
     operation, arguments = call
-    return dry_run(getattr(cuda, operation), arguments, device).launches
+    return dry_run(implementation(operation, CUDA), arguments, device).launches
 
 
 def current_device() -> Device:

@@ -3,15 +3,12 @@ long it will take by the model that chooses the kernels (tiles.py). None of it w
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from ...conv.few_channels import Estimates
-from ...conv.geometry import ConvGeometry
-from ...dispatch import cuda
-from ...linear.geometry import LinearGeometry
-from ...pool.geometry import PoolGeometry
+from ...dispatch import CUDA, implementation
+from ...operation import Operation
 from ..gemm.tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, direct_seconds, model_architecture
 from ..runtime.gpus import Gpu
 from . import ptxas
@@ -128,23 +125,14 @@ def _architecture(gpu: Gpu) -> Architecture:
     return Architecture(gpu.sm, gpu.multiprocessors)
 
 
-def flops(operation: str, arguments: tuple[Any, ...]) -> int:
-    """A multiply and an add for each product, one operation for each element that a pooling or bias gradient reads."""
-    g = arguments[-1]
-    if operation.endswith("_bias_grad"):
-        return math.prod(g.y_shape)
-    if isinstance(g, PoolGeometry):
-        return 0 if operation == "max_pool2d_indices" else math.prod(g.y_shape) * g.R * g.S
-    products = 2 if operation in ("conv2d_grads", "linear_grads") else 1
-    return products * g.flops + (math.prod(g.y_shape) if operation.endswith("_grads") else 0)
-
-
-def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True) -> CallPlan:
+def plan(
+    operation: Operation, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *, compile_: bool = True
+) -> CallPlan:
     """The plan of a path function's call; of arrays only shape and dtype are read.
 
     Registers and what depends on them are known only with `compile_`, where NVRTC is at hand.
     """
-    recording = dry_run(getattr(cuda, operation), arguments, Device(gpu.sm, gpu.multiprocessors))
+    recording = dry_run(implementation(operation, CUDA), arguments, Device(gpu.sm, gpu.multiprocessors))
     compile_ = compile_ and ptxas.unavailable(gpu.sm) is None
     configurations = iter(recording.configurations)
     kernels = tuple(
@@ -157,16 +145,15 @@ def plan(operation: str, arguments: tuple[Any, ...], gpu: Gpu, precision: str, *
         for launch in recording.launches
     )
     inputs = [a for a in arguments if hasattr(a, "dtype")]
-    product = not operation.endswith("_bias_grad") and isinstance(arguments[-1], (ConvGeometry, LinearGeometry))
     return CallPlan(
-        operation=operation,
+        operation=operation.name,
         dtype=inputs[0].dtype.name,
         precision=precision,
         gpu=gpu,
         kernels=kernels,
         estimates=tuple(recording.estimates),
         workspace_bytes=recording.workspace_bytes,
-        flops=flops(operation, arguments),
+        flops=operation.flops(arguments[-1]),
         least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),
-        peak=gpu.peak(inputs[0].dtype.name, precision) if product else None,
+        peak=gpu.peak(inputs[0].dtype.name, precision) if operation.is_product else None,
     )

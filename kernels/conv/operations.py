@@ -1,0 +1,134 @@
+"""The records of convolution, its gradients, and its transpose."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..operation import Case, Family, Input, Operation, Output, Shape, composite
+from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
+from .geometry import ConvGeometry
+
+
+def _options(g: ConvGeometry) -> dict[str, Any]:
+    found: dict[str, Any] = {"stride": g.stride}
+    if any(map(any, g.padding)):
+        found["padding"] = g.padding
+    if any(step != 1 for step in g.dilation):
+        found["dilation"] = g.dilation
+    if g.groups != 1:
+        found["groups"] = g.groups
+    return found
+
+
+def _case(g: ConvGeometry) -> Case:
+    return Case("", g.x_shape, g.w_shape, _options(g))
+
+
+def _transposed_case(g: ConvGeometry) -> Case:
+    return Case("", g.y_shape, g.w_shape, {**_options(g), "output_padding": g.output_padding})
+
+
+_CONV = Family(
+    "conv",
+    "conv",
+    options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
+    geometry=ConvGeometry.of,
+    case=_case,
+    cases=CONV,
+    large_cases=CONV_LARGE,
+)
+_CONV_TRANSPOSE = Family(
+    "conv_transpose",
+    "conv",
+    options={"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1},
+    geometry=ConvGeometry.of_transposed,
+    case=_transposed_case,
+    cases=CONV_TRANSPOSE,
+)
+
+
+def _x_shape(g: ConvGeometry) -> Shape:
+    return g.x_shape
+
+
+def _w_shape(g: ConvGeometry) -> Shape:
+    return g.w_shape
+
+
+def _y_shape(g: ConvGeometry) -> Shape:
+    return g.y_shape
+
+
+def _b_shape(g: ConvGeometry) -> Shape:
+    return g.b_shape
+
+
+def _flops(g: ConvGeometry) -> int:
+    return g.flops
+
+
+def _input_grad_terms(g: ConvGeometry) -> int:
+    return g.K // g.groups * math.prod(g.w_shape[2:])
+
+
+def _batch_terms(g: ConvGeometry) -> int:
+    return g.N * math.prod(g.y_shape[2:])
+
+
+_X, _DY = Input("x", _x_shape), Input("dy", _y_shape)
+_W = Input("w", _w_shape, finite=True, meets_padding=True)
+
+_FORWARD = Operation(
+    "conv2d",
+    "conv forward",
+    _CONV,
+    inputs=(_X, _W, Input("b", _b_shape)),
+    outputs=(Output("y", _y_shape, terms=lambda g: math.prod(g.w_shape[1:])),),
+    flops=_flops,
+    is_product=True,
+)
+_INPUT_GRAD = Operation(
+    "conv2d_input_grad",
+    "conv dx",
+    _CONV,
+    inputs=(_DY, _W),
+    outputs=(Output("dx", _x_shape, _input_grad_terms),),
+    flops=_flops,
+    is_product=True,
+)
+_WEIGHT_GRAD = Operation(
+    "conv2d_weight_grad",
+    "conv dw",
+    _CONV,
+    inputs=(Input("dy", _y_shape, meets_padding=True), _X),
+    outputs=(Output("dw", _w_shape, _batch_terms),),
+    flops=_flops,
+    is_product=True,
+)
+_BIAS_GRAD = Operation(
+    "conv2d_bias_grad",
+    "conv db",
+    _CONV,
+    inputs=(_DY,),
+    outputs=(Output("db", _b_shape, _batch_terms),),
+    flops=lambda g: math.prod(g.y_shape),
+)
+_TRANSPOSE = Operation(
+    "conv_transpose2d",
+    "conv transpose",
+    _CONV_TRANSPOSE,
+    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, 1, 1))),
+    outputs=(Output("y", _x_shape, _input_grad_terms),),
+    flops=_flops,
+    is_product=True,
+)
+OPERATIONS = (
+    _FORWARD,
+    _INPUT_GRAD,
+    _WEIGHT_GRAD,
+    _BIAS_GRAD,
+    composite("conv2d_parameter_grads", "conv dw+db", (_DY, _X), _WEIGHT_GRAD, _BIAS_GRAD),
+    composite("conv2d_grads", "conv dx+dw+db", (_DY, _X, _W), _INPUT_GRAD, _WEIGHT_GRAD, _BIAS_GRAD),
+    _TRANSPOSE,
+)

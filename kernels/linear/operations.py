@@ -1,0 +1,91 @@
+"""The records of fully connected layers and their gradients."""
+
+from __future__ import annotations
+
+import math
+
+from ..operation import Case, Family, Input, Operation, Output, Shape, composite
+from .cases import LINEAR, LINEAR_COLUMNS
+from .geometry import LinearGeometry
+
+
+def _geometry(operation: str, x_shape: Shape, w_shape: Shape, *, batch_axis: int) -> LinearGeometry:
+    """x_shape is (N, F) whatever the batch axis."""
+    laid_out = x_shape[::-1] if batch_axis == 1 else x_shape
+    return LinearGeometry.of(operation, batch_axis, w_shape=w_shape, x_shape=laid_out)
+
+
+def _case(g: LinearGeometry) -> Case:
+    return Case("", (g.N, g.F), g.w_shape, {"batch_axis": g.batch_axis})
+
+
+_LINEAR = Family(
+    "linear", "linear", options={"batch_axis": 0}, geometry=_geometry, case=_case, cases=LINEAR + LINEAR_COLUMNS
+)
+
+
+def _x_shape(g: LinearGeometry) -> Shape:
+    return g.x_shape
+
+
+def _w_shape(g: LinearGeometry) -> Shape:
+    return g.w_shape
+
+
+def _y_shape(g: LinearGeometry) -> Shape:
+    return g.y_shape
+
+
+def _b_shape(g: LinearGeometry) -> Shape:
+    return g.b_shape
+
+
+def _flops(g: LinearGeometry) -> int:
+    return g.flops
+
+
+_X, _DY, _W = Input("x", _x_shape), Input("dy", _y_shape), Input("w", _w_shape, finite=True)
+
+_FORWARD = Operation(
+    "linear",
+    "linear forward",
+    _LINEAR,
+    inputs=(_X, _W, Input("b", _b_shape)),
+    outputs=(Output("y", _y_shape, terms=lambda g: g.F),),
+    flops=_flops,
+    is_product=True,
+)
+_INPUT_GRAD = Operation(
+    "linear_input_grad",
+    "linear dx",
+    _LINEAR,
+    inputs=(_DY, _W),
+    outputs=(Output("dx", _x_shape, terms=lambda g: g.O),),
+    flops=_flops,
+    is_product=True,
+)
+_WEIGHT_GRAD = Operation(
+    "linear_weight_grad",
+    "linear dw",
+    _LINEAR,
+    inputs=(_DY, _X),
+    outputs=(Output("dw", _w_shape, terms=lambda g: g.N),),
+    flops=_flops,
+    is_product=True,
+)
+_BIAS_GRAD = Operation(
+    "linear_bias_grad",
+    "linear db",
+    _LINEAR,
+    inputs=(_DY,),
+    outputs=(Output("db", _b_shape, terms=lambda g: g.N),),
+    flops=lambda g: math.prod(g.y_shape),
+)
+OPERATIONS = (
+    _FORWARD,
+    _INPUT_GRAD,
+    _WEIGHT_GRAD,
+    _BIAS_GRAD,
+    composite("linear_parameter_grads", "linear dw+db", (_DY, _X), _WEIGHT_GRAD, _BIAS_GRAD),
+    composite("linear_grads", "linear dx+dw+db", (_DY, _X, _W), _INPUT_GRAD, _WEIGHT_GRAD, _BIAS_GRAD),
+)

@@ -1,0 +1,136 @@
+"""The records of max and average pooling and their gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..operation import Case, Compute, Family, Input, Operation, Output, Shape
+from .cases import AVG_POOL, MAX_POOL
+from .geometry import AvgPoolGeometry, PoolGeometry
+
+
+def _max_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any) -> PoolGeometry:
+    return PoolGeometry.of(operation, x_shape, **options)
+
+
+def _avg_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any) -> AvgPoolGeometry:
+    return AvgPoolGeometry.of_average(operation, x_shape, **options)
+
+
+def _max_case(g: PoolGeometry) -> Case:
+    options: dict[str, Any] = {"kernel_size": (g.R, g.S), "stride": g.stride}
+    if any(map(any, g.padding)):
+        options["padding"] = g.padding
+    if any(step != 1 for step in g.dilation):
+        options["dilation"] = g.dilation
+    if g.ceil_mode:
+        options["ceil_mode"] = True
+    return Case("", g.x_shape, options=options)
+
+
+def _avg_case(g: AvgPoolGeometry) -> Case:
+    case = _max_case(g)
+    if not g.count_include_pad:
+        case.options["count_include_pad"] = False
+    if g.divisor_override is not None:
+        case.options["divisor_override"] = g.divisor_override
+    return case
+
+
+_WINDOW = {"kernel_size": None, "stride": None, "padding": 0}
+_MAX_POOL = Family(
+    "max_pool",
+    "pool",
+    options={**_WINDOW, "dilation": 1, "ceil_mode": False},
+    geometry=_max_geometry,
+    case=_max_case,
+    cases=MAX_POOL,
+)
+_AVG_POOL = Family(
+    "avg_pool",
+    "pool",
+    options={**_WINDOW, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
+    geometry=_avg_geometry,
+    case=_avg_case,
+    cases=AVG_POOL,
+)
+
+
+def _x_shape(g: PoolGeometry) -> Shape:
+    return g.x_shape
+
+
+def _y_shape(g: PoolGeometry) -> Shape:
+    return g.y_shape
+
+
+def _tap_dtype(g: PoolGeometry) -> np.dtype:
+    return g.tap_dtype
+
+
+def _window(g: PoolGeometry) -> int:
+    return g.R * g.S
+
+
+def _read(g: PoolGeometry) -> int:
+    return math.prod(g.y_shape) * _window(g)
+
+
+def _magnitudes(compute: Compute, inputs: tuple[Any, ...], g: AvgPoolGeometry) -> Any:
+    """A divisor may be negative."""
+    if g.divisor_override is not None:
+        g = replace(g, divisor_override=abs(g.divisor_override))
+    return compute(np.abs(inputs[0]), g)
+
+
+_X, _DY = Input("x", _x_shape), Input("dy", _y_shape)
+_TAPS = Input("taps", _y_shape, _tap_dtype, saved=True)
+
+OPERATIONS = (
+    Operation(
+        "max_pool2d",
+        "max pool forward",
+        _MAX_POOL,
+        inputs=(_X,),
+        outputs=(Output("y", _y_shape, terms=None), Output("taps", _y_shape, terms=None, dtype=_tap_dtype)),
+        flops=_read,
+    ),
+    Operation(
+        "max_pool2d_grad",
+        "max pool grad",
+        _MAX_POOL,
+        inputs=(_DY, _TAPS),
+        outputs=(Output("dx", _x_shape, terms=_window),),
+        flops=lambda g: math.prod(g.y_shape),
+    ),
+    Operation(
+        "max_pool2d_indices",
+        "max pool indices",
+        _MAX_POOL,
+        inputs=(_TAPS,),
+        outputs=(Output("indices", _y_shape, terms=None, dtype=lambda g: np.dtype(np.int64)),),
+        flops=lambda g: 0,
+    ),
+    Operation(
+        "avg_pool2d",
+        "avg pool forward",
+        _AVG_POOL,
+        inputs=(_X,),
+        outputs=(Output("y", _y_shape, terms=_window),),
+        flops=_read,
+        magnitudes=_magnitudes,
+    ),
+    Operation(
+        "avg_pool2d_grad",
+        "avg pool grad",
+        _AVG_POOL,
+        inputs=(_DY,),
+        outputs=(Output("dx", _x_shape, terms=_window),),
+        flops=_read,
+        magnitudes=_magnitudes,
+    ),
+)

@@ -17,7 +17,7 @@ from . import dtypes
 from .dtypes import is_float
 
 Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
+Padding = tuple[Pair, ...]  # (before, after) for each axis
 
 
 def value_error(operation: str, argument: str, got: object, expected: str) -> ValueError:
@@ -46,36 +46,51 @@ def is_sequence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
-def pair(operation: str, argument: str, value: Any, minimum: int) -> Pair:
-    """An int, or an (h, w) pair of ints, as a pair; ValueError otherwise."""
+_ENTRIES = {1: "a (w,) tuple", 2: "an (h, w) pair", 3: "a (d, h, w) tuple"}
+_SIDES = {
+    1: "((left, right),)",
+    2: "((top, bottom), (left, right))",
+    3: "((front, back), (top, bottom), (left, right))",
+}
+_AXES = {3: "three", 4: "four", 5: "five"}
+
+
+def per_axis(operation: str, argument: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
+    """An int, or a sequence of one int for each axis, as one int for each axis; ValueError otherwise."""
     if not is_sequence(value):
-        number = integer(operation, argument, value, minimum)
-        return number, number
-    if len(value) != 2:
-        raise value_error(operation, argument, repr(value), "an int or an (h, w) pair")
-    return (
-        integer(operation, f"{argument}[0]", value[0], minimum),
-        integer(operation, f"{argument}[1]", value[1], minimum),
-    )
+        return (integer(operation, argument, value, minimum),) * rank
+    if len(value) != rank:
+        raise value_error(operation, argument, repr(value), f"an int or {_ENTRIES[rank]}")
+    return tuple(integer(operation, f"{argument}[{i}]", each, minimum) for i, each in enumerate(value))
 
 
-def explicit_padding(operation: str, value: Any) -> Padding:
-    """Padding given as int, (h, w) or ((top, bottom), (left, right)), as the last of these forms."""
-    if is_sequence(value) and len(value) == 2 and all(is_sequence(side) for side in value):
-        return pair(operation, "padding[0]", value[0], 0), pair(operation, "padding[1]", value[1], 0)
-    if isinstance(value, str) or (is_sequence(value) and (len(value) != 2 or any(map(is_sequence, value)))):
-        forms = "an int, an (h, w) pair or ((top, bottom), (left, right))"
+def padding_forms(rank: int) -> str:
+    return f"an int, {_ENTRIES[rank]}, {_SIDES[rank]}"
+
+
+def explicit_padding(operation: str, value: Any, rank: int) -> Padding:
+    """Padding given as an int, an int for each axis, or (before, after) for each axis, as the last of these forms."""
+    if is_sequence(value) and len(value) == rank and all(is_sequence(side) for side in value):
+        return tuple(_before_and_after(operation, f"padding[{i}]", side, rank) for i, side in enumerate(value))
+    if isinstance(value, str) or (is_sequence(value) and (len(value) != rank or any(map(is_sequence, value)))):
+        forms = f"an int, {_ENTRIES[rank]} or {_SIDES[rank]}"
         raise value_error(operation, "padding", repr(value), forms)
-    height, width = pair(operation, "padding", value, 0)
-    return (height, height), (width, width)
+    return tuple((side, side) for side in per_axis(operation, "padding", value, rank, 0))
 
 
-def shape4(operation: str, argument: str, shape: Any, axes: str) -> tuple[int, int, int, int]:
-    """A shape of exactly four axes, each >= 0; `axes` names them in the message."""
-    if not is_sequence(shape) or len(shape) != 4:
-        raise value_error(operation, argument, repr(shape), f"four axes {axes}")
-    n, c, h, w = (integer(operation, f"{argument}[{i}]", extent, 0) for i, extent in enumerate(shape))
-    return n, c, h, w
+def _before_and_after(operation: str, argument: str, value: Any, rank: int) -> Pair:
+    if len(value) != 2:
+        expected = "an int or an (h, w) pair" if rank == 2 else "a (before, after) pair"
+        raise value_error(operation, argument, repr(value), expected)
+    before, after = (integer(operation, f"{argument}[{i}]", side, 0) for i, side in enumerate(value))
+    return before, after
+
+
+def shape(operation: str, argument: str, shape: Any, axes: tuple[str, ...]) -> tuple[int, ...]:
+    """A shape that has exactly these axes, each >= 0."""
+    if not is_sequence(shape) or len(shape) != len(axes):
+        raise value_error(operation, argument, repr(shape), f"{_AXES[len(axes)]} axes ({', '.join(axes)})")
+    return tuple(integer(operation, f"{argument}[{i}]", extent, 0) for i, extent in enumerate(shape))
 
 
 def shape2(operation: str, argument: str, shape: Any, axes: str) -> Pair:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
-from ..kernels.axis import Window
+from ..kernels.axis import parse_axes
 from ..kernels.conv.geometry import check_groups
 from .base import Layer, Parameter, float_dtype, uniform
 
@@ -36,9 +36,9 @@ class Conv2d(Layer):
     ) -> None:
         in_channels = checks.integer("Conv2d", "in_channels", in_channels, 1)
         out_channels = checks.integer("Conv2d", "out_channels", out_channels, 1)
-        kernel = checks.pair("Conv2d", "kernel_size", kernel_size, 1)
+        kernel = checks.per_axis("Conv2d", "kernel_size", kernel_size, 2, 1)
         groups = check_groups("Conv2d", groups, in_channels, out_channels)
-        Window.parse("Conv2d", kernel, kernel, stride, padding, dilation)
+        parse_axes("Conv2d", kernel, kernel, stride, padding, dilation)
         dtype = float_dtype("Conv2d", dtype)
         rng = np.random.default_rng(rng)
 

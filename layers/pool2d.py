@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
-from ..kernels.axis import Window
+from ..kernels.axis import parse_axes
 from ..kernels.pool.geometry import PoolGeometry, check_divisor_override
 from .base import Layer
 
@@ -67,16 +67,16 @@ class AvgPool2d(Layer):
         return _describe("AvgPool2d", self.kernel_size, self.options)
 
 
-def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> checks.Pair:
+def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
     """kernel_size as a pair; every option is checked, on the smallest input the window fits."""
-    kernel = checks.pair(layer, "kernel_size", kernel_size, 1)
-    window = Window.parse(layer, kernel, kernel, 1 if stride is None else stride, padding, dilation)
-    smallest = (0, 0, window.reach(0) + 1, window.reach(1) + 1)
+    kernel = checks.per_axis(layer, "kernel_size", kernel_size, 2, 1)
+    axes = parse_axes(layer, kernel, kernel, 1 if stride is None else stride, padding, dilation)
+    smallest = (0, 0, *(axis.reach + 1 for axis in axes))
     PoolGeometry.of(layer, smallest, kernel, stride=stride, padding=padding, dilation=dilation)
     return kernel
 
 
-def _describe(layer: str, kernel: checks.Pair, options: dict[str, Any]) -> str:
+def _describe(layer: str, kernel: tuple[int, ...], options: dict[str, Any]) -> str:
     defaults = {"padding": 0, "dilation": 1, "ceil_mode": False, "count_include_pad": True}
     given = "".join(f", {k}={v!r}" for k, v in options.items() if v != defaults.get(k))
     return f"{layer}({kernel}{given})"

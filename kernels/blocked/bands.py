@@ -18,17 +18,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
 from ..cpu import threads
 from . import depthwise
-from .correlation import spans
-from .residues import axis_classes
+from .correlation import Correlation, spans
 
 BAND_BYTES = 1 << 20  # of the matrices of one unit of work
 UNIT_FLOPS = 20_000_000  # units below that hinder each other more than they help, but for two
 
 
-def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: ConvGeometry) -> None:
+def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Correlation) -> None:
     """Fill y (N, C, P, Q) from x (N, C, H, W), w (C, R, S) and b (C,) or None; rows of x and y are contiguous."""
 
     def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
@@ -43,7 +41,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         depthwise.correlate(x[n : n + 1], w[:, None], bias, y[n : n + 1, :, None], replace(g, N=1))
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: ConvGeometry) -> None:
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Correlation) -> None:
     """Fill dx (N, C, H, W) from dy (N, C, P, Q), w (C, R, S) and b (C,) or None; rows of dy and dx are contiguous."""
 
     def fill(bands: np.ndarray, kernel: np.ndarray) -> None:
@@ -51,9 +49,9 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
             diagonal(bands, (q0, q0 * g.stride[1] + column), (1, g.stride[1]), q1 - q0)[...] = kernel[:, :, s, None]
 
     def multiply(some: slice) -> None:
-        for rows in axis_classes(0, g.H, g.R, g):
+        for rows in g.axes[0].classes():
             kernel = w[some, rows.tap :: rows.step][:, ::-1]
-            _multiply_rows(dy[:, some], kernel, dx[:, some, rows.first :: g.stride[0]], (1, rows.origin), fill)
+            _multiply_rows(dy[:, some], kernel, dx[:, some, rows.first :: g.stride[0]], (1, rows.gradient.before), fill)
 
     for n in _run(multiply, dx, b, -(-g.R // g.stride[0]) * g.Q):
         depthwise.input_grad(dy[n : n + 1, :, None], w[:, None], b, dx[n : n + 1], replace(g, N=1))
@@ -80,14 +78,12 @@ def _run(multiply: Callable[[slice], None], y: np.ndarray, b: np.ndarray | None,
     return spoilt
 
 
-def _column_taps(g: ConvGeometry) -> Iterator[tuple[int, int, int, int]]:
+def _column_taps(g: Correlation) -> Iterator[tuple[int, int, int, int]]:
     """Every kernel column s, with the column of x where it stands in window 0, and the windows q0:q1 where inside x."""
     for s in range(g.S):
-        column = s * g.dilation[1] - g.padding[1][0]
-        q0 = max(0, -(column // g.stride[1]))
-        q1 = min(g.Q, (g.W - 1 - column) // g.stride[1] + 1)
+        q0, q1 = g.axes[1].windows_inside(s)
         if q0 < q1:
-            yield s, column, q0, q1
+            yield s, g.axes[1].position(0, s), q0, q1
 
 
 def diagonal(bands: np.ndarray, start: Pair, step: Pair, count: int) -> np.ndarray:

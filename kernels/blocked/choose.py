@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 
 from ...precision import get_float32_precision
-from ..conv.geometry import ConvGeometry
 from .correlation import WIDE, Correlation
 
 FEW_CHANNELS = 8  # rows: fewer than a product needs
@@ -30,23 +29,23 @@ WINOGRAD_EXTENT = 4  # in tiles that are mostly padding, what cancels is large b
 WINOGRAD_WEIGHTS = 64  # transforming the weights takes as long as the products of this many tiles
 
 
-def is_depthwise(g: ConvGeometry) -> bool:
-    return g.groups == g.C > 1
+def is_depthwise(g: Correlation) -> bool:
+    return g.C == 1 < g.G
 
 
-def shifts_suit(g: ConvGeometry, *arrays: np.ndarray) -> bool:
+def shifts_suit(g: Correlation, *arrays: np.ndarray) -> bool:
     """Depthwise as products along H and a sum of shifted rows: planes that keep their width, read in place."""
-    return g.K == g.C and g.stride[1] == 1 and g.Q == g.W and _read_in_place(*arrays)
+    return g.K == 1 and g.stride[1] == 1 and g.Q == g.W and _read_in_place(*arrays)
 
 
 def _read_in_place(*arrays: np.ndarray) -> bool:
     return all(a.flags.c_contiguous and a.itemsize >= 4 for a in arrays)
 
 
-def bands_suit(g: ConvGeometry, transposed: bool, *arrays: np.ndarray) -> bool:
+def bands_suit(g: Correlation, transposed: bool, *arrays: np.ndarray) -> bool:
     """Depthwise, or its input gradient (transposed), as products with banded matrices: small planes, several images."""
     depth = -(-g.R // g.stride[0]) * g.Q if transposed else g.R * g.W
-    return g.K == g.C and g.dilation[0] == 1 and g.N >= BAND_IMAGES and depth <= BAND_DEPTH and _read_in_place(*arrays)
+    return g.K == 1 and g.dilation[0] == 1 and g.N >= BAND_IMAGES and depth <= BAND_DEPTH and _read_in_place(*arrays)
 
 
 def winograd_tile(c: Correlation, *arrays: np.ndarray) -> int | None:
@@ -75,8 +74,8 @@ def rows_suit(c: Correlation) -> bool:
     return c.dilation[0] == 1 and c.stride[0] < c.R and c.G * c.K * c.depth <= most
 
 
-def input_grad_by_col2im(g: ConvGeometry, c: Correlation, dy: np.ndarray) -> bool:
+def input_grad_by_col2im(g: Correlation, c: Correlation, dy: np.ndarray) -> bool:
     """c: the correlation that is the alternative (its first residue class)."""
-    few_or_large = g.C // g.groups <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
+    few_or_large = g.C <= FEW_CHANNELS or g.R * g.S >= LARGE_WINDOW
     gathered, added = c.C * g.S * g.stride[0], c.K * g.R * g.S  # elements for each pixel of dy
     return few_or_large and winograd_tile(c, dy) is None and not (rows_suit(c) and gathered <= 2 * added)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
 from ..cpu import threads
 from ..dtypes import accumulation_dtype
-from .correlation import UNITS, spans
+from .correlation import UNITS, Correlation, spans
 from .planes import Planes, copy_inside
 
 TAPS_BYTES = 4 << 20  # of one product
@@ -19,7 +18,7 @@ SUMS_BYTES = 1 << 20  # of the planes that one unit of work adds into
 LONG = 4096  # elements that make one addition worth its call
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: ConvGeometry) -> None:
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Correlation) -> None:
     """Fill dx (N, G, C, H, W) from dy (N, G, K, P, Q), w (G, K, C, R, S) and b (G, C) or None.
 
     A unit of work is a few images and channels, whose sums are kept apart by position modulo the stride, so that every
@@ -31,8 +30,8 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
     width = extents.width
     plane_bytes = extents.rows * width * g.stride[0] * g.stride[1] * acc.itemsize
     planes = max(1, SUMS_BYTES // plane_bytes)
-    channels = max(1, min(c, planes, max(LONG // (g.P * width), -(-c * g.N * g.groups // UNITS))))
-    images = max(1, min(planes // channels, -(-g.N * g.groups // UNITS)))
+    channels = max(1, min(c, planes, max(LONG // (g.P * width), -(-c * g.N * g.G // UNITS))))
+    images = max(1, min(planes // channels, -(-g.N * g.G // UNITS)))
     line_bytes = images * channels * g.S * width * acc.itemsize
     lines = min(g.P, max(1, TAPS_BYTES // (line_bytes * g.R), LONG // (images * channels * width)))
     kernel_rows = max(1, min(g.R, TAPS_BYTES // (line_bytes * lines)))
@@ -65,7 +64,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
         work,
         [
             (group, some_images, some)
-            for group in range(g.groups)
+            for group in range(g.G)
             for some_images in spans(g.N, images)
             for some in spans(c, channels)
         ],

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..axis import Axis, Windowed
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
+from ..kept import hashed_once
 
 BLOCK_BYTES = 4 << 20  # of gathered input per block: it stays in cache between gathering and product
 BLOCK_FLOPS = 30_000_000  # less is computed before another thread has woken up, in calls too short to overlap
@@ -18,35 +19,25 @@ WIDE = 128  # pixels that a product needs to run at full speed
 UNITS = 8  # large work is cut into at least this many blocks, so that several threads have some
 
 
+@hashed_once
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(Windowed):
     """y[n,g,k,p,q] = sum over c,r,s of w[g,k,c,r,s] * x[n,g,c,h,v], h = p*stride + r*dilation - top, v likewise in W.
 
-    x is (N, G, C, H, W), w is (G, K, C, R, S), y is (N, G, K, P, Q), origin is (top, left), either of which may be
-    negative. x counts as 0 outside its extents, however far the windows reach.
+    x is (N, G, C, H, W), w is (G, K, C, R, S), y is (N, G, K, P, Q). x counts as 0 outside its extents, however far the
+    windows reach.
     """
 
     N: int
     G: int
     C: int
-    H: int
-    W: int
     K: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    stride: Pair
-    origin: Pair
-    dilation: Pair
+    axes: tuple[Axis, ...]
 
-    @classmethod
-    @lru_cache
-    def forward(cls, g: ConvGeometry) -> Correlation:
-        """The convolution itself."""
-        c, k = g.C // g.groups, g.K // g.groups
-        origin = g.padding[0][0], g.padding[1][0]
-        return cls(g.N, g.groups, c, g.H, g.W, k, g.R, g.S, g.P, g.Q, g.stride, origin, g.dilation)
+    @property
+    def origin(self) -> Pair:
+        """(top, left), either of which may be negative."""
+        return self.axes[0].before, self.axes[1].before
 
     @property
     def depth(self) -> int:
@@ -60,26 +51,22 @@ class Correlation:
     @property
     def reaches_outside(self) -> bool:
         """Whether some window reaches outside x."""
-        (top, left), (sh, sw), (dh, dw) = self.origin, self.stride, self.dilation
-        bottom = (self.P - 1) * sh + (self.R - 1) * dh - top
-        right = (self.Q - 1) * sw + (self.S - 1) * dw - left
-        return top > 0 or left > 0 or bottom >= self.H or right >= self.W
+        return any(axis.reaches_outside for axis in self.axes)
 
     def region(self, p: int, q: int, rows: int) -> Pair:
         """Input rows and columns that the windows of p x q neighbouring pixels span, with `rows` kernel rows."""
-        height = (p - 1) * self.stride[0] + (rows - 1) * self.dilation[0] + 1
-        width = (q - 1) * self.stride[1] + (self.S - 1) * self.dilation[1] + 1
-        return height, width
+        h, w = self.axes
+        return h.span(p) - (self.R - rows) * h.dilation, w.span(q)
 
 
-def by_group(a: np.ndarray, g: ConvGeometry) -> np.ndarray:
+def by_group(a: np.ndarray, groups: int) -> np.ndarray:
     """An array (N, C, H, W) as a view (N, groups, C/groups, H, W)."""
-    return a.reshape(a.shape[0], g.groups, a.shape[1] // g.groups, *a.shape[2:])
+    return a.reshape(a.shape[0], groups, a.shape[1] // groups, *a.shape[2:])
 
 
-def weights_by_group(w: np.ndarray, g: ConvGeometry) -> np.ndarray:
+def weights_by_group(w: np.ndarray, groups: int) -> np.ndarray:
     """Weights (K, C/groups, R, S) as a view (groups, K/groups, C/groups, R, S)."""
-    return w.reshape(g.groups, g.K // g.groups, *w.shape[1:])
+    return w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
 
 
 class Block(NamedTuple):

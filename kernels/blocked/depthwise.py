@@ -9,10 +9,9 @@ from itertools import product
 import numpy as np
 
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
 from ..cpu import threads
 from ..dtypes import accumulation_dtype
-from .correlation import spans
+from .correlation import Correlation, spans
 from .lines import plane_blocks
 from .planes import Planes, copy_inside, copy_padded, gradient_rows, overlap
 
@@ -20,7 +19,7 @@ BLOCK_BYTES = 1 << 20  # of dy, for dw
 UNITS = 4  # blocks of a small problem: with more of them, calls of NumPy are too short to overlap on two threads
 
 
-def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: ConvGeometry) -> None:
+def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Correlation) -> None:
     """Fill y (N, C, M, P, Q) from x (N, C, H, W), w (C, M, R, S) and b (C, M) or None, of any strides."""
     acc = accumulation_dtype(x.dtype)
     w = w.astype(acc)[..., None]
@@ -41,10 +40,10 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
             sums += b[c0:c1]
         y[n0:n1, c0:c1, :, p0:p1] = sums.reshape(*outer, w.shape[1], p1 - p0, extents.width)[..., : g.Q]
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, w.shape[1] * (g.Q + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.G, g.P, w.shape[1] * (g.Q + g.S) * acc.itemsize))
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: ConvGeometry) -> None:
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Correlation) -> None:
     """Fill dx (N, C, H, W) from dy (N, C, M, P, Q), w (C, M, R, S) and b (C,) or None, of any strides."""
     acc = accumulation_dtype(dy.dtype)
     w = w.astype(acc)[..., None]
@@ -68,10 +67,10 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
                 run += term
         copy_inside(sums, dx[n0:n1, c0:c1, h0:h1], (start, g.padding[1][0]))
 
-    threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.G, g.H, (g.W + g.S) * acc.itemsize))
 
 
-def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) -> None:
+def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -> None:
     """Fill dw (C, M, R, S) from dy (N, C, M, P, Q) and x (N, C, H, W), of any strides.
 
     A unit of work is a few channels, whose blocks are added in order. The images of a block lie in one run per
@@ -80,7 +79,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) 
     acc = accumulation_dtype(x.dtype)
     m = dw.shape[1]
     line_bytes = m * (g.Q + g.S) * acc.itemsize
-    channels_each = max(1, min(-(-g.C // UNITS), BLOCK_BYTES // (line_bytes * g.P)))
+    channels_each = max(1, min(-(-g.G // UNITS), BLOCK_BYTES // (line_bytes * g.P)))
     images = spans(g.N, BLOCK_BYTES // (line_bytes * g.P * channels_each))
     rows = spans(g.P, BLOCK_BYTES // line_bytes)
 
@@ -101,18 +100,18 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) 
                 total[..., r, s] += np.vecdot(flat[..., :length], run[:, None])
         dw[c0:c1] = total
 
-    threads.run(work, spans(g.C, channels_each))
+    threads.run(work, spans(g.G, channels_each))
     if not np.isfinite(dw).all():
         weight_grad_by_windows(dy, x, dw, g)
 
 
-def weight_grad_by_windows(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) -> None:
+def weight_grad_by_windows(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -> None:
     """weight_grad without any product with 0: infinities and NaN reach exactly the weights they belong to."""
     acc = accumulation_dtype(x.dtype)
     dw[...] = 0
     for r, s in np.ndindex(g.R, g.S):
-        p0, p1, rows = overlap(r * g.dilation[0] - g.padding[0][0], g.P, g.H, g.stride[0])
-        q0, q1, columns = overlap(s * g.dilation[1] - g.padding[1][0], g.Q, g.W, g.stride[1])
+        p0, p1, rows = overlap(g.axes[0].position(0, r), g.P, g.H, g.stride[0])
+        q0, q1, columns = overlap(g.axes[1].position(0, s), g.Q, g.W, g.stride[1])
         if p0 < p1 and q0 < q1:
             gradients, pixels = dy[..., p0:p1, q0:q1], x[:, :, rows, columns]
             dw[..., r, s] = np.einsum("ncmpq,ncpq->cm", gradients, pixels, dtype=acc, casting="unsafe")

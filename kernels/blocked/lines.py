@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..axis import Windowed
 from ..checks import Pair
 from ..dtypes import accumulation_dtype
-from ..pool.geometry import PoolGeometry
 from .correlation import UNITS, spans
 
 BLOCK_BYTES = 2 << 20  # of one block's lines: with what is computed from them they stay in cache
@@ -28,16 +28,15 @@ LEAST_BYTES = 1536 << 10  # smaller blocks are computed in calls too short for t
 class Lines:
     """The lines of window rows p0:p1 in n x c planes."""
 
-    def __init__(self, g: PoolGeometry, planes: Pair, rows: Pair) -> None:
+    def __init__(self, g: Windowed, planes: Pair, rows: Pair) -> None:
         (n, c), (p0, p1) = planes, rows
         self.g, self.p0, self.p1 = g, p0, p1
         self.left = g.padding[1][0]
-        sw = g.stride[1]
-        reach = (g.S - 1) * g.dilation[1]
-        self.windows = -(-max(self.left + g.W, (g.Q - 1) * sw + reach + 1) // sw)
+        axis, sw = g.axes[1], g.stride[1]
+        self.windows = -(-max(self.left + g.W, axis.span(g.Q)) // sw)
         self.outer = n, c, p1 - p0
         self.run = n * c * (p1 - p0) * self.windows
-        self.phase = self.run + reach // sw
+        self.phase = self.run + axis.reach // sw
         self.size = self.phase * sw
 
     def inside(self, lines: np.ndarray) -> np.ndarray:
@@ -49,7 +48,7 @@ class Lines:
         """Kernel rows r with the lines whose row r is among the rows h0... of x (n, c, h, W), and those rows."""
         sh = self.g.stride[0]
         for r in range(self.g.R):
-            start = self.p0 * sh + r * self.g.dilation[0] - self.g.padding[0][0] - h0
+            start = self.g.axes[0].position(self.p0, r) - h0
             first, last = max(0, -(start // sh)), min(self.p1 - self.p0, (x.shape[2] - 1 - start) // sh + 1)
             if first < last:
                 source = x[:, :, start + first * sh : start + (last - 1) * sh + 1 : sh]
@@ -58,8 +57,9 @@ class Lines:
     def reached(self, x: np.ndarray, outside: float) -> np.ndarray:
         """All rows that the windows reach, of x (n, c, H, W): those outside x have the value `outside`; contiguous."""
         g, dtype = self.g, accumulation_dtype(x.dtype)
-        start, (h0, h1) = self.p0 * g.stride[0] - g.padding[0][0], input_rows(g, self.p0, self.p1)
-        height = (self.p1 - self.p0 - 1) * g.stride[0] + (g.R - 1) * g.dilation[0] + 1
+        axis = g.axes[0]
+        start, (h0, h1) = axis.position(self.p0, 0), axis.positions_under(self.p0, self.p1)
+        height = axis.span(self.p1 - self.p0)
         if (h0, h1) == (start, start + height):
             return np.ascontiguousarray(x[:, :, h0:h1], dtype)
         rows = np.full((*x.shape[:2], height, g.W), outside, dtype)
@@ -109,20 +109,6 @@ class Lines:
     def of_windows(self, values: np.ndarray) -> np.ndarray:
         """Values (run,) as a view (n, c, p, Q)."""
         return values.reshape(*self.outer, self.windows)[..., : self.g.Q]
-
-
-def input_rows(g: PoolGeometry, p0: int, p1: int) -> Pair:
-    """The rows of x that windows p0:p1 reach."""
-    start = p0 * g.stride[0] - g.padding[0][0]
-    stop = (p1 - 1) * g.stride[0] - g.padding[0][0] + (g.R - 1) * g.dilation[0] + 1
-    return min(g.H, max(0, start)), max(0, min(g.H, stop))
-
-
-def window_rows(g: PoolGeometry, h0: int, h1: int) -> Pair:
-    """The window rows that reach rows h0:h1 of x."""
-    top = g.padding[0][0]
-    p0 = max(0, -(-(h0 + top - (g.R - 1) * g.dilation[0]) // g.stride[0]))
-    return p0, max(p0, min(g.P, (h1 - 1 + top) // g.stride[0] + 1))
 
 
 def plane_blocks(n: int, c: int, lines: int, line_bytes: int) -> list[tuple[Pair, Pair, Pair]]:

@@ -12,14 +12,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..axis import Windowed
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
 
 
 class Planes:
     """The extents of padded planes under `windows` rows of Q windows, and the runs of their taps."""
 
-    def __init__(self, g: ConvGeometry, windows: int, least: Pair = (0, 0)) -> None:
+    def __init__(self, g: Windowed, windows: int, least: Pair = (0, 0)) -> None:
         """least: rows and columns of the padded planes that must be there in any case."""
         self.g = g
         (sh, sw), (dh, dw) = g.stride, g.dilation
@@ -55,12 +55,12 @@ class Planes:
                 yield r, s, self.tap(flat, r, s, 0, self.length)
 
 
-def gradient_rows(g: ConvGeometry, h0: int, h1: int) -> tuple[Pair, int]:
+def gradient_rows(g: Windowed, h0: int, h1: int) -> tuple[Pair, int]:
     """The window rows p0:p1 that reach input rows h0:h1, and the row of h0 in planes that start under window p0."""
-    sh, top = g.stride[0], g.padding[0][0]
-    p0 = max(0, min((h0 + top) // sh, -(-(h0 + top - (g.R - 1) * g.dilation[0]) // sh)))
-    p1 = max(p0, min(g.P, (h1 - 1 + top) // sh + 1))
-    return (p0, p1), h0 + top - p0 * sh
+    axis = g.axes[0]
+    p0, p1 = axis.windows_over(h0, h1)
+    p0 = min(p0, (h0 + axis.before) // axis.stride)  # rows between windows are planes' rows, too
+    return (p0, p1), h0 - axis.position(p0, 0)
 
 
 def copy_padded(x: np.ndarray, region: np.ndarray, start: Pair) -> None:

@@ -7,36 +7,23 @@ correlation of dy with its own part of the kernel, turned round, and no product 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from ..conv.geometry import ConvGeometry
+from ..axis import ResidueClass
 from .correlation import Correlation
-
-
-class AxisClass(NamedTuple):
-    """Along one axis: input positions first::stride, and the taps tap::step that reach them (`taps` of them)."""
-
-    first: int
-    positions: int
-    tap: int
-    step: int
-    taps: int
-    origin: int
-    dilation: int
 
 
 class Class(NamedTuple):
     """One class: its correlation of dy with `kernel(w)` fills `part(dx)`; without taps (R*S = 0) its gradient is 0."""
 
     problem: Correlation
-    rows: AxisClass
-    columns: AxisClass
-    stride: tuple[int, int]
+    rows: ResidueClass
+    columns: ResidueClass
+    stride: tuple[int, ...]
 
     def part(self, dx: np.ndarray) -> np.ndarray:
         return dx[..., self.rows.first :: self.stride[0], self.columns.first :: self.stride[1]]
@@ -48,38 +35,9 @@ class Class(NamedTuple):
 
 
 @lru_cache
-def classes(g: ConvGeometry) -> list[Class]:
+def classes(c: Correlation) -> list[Class]:
     """The classes that together cover dx."""
-    found = []
-    for rows in axis_classes(0, g.H, g.R, g):
-        for columns in axis_classes(1, g.W, g.S, g):
-            problem = Correlation(
-                N=g.N,
-                G=g.groups,
-                C=g.K // g.groups,
-                H=g.P,
-                W=g.Q,
-                K=g.C // g.groups,
-                R=rows.taps,
-                S=columns.taps,
-                P=rows.positions,
-                Q=columns.positions,
-                stride=(1, 1),
-                origin=(rows.origin, columns.origin),
-                dilation=(rows.dilation, columns.dilation),
-            )
-            found.append(Class(problem, rows, columns, g.stride))
-    return found
-
-
-def axis_classes(axis: int, extent: int, kernel: int, g: ConvGeometry) -> Iterator[AxisClass]:
-    """The classes of input rows (axis 0, of `extent` H and `kernel` R) or columns (axis 1, W and S)."""
-    stride, dilation, before = g.stride[axis], g.dilation[axis], g.padding[axis][0]
-    step = stride // math.gcd(stride, dilation)
-    for first in range(min(stride, extent)):
-        count = -(-(extent - first) // stride)
-        tap = next((r for r in range(min(step, kernel)) if (first + before - r * dilation) % stride == 0), kernel)
-        taps = -(-(kernel - tap) // step)
-        spread = step * dilation // stride
-        origin = (taps - 1) * spread - (first + before - tap * dilation) // stride
-        yield AxisClass(first, count, tap, step, taps, origin, spread)
+    return [
+        Class(Correlation(c.N, c.G, c.K, c.C, (rows.gradient, columns.gradient)), rows, columns, c.stride)
+        for rows, columns in product(*(axis.classes() for axis in c.axes))
+    ]

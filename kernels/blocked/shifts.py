@@ -23,11 +23,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..checks import Pair
-from ..conv.geometry import ConvGeometry
 from ..cpu import threads
 from . import depthwise
 from .bands import diagonal
-from .correlation import spans
+from .correlation import Correlation, spans
 from .depthwise import UNITS
 from .planes import overlap
 
@@ -37,26 +36,26 @@ SHIFTED_BYTES = 4 << 20  # of dy
 LEAST_BYTES = 128 << 10  # smaller blocks cost more to hand out than to compute
 
 
-def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: ConvGeometry) -> None:
+def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, g: Correlation) -> None:
     """Fill y (N, C, P, W) from x (N, C, H, W), w (C, R, S) and b (C,) or None; rows of x and y are contiguous."""
     for n0, n1 in _multiply(x, w, b, y, g, g.padding[1], transposed=False):
         part = replace(g, N=n1 - n0)
         depthwise.correlate(x[n0:n1], w[:, None], None if b is None else b[:, None], y[n0:n1, :, None], part)
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: ConvGeometry) -> None:
+def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Correlation) -> None:
     """Fill dx (N, C, H, W) from dy (N, C, P, W), w (C, R, S) and b (C,) or None; rows of dy and dx are contiguous."""
     for n0, n1 in _multiply(dy, w[:, :, ::-1], b, dx, g, g.padding[1][::-1], transposed=True):
         depthwise.input_grad(dy[n0:n1, :, None], w[:, None], b, dx[n0:n1], replace(g, N=n1 - n0))
 
 
-def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) -> None:
+def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -> None:
     """Fill dw (C, R, S) from dy (N, C, P, W) and x (N, C, H, W), whose rows are contiguous; the stride is 1.
 
     A unit of work is a few channels, whose blocks are added in order.
     """
     line_bytes = g.S * g.W * x.itemsize
-    channels = max(1, min(-(-g.C // UNITS), SHIFTED_BYTES // (line_bytes * g.P)))
+    channels = max(1, min(-(-g.G // UNITS), SHIFTED_BYTES // (line_bytes * g.P)))
     images = spans(g.N, SHIFTED_BYTES // (line_bytes * g.P * channels))
     rows = spans(g.P, SHIFTED_BYTES // line_bytes)
 
@@ -65,16 +64,16 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: ConvGeometry) 
         for (n0, n1), (p0, p1) in product(images, rows):
             (shifted,) = threads.scratch(x.dtype, (n1 - n0, c1 - c0, g.S, p1 - p0, g.W))
             for s in range(g.S):
-                _shift(dy[n0:n1, c0:c1, p0:p1], shifted[:, :, s], s * g.dilation[1] - g.padding[1][0])
+                _shift(dy[n0:n1, c0:c1, p0:p1], shifted[:, :, s], g.axes[1].position(0, s))
             for r in range(g.R):
-                low, high, lines = overlap(p0 + r * g.dilation[0] - g.padding[0][0], p1 - p0, g.H, 1)
+                low, high, lines = overlap(g.axes[0].position(p0, r), p1 - p0, g.H, 1)
                 if low < high:
                     gradients = shifted[:, :, :, low:high].reshape(*shifted.shape[:3], -1)
                     pixels = x[n0:n1, c0:c1, lines].reshape(*shifted.shape[:2], 1, -1)
                     total[:, r] += np.vecdot(gradients, pixels).sum(axis=0)
         dw[c0:c1] = total
 
-    threads.run(work, spans(g.C, channels), scratch=SHIFTED_BYTES)
+    threads.run(work, spans(g.G, channels), scratch=SHIFTED_BYTES)
     if not np.isfinite(dw).all():
         depthwise.weight_grad_by_windows(dy[:, :, None], x, dw[:, None], g)
 
@@ -115,7 +114,7 @@ class Rows(NamedTuple):
 
 
 @lru_cache
-def row_blocks(g: ConvGeometry, transposed: bool) -> list[Rows]:
+def row_blocks(g: Correlation, transposed: bool) -> list[Rows]:
     """All rows of y, or (transposed) of dx."""
     found = []
     for i0, i1 in spans(g.H if transposed else g.P, ROWS):
@@ -127,11 +126,11 @@ def row_blocks(g: ConvGeometry, transposed: bool) -> list[Rows]:
     return found
 
 
-def _taps(g: ConvGeometry, transposed: bool, i0: int, i1: int) -> Iterator[Tap]:
+def _taps(g: Correlation, transposed: bool, i0: int, i1: int) -> Iterator[Tap]:
     stride = g.stride[0]
     for r in range(g.R):
-        row = r * g.dilation[0] - g.padding[0][0]
-        p0, p1, _ = overlap(row, g.P, g.H, stride)
+        row = g.axes[0].position(0, r)
+        p0, p1 = g.axes[0].windows_inside(r)
         if transposed:
             p0, p1 = max(p0, -((row - i0) // stride)), min(p1, -((row - i1) // stride))
         else:
@@ -146,7 +145,7 @@ def _multiply(
     w: np.ndarray,
     b: np.ndarray | None,
     y: np.ndarray,
-    g: ConvGeometry,
+    g: Correlation,
     padding: Pair,
     transposed: bool,
 ) -> list[Pair]:

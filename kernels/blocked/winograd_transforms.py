@@ -49,7 +49,7 @@ class Filter(NamedTuple):
 
     m: int
     r: int
-    dilation: Pair
+    dilation: tuple[int, ...]
 
     @property
     def n(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -16,17 +17,22 @@ from .geometry import ConvGeometry
 BIAS_BYTES = 8 << 20  # of dy per block: less is summed before a second thread wakes up
 
 
+@lru_cache
+def correlation_of(g: ConvGeometry) -> Correlation:
+    return Correlation(g.N, g.groups, g.C // g.groups, g.K // g.groups, g.axes)
+
+
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
-    g = geometry
-    y = np.empty(g.y_shape, x.dtype)
-    bias = None if b is None else b.reshape(g.groups, -1)
-    x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.is_depthwise(g) and (products := _depthwise_products(g, False, x)):
-        products.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
-    elif choose.is_depthwise(g):
-        depthwise.correlate(x[:, :, 0], w[:, :, 0], bias, out, g)
+    c = correlation_of(geometry)
+    y = np.empty(geometry.y_shape, x.dtype)
+    bias = None if b is None else b.reshape(c.G, -1)
+    x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
+    if choose.is_depthwise(c) and (products := _depthwise_products(c, False, x)):
+        products.correlate(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], c)
+    elif choose.is_depthwise(c):
+        depthwise.correlate(x[:, :, 0], w[:, :, 0], bias, out, c)
     else:
-        _correlate(x, w, bias, out, Correlation.forward(g))
+        _correlate(x, w, bias, out, c)
     return y
 
 
@@ -35,31 +41,30 @@ def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> 
 
 
 def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
-    g = geometry
-    y = np.empty(g.x_shape, x.dtype)
-    bias = None if b is None else b.reshape(g.groups, -1)
-    x, w, out = by_group(x, g), weights_by_group(w, g), by_group(y, g)
-    if choose.is_depthwise(g) and (products := _depthwise_products(g, True, x)):
-        products.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
-    elif choose.is_depthwise(g):
-        depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], g)
-    elif choose.input_grad_by_col2im(g, classes(g)[0].problem, x):
-        col2im.input_grad(x, w, bias, out, g)
+    c = correlation_of(geometry)
+    y = np.empty(geometry.x_shape, x.dtype)
+    bias = None if b is None else b.reshape(c.G, -1)
+    x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
+    if choose.is_depthwise(c) and (products := _depthwise_products(c, True, x)):
+        products.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], c)
+    elif choose.is_depthwise(c):
+        depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], c)
+    elif choose.input_grad_by_col2im(c, classes(c)[0].problem, x):
+        col2im.input_grad(x, w, bias, out, c)
     else:
-        for part in classes(g):
+        for part in classes(c):
             _correlate(x, part.kernel(w), bias, part.part(out), part.problem)
     return y
 
 
 def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    g = geometry
-    dw = np.empty(g.w_shape, x.dtype)
-    c = Correlation.forward(g)
-    dy, x, out = by_group(dy, g), by_group(x, g), weights_by_group(dw, g)
-    if choose.is_depthwise(g) and g.stride[0] == 1 and choose.shifts_suit(g, dy, x):
-        shifts.weight_grad(dy[:, :, 0], x[:, :, 0], out[:, 0, 0], g)
-    elif choose.is_depthwise(g):
-        depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], g)
+    c = correlation_of(geometry)
+    dw = np.empty(geometry.w_shape, x.dtype)
+    dy, x, out = by_group(dy, c.G), by_group(x, c.G), weights_by_group(dw, c.G)
+    if choose.is_depthwise(c) and c.stride[0] == 1 and choose.shifts_suit(c, dy, x):
+        shifts.weight_grad(dy[:, :, 0], x[:, :, 0], out[:, 0, 0], c)
+    elif choose.is_depthwise(c):
+        depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], c)
     elif m := choose.winograd_tile(c, dy, x):
         winograd.weight_grad(dy, x, out, c, m)
     elif choose.rows_suit(c):
@@ -92,9 +97,9 @@ def conv2d_grads(
     return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
 
 
-def _depthwise_products(g: ConvGeometry, transposed: bool, x: np.ndarray) -> ModuleType | None:
+def _depthwise_products(c: Correlation, transposed: bool, x: np.ndarray) -> ModuleType | None:
     """How products make a depthwise convolution, or its input gradient (transposed), of x; None: tap by tap."""
-    return shifts if choose.shifts_suit(g, x) else bands if choose.bands_suit(g, transposed, x) else None
+    return shifts if choose.shifts_suit(c, x) else bands if choose.bands_suit(c, transposed, x) else None
 
 
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:

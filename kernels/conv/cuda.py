@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import Any
 
 from ..cuda.gemm.halo import Halo
@@ -15,7 +15,6 @@ from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
-from .residues import ClassAxis
 
 _WINDOW = (
     ("H", "int"),
@@ -119,7 +118,7 @@ def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any
         return direct.depthwise_weight_grad(dy, x, geometry), bias_grad(dy)
     if 0 in geometry.w_shape:
         return empty(geometry.w_shape, dy.dtype), bias_grad(dy)
-    db = empty((geometry.K, 1, 1), dy.dtype)
+    db = empty(geometry.b_shape, dy.dtype)
     return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
 
 
@@ -128,7 +127,7 @@ def conv2d_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, 
     dy, x, w = inputs(dy, x, w)
     if not tiny.applies(geometry):
         return conv2d_input_grad(dy, w, geometry), *conv2d_parameter_grads(dy, x, geometry)
-    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, (geometry.K, 1, 1)))
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, geometry)
     return dx, dw, db
 
@@ -137,7 +136,7 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     _check("conv2d", g)
     y = empty(g.y_shape, x.dtype)
     product = _forward_product(g)
-    configuration, pointwise = configure(product, y), _is_pointwise(g)
+    configuration, pointwise = configure(product, y), g.is_pointwise
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
@@ -164,7 +163,7 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
 
 
 def _forward_product(g: ConvGeometry) -> Product:
-    pointwise = _is_pointwise(g)
+    pointwise = g.is_pointwise
     return Product(
         m=g.N * g.P * g.Q,
         n=g.K // g.groups,
@@ -191,11 +190,11 @@ def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     _check("conv2d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
     product = _input_grad_product(g)
-    configuration, pointwise = configure(product, dx), _is_pointwise(g)
-    if isinstance(configuration, HaloConfiguration) and product.convolution:
-        _halo(configuration, dy, w, b, dx, product.convolution, gradient=True)
+    configuration, pointwise = configure(product, dx), g.is_pointwise
+    if isinstance(configuration, HaloConfiguration):
+        _halo(configuration, dy, w, b, dx, g.reversed, gradient=True)
         return dx
-    axis_h, axis_w = ClassAxis.of(g, 0), ClassAxis.of(g, 1)
+    axis_h, axis_w = g.axes
     defines = {
         "POINTWISE": int(pointwise),
         "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
@@ -215,10 +214,10 @@ def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         w=w,
         **_window(g),
         filters=g.K // g.groups,
-        classes=fast_div(axis_h.classes * axis_w.classes),
-        classes_w=fast_div(axis_w.classes),
-        class_rows=fast_div(axis_h.rows),
-        class_columns=fast_div(axis_w.rows),
+        classes=fast_div(axis_h.class_count * axis_w.class_count),
+        classes_w=fast_div(axis_w.class_count),
+        class_rows=fast_div(axis_h.class_positions),
+        class_columns=fast_div(axis_w.class_positions),
         gcd_h=axis_h.gcd,
         gcd_w=axis_w.gcd,
         inverse_h=axis_h.inverse,
@@ -229,28 +228,18 @@ def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
 
 def _input_grad_product(g: ConvGeometry) -> Product:
     """One product for each residue class of the stride."""
-    pointwise, axes = _is_pointwise(g), (ClassAxis.of(g, 0), ClassAxis.of(g, 1))
-    classes = axes[0].classes * axes[1].classes
+    pointwise = g.is_pointwise
+    classes = math.prod(axis.class_count for axis in g.axes)
     return Product(
-        m=g.N * axes[0].rows * axes[1].rows,
+        m=g.N * math.prod(axis.class_positions for axis in g.axes),
         n=g.C // g.groups,
         k=-(-g.K // g.groups * g.R * g.S // classes),  # of the mean class
         batch=g.groups * classes,
         a_k_major=False,
         b_k_major=not pointwise,
         gathered=int(not pointwise),  # registers do not suffice for words
-        # for stride 1 it is a convolution of dy with the taps reversed
-        convolution=None if pointwise or g.stride != (1, 1) else _reversed(g),
+        convolution=None if pointwise or max(g.stride) > 1 else g.reversed,
     )
-
-
-def _reversed(g: ConvGeometry) -> ConvGeometry:
-    """The convolution of dy that the input gradient of g is, for stride 1."""
-    padding = tuple(
-        (dilation * (kernel - 1) - before, dilation * (kernel - 1) - after)
-        for (before, after), dilation, kernel in zip(g.padding, g.dilation, (g.R, g.S), strict=True)
-    )
-    return replace(g, C=g.K, H=g.P, W=g.Q, K=g.C, P=g.H, Q=g.W, padding=(padding[0], padding[1]))
 
 
 def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: ConvGeometry, *, gradient: bool) -> None:
@@ -313,7 +302,7 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
     """dw; db, where it is given, is filled too."""
     _check(operation, g)
     dw = empty(g.w_shape, dy.dtype)
-    pointwise = _is_pointwise(g)
+    pointwise = g.is_pointwise
     channels = g.C // g.groups
     product = Product(
         channels * g.R * g.S,
@@ -352,12 +341,6 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
     return dw
 
 
-def _is_pointwise(g: ConvGeometry) -> bool:
-    """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
-    (top, _), (left, _) = g.padding
-    return g.R == g.S == 1 and (g.P, g.Q) == (g.H, g.W) and g.stride == (1, 1) and top == left == 0
-
-
 def _aligned(g: ConvGeometry) -> int:
     """How many neighbouring elements of a row every tap reads for as many neighbouring pixels, from a multiple of that
     number on: 1, 2, 4 or 8. More than 1 at stride 1, where rows, padding and dilation are multiples."""
@@ -392,12 +375,7 @@ def _window(g: ConvGeometry) -> dict[str, Any]:
 
 def _check(operation: str, g: ConvGeometry) -> None:
     """Kernels address images by 64-bit pointers and count pixels and the elements of one image in 32 bits."""
-    padded = max(
-        extent + sum(padding) + stride + dilation * kernel
-        for extent, padding, stride, dilation, kernel in zip(
-            (g.H, g.W), g.padding, g.stride, g.dilation, (g.R, g.S), strict=True
-        )
-    )
+    padded = max(axis.padded.extent + axis.stride + axis.dilation * axis.taps for axis in g.axes)
     check_index(
         operation,
         pixels_of_x=g.N * g.H * g.W,

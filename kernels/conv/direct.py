@@ -27,7 +27,6 @@ from ..dtypes import accumulation_dtype
 from .few_channels import FewChannels
 from .few_channels_input_grad import FewChannelsInputGrad
 from .geometry import ConvGeometry
-from .residues import ClassAxis
 
 _X, _DY, _W, _B = ("x", "const Element*"), ("dy", "const Element*"), ("w", "const Element*"), ("b", "const Element*")
 _WINDOWS = (*WINDOW_FIELDS, *TILE_FIELDS, ("multiplier", "FastDiv"))
@@ -188,7 +187,7 @@ def few_channels_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, c: FewChan
         Q=g.Q,
         groups=fast_div(g.groups),
         group_filters=g.K // g.groups,
-        classes=fast_div(ClassAxis.of(g, 0).classes),
+        classes=fast_div(g.axes[0].class_count),
         tile_rows=fast_div(c.tile_rows),
         tile_columns=fast_div(c.tile_columns),
     )

@@ -77,7 +77,7 @@ class FewChannels:
 @cache
 def choose(g: ConvGeometry, dtype: np.dtype) -> FewChannels | None:
     """The configuration with the fewest tiles, then the smallest image pieces; None where nothing fits."""
-    if g.C // g.groups > CHANNELS or g.stride[1] > 4 or g.dilation[1] * (g.S - 1) > 16:
+    if g.C // g.groups > CHANNELS or g.stride[1] > 4 or g.axes[1].reach > 16:
         return None
     check_offsets(g)
     itemsize = accumulation_dtype(dtype).itemsize
@@ -93,8 +93,8 @@ def choose(g: ConvGeometry, dtype: np.dtype) -> FewChannels | None:
 def _of(g: ConvGeometry, itemsize: int, filters: int, pixels: int, lanes: int, rows: int, columns: int) -> FewChannels:
     """The shared bytes are as few_channels.cu computes them: a piece of the image, and padded weights."""
     quad = ALIGNMENT // itemsize
-    image_rows = (rows - 1) * g.stride[0] + (g.R - 1) * g.dilation[0] + 1
-    vec_x, reach = words(g.W, -g.padding[1][0], (pixels - 1) * g.stride[1] + (g.S - 1) * g.dilation[1] + 1, quad)
+    image_rows = g.axes[0].span(rows)
+    vec_x, reach = words(g.W, -g.padding[1][0], g.axes[1].span(pixels), quad)
     image = image_rows * ((columns - 1) * pixels * g.stride[1] + reach)
     weights = g.R * g.S * (lanes * filters + quad)
     return FewChannels(

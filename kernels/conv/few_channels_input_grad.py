@@ -13,7 +13,6 @@ from ..cuda.windows import check_offsets, largest_power_of_two
 from ..dtypes import accumulation_dtype
 from .few_channels import CHANNELS, SHARED_BYTES, power_of_two, powers, words
 from .geometry import ConvGeometry
-from .residues import ClassAxis
 
 MAX_THREADS = 128
 POSITIONS = 4
@@ -40,7 +39,7 @@ class FewChannelsInputGrad:
         return self.rows * self.columns
 
     def blocks(self, g: ConvGeometry) -> int:
-        return g.N * g.groups * self.tile_rows * self.tile_columns * ClassAxis.of(g, 0).classes
+        return g.N * g.groups * self.tile_rows * self.tile_columns * g.axes[0].class_count
 
     def multiply_adds(self, g: ConvGeometry) -> int:
         """Of one block of a mean class, those of its tile that overhang the image included."""
@@ -48,7 +47,7 @@ class FewChannelsInputGrad:
         return outputs * (g.K // g.groups) * g.R * g.S // (g.stride[0] * g.stride[1])
 
     def defines(self, g: ConvGeometry, dtype: np.dtype) -> dict[str, object]:
-        axis = ClassAxis.of(g, 0)
+        axis = g.axes[0]
         return {
             "TYPE": C_TYPES[dtype.name],
             "THREADS": self.threads,
@@ -77,13 +76,13 @@ class FewChannelsInputGrad:
 def choose(g: ConvGeometry, dtype: np.dtype) -> FewChannelsInputGrad | None:
     """The configuration with the fewest tiles, then the smallest pieces of dy; None where nothing fits."""
     channels = g.C // g.groups
-    if not 0 < channels <= CHANNELS or g.stride[1] > 4 or g.S > 11 or g.dilation[1] * (g.S - 1) > 16:
+    if not 0 < channels <= CHANNELS or g.stride[1] > 4 or g.S > 11 or g.axes[1].reach > 16:
         return None
     check_offsets(g)
     itemsize = accumulation_dtype(dtype).itemsize
     tile_w = POSITIONS * g.stride[1]
     tile_h = max(1, min(8, SUMS[itemsize] // (channels * tile_w)))
-    class_rows = ClassAxis.of(g, 0).rows
+    class_rows = g.axes[0].class_positions
     wanted = power_of_two(-(-class_rows // tile_h) * -(-g.W // tile_w))
     places = max(32, min(MAX_THREADS, wanted))
     candidates = [_of(g, itemsize, tile_h, tile_w, places // columns, columns) for columns in powers(places)]
@@ -93,9 +92,9 @@ def choose(g: ConvGeometry, dtype: np.dtype) -> FewChannelsInputGrad | None:
 
 def _of(g: ConvGeometry, itemsize: int, tile_h: int, tile_w: int, rows: int, columns: int) -> FewChannelsInputGrad:
     """The shared bytes are as few_channels_input_grad.cu computes them: a piece of dy, and weights."""
-    axis, quad = ClassAxis.of(g, 0), ALIGNMENT // itemsize
+    axis, quad = g.axes[0], ALIGNMENT // itemsize
     taps = -(-g.R * axis.gcd // g.stride[0])
-    reach, left, stride = (g.S - 1) * g.dilation[1], g.padding[1][0], g.stride[1]
+    reach, left, stride = g.axes[1].reach, g.axes[1].before, g.stride[1]
     first, last = -((reach - left) // stride), (tile_w - 1 + left) // stride
     vec_y, covering = words(g.Q, first, last - first + 1, quad)
     piece_rows = rows * tile_h + (taps - 1) * g.dilation[0] // axis.gcd
@@ -106,7 +105,7 @@ def _of(g: ConvGeometry, itemsize: int, tile_h: int, tile_w: int, rows: int, col
         tile_w,
         rows,
         columns,
-        tile_rows=-(-axis.rows // (rows * tile_h)),
+        tile_rows=-(-axis.class_positions // (rows * tile_h)),
         tile_columns=-(-g.W // (columns * tile_w)),
         vec_y=vec_y,
         shared_bytes=(piece_rows * piece_columns + weights) * itemsize,

@@ -34,7 +34,7 @@ def conv2d(
     geometry = ConvGeometry.of(
         "conv2d", x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    checks.bias("conv2d", b, geometry.K, (geometry.K, 1, 1))
+    checks.bias("conv2d", b, geometry.K, geometry.b_shape)
     return path_of(x).conv2d(x, w, b, geometry)
 
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import checks
-from ..axis import Shape4, Window, check_extents, check_fits, kept
-from ..checks import Padding, Pair, value_error
+from ..axis import Axis, Windowed, check_extents, check_fits, parse_axes, parse_transposed_axes
+from ..checks import value_error
+from ..kept import hashed_once, kept
 
 
+@hashed_once
 @dataclass(frozen=True)
-class ConvGeometry:
-    """The extents and window of one convolution, whichever of its operations is computed."""
+class ConvGeometry(Windowed):
+    """The extents and windows of one convolution, whichever of its operations is computed."""
 
     N: int
     C: int
-    H: int
-    W: int
     K: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    stride: Pair
-    padding: Padding
-    dilation: Pair
     groups: int
+    axes: tuple[Axis, ...]
 
     @classmethod
     @kept
@@ -41,25 +38,25 @@ class ConvGeometry:
         dilation: Any,
         groups: Any,
         names: tuple[str, str] = ("x.shape", "w.shape"),
+        rank: int = 2,
     ) -> ConvGeometry:
-        """Geometry of a convolution of an input of x_shape with weights of w_shape.
+        """Geometry of a convolution of an input of x_shape with weights of w_shape, along `rank` axes.
 
         `names` are what the caller's arguments are called in messages. ValueError where a shape or option is
         wrong, or where no window fits.
         """
-        n, c, h, w = checks.shape4(operation, names[0], x_shape, "(N, C, H, W)")
-        k, group_channels, r, s = checks.shape4(operation, names[1], w_shape, "(K, C/groups, R, S)")
+        n, c, *extents = checks.shape(operation, names[0], x_shape, ("N", "C", *"DHW"[-rank:]))
+        k, group_channels, *taps = checks.shape(operation, names[1], w_shape, ("K", "C/groups", *"TRS"[-rank:]))
         groups = check_groups(operation, groups, c, k)
-        _check_kernel(operation, names[1], k, r, s)
+        _check_kernel(operation, names[1], k, taps)
         if group_channels != c // groups:
             got = f"{tuple(w_shape)} (axis 1 is {group_channels})"
             expected = f"axis 1 to be C/groups = {c}/{groups} = {c // groups}, with C from {names[0]}"
             raise value_error(operation, names[1], got, expected)
-        check_extents(operation, names[0], (h, w))
-        window = Window.parse(operation, (h, w), (r, s), stride, padding, dilation)
-        p, q = window.count(0, h), window.count(1, w)
-        check_fits(operation, window, (h, w), (p, q))
-        return cls(n, c, h, w, k, r, s, p, q, window.stride, window.padding, window.dilation, groups)
+        check_extents(operation, names[0], extents)
+        axes = parse_axes(operation, extents, taps, stride, padding, dilation)
+        check_fits(operation, axes)
+        return cls(n, c, k, groups, axes)
 
     @classmethod
     @kept
@@ -74,56 +71,49 @@ class ConvGeometry:
         output_padding: Any,
         dilation: Any,
         groups: Any,
+        rank: int = 2,
     ) -> ConvGeometry:
         """Geometry of the convolution whose input gradient a transposed convolution is.
 
         x_shape is that convolution's output shape and the transposed result has its input shape:
         H = (P-1)*stride - padding + dilation*(R-1) + output_padding + 1 (PyTorch, ConvTranspose2d).
         """
-        n, k, p, q = checks.shape4(operation, "x.shape", x_shape, "(N, C, H, W)")
-        rows, group_channels, r, s = checks.shape4(operation, "w.shape", w_shape, "(C, K/groups, R, S)")
+        n, k, *windows = checks.shape(operation, "x.shape", x_shape, ("N", "C", *"DHW"[-rank:]))
+        rows, group_channels, *taps = checks.shape(operation, "w.shape", w_shape, ("C", "K/groups", *"TRS"[-rank:]))
         if rows != k:
             raise value_error(operation, "w.shape", tuple(w_shape), f"axis 0 to be C = {k}, from x.shape")
         groups = checks.integer(operation, "groups", groups, 1)
         c = group_channels * groups
         check_groups(operation, groups, k, c)
-        _check_kernel(operation, "w.shape", min(k, c), r, s)
-        check_extents(operation, "x.shape", (p, q))
-        stride = checks.pair(operation, "stride", stride, 1)
-        dilation = checks.pair(operation, "dilation", dilation, 1)
-        resolved = checks.explicit_padding(operation, padding)
-        extra = checks.pair(operation, "output_padding", output_padding, 0)
-        for axis in (0, 1):
-            if extra[axis] >= max(stride[axis], dilation[axis]):
-                expected = f"less than stride {stride} or dilation {dilation}"
-                raise value_error(operation, "output_padding", extra, expected)
-        window = Window((r, s), stride, resolved, dilation)
-        h, w = (
-            (count - 1) * stride[axis] - sum(resolved[axis]) + window.reach(axis) + extra[axis] + 1
-            for axis, count in ((0, p), (1, q))
-        )
-        if min(h, w) < 1:
-            raise value_error(operation, "padding", padding, f"an output of at least 1x1, not {h}x{w}")
-        return cls(n, c, h, w, k, r, s, p, q, stride, resolved, dilation, groups)
+        _check_kernel(operation, "w.shape", min(k, c), taps)
+        check_extents(operation, "x.shape", windows)
+        axes = parse_transposed_axes(operation, windows, taps, stride, padding, output_padding, dilation)
+        return cls(n, c, k, groups, axes)
 
     @classmethod
     @kept
-    def of_output(cls, operation: str, y_shape: Any) -> ConvGeometry:
+    def of_output(cls, operation: str, y_shape: Any, *, rank: int = 2) -> ConvGeometry:
         """Geometry of the 1x1 convolution that has this output: a bias gradient depends on nothing else."""
-        n, k, p, q = checks.shape4(operation, "dy.shape", y_shape, "(N, K, P, Q)")
-        return cls(n, k, p, q, k, 1, 1, p, q, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+        n, k, *windows = checks.shape(operation, "dy.shape", y_shape, ("N", "K", *"ZPQ"[-rank:]))
+        return cls.pointwise(n, k, k, *windows)
+
+    @classmethod
+    def pointwise(cls, n: int, c: int, k: int, *extents: int) -> ConvGeometry:
+        """Geometry of a 1x1 convolution: at every position k products with its c channels."""
+        return cls(n, c, k, 1, tuple(map(Axis.of_points, extents)))
 
     @property
-    def x_shape(self) -> Shape4:
-        return self.N, self.C, self.H, self.W
+    def w_shape(self) -> tuple[int, ...]:
+        return self.K, self.C // self.groups, *self.kernel_size
 
     @property
-    def w_shape(self) -> Shape4:
-        return self.K, self.C // self.groups, self.R, self.S
+    def y_shape(self) -> tuple[int, ...]:
+        return self.N, self.K, *self.windows
 
     @property
-    def y_shape(self) -> Shape4:
-        return self.N, self.K, self.P, self.Q
+    def b_shape(self) -> tuple[int, ...]:
+        """The bias's, as the layers keep it; (K,) is the same bias."""
+        return self.K, *(1 for _ in self.axes)
 
     @property
     def b_shape(self) -> tuple[int, int, int]:
@@ -144,7 +134,20 @@ class ConvGeometry:
     @property
     def flops(self) -> int:
         """Floating-point operations of any one of forward, dx and dw: a multiply and an add per product."""
-        return 2 * self.N * self.K * self.P * self.Q * (self.C // self.groups) * self.R * self.S
+        return 2 * math.prod(self.y_shape) * math.prod(self.w_shape[1:])
+
+    @property
+    def is_pointwise(self) -> bool:
+        """A 1x1 window that visits every pixel: x and y then are matrices of channels by pixels."""
+        return all(
+            (axis.taps, axis.stride, axis.before) == (1, 1, 0) and axis.windows == axis.extent for axis in self.axes
+        )
+
+    @property
+    def reversed(self) -> ConvGeometry:
+        """The convolution of dy that the input gradient is, where every stride is 1."""
+        (axes,) = itertools.product(*(axis.classes() for axis in self.axes))
+        return replace(self, C=self.K, K=self.C, axes=tuple(residue.gradient for residue in axes))
 
 
 def check_groups(operation: str, groups: Any, c: int, k: int) -> int:
@@ -154,6 +157,7 @@ def check_groups(operation: str, groups: Any, c: int, k: int) -> int:
     return groups
 
 
-def _check_kernel(operation: str, argument: str, k: int, r: int, s: int) -> None:
-    if min(k, r, s) < 1:
-        raise value_error(operation, argument, f"K={k}, R={r}, S={s}", "each at least 1")
+def _check_kernel(operation: str, argument: str, k: int, taps: Sequence[int]) -> None:
+    if min(k, *taps) < 1:
+        extents = ", ".join(f"{name}={extent}" for name, extent in zip("TRS"[-len(taps) :], taps, strict=True))
+        raise value_error(operation, argument, f"K={k}, {extents}", "each at least 1")

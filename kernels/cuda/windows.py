@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..axis import Axis, Windowed
 from ..checks import value_error
-from ..conv.geometry import ConvGeometry
-from ..pool.geometry import PoolGeometry
 from .runtime.arrays import ALIGNMENT, MAX_INDEX
 from .runtime.loader import C_TYPES, fast_div
 
-Windowed = ConvGeometry | PoolGeometry
-Pooling = TypeVar("Pooling", bound=PoolGeometry)
+Pooling = TypeVar("Pooling", bound=Windowed)
 
 THREADS = 128
 WARP = 32
@@ -70,7 +68,7 @@ class Tiling:
 
     def _blocks_per_sm(self, g: Windowed, itemsize: int) -> int:
         """What the compiler may count on: without a bound it spills for the sake of occupancy, or takes too much."""
-        words = (_reach(g, 0) + 1) * (_reach(g, 1) + 1) * max(1, itemsize // 4) if self.unrolled else 0
+        words = math.prod(axis.reach + 1 for axis in g.axes) * max(1, itemsize // 4) if self.unrolled else 0
         return 6 if words <= 9 else 4 if words <= 25 else 2
 
     def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
@@ -163,31 +161,13 @@ def flattened(g: Pooling) -> Pooling:
     whole = (g.R, g.S) == (g.H, g.W) and g.P * g.Q == 1 and not any(map(sum, g.padding))
     if not whole or planes == 0 or (planes + 1) * plane > MAX_INDEX:
         return g
-    return replace(
-        g,
-        N=1,
-        C=1,
-        H=1,
-        W=planes * plane,
-        R=1,
-        S=plane,
-        P=1,
-        Q=planes,
-        stride=(1, plane),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-    )
+    return replace(g, N=1, C=1, axes=(Axis.of_points(1), Axis.whole(planes * plane, planes)))  # type: ignore[type-var]
 
 
 def _is_small(g: Windowed, itemsize: int) -> bool:
     """Whether the unrolled window's code and registers stay small."""
     taps = 25 if itemsize == 8 else MAX_TAPS
-    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and max(_reach(g, 0), _reach(g, 1)) < 16
-
-
-def _reach(g: Windowed, axis: int) -> int:
-    """Inputs from a window's first tap to its last."""
-    return g.dilation[axis] * ((g.R, g.S)[axis] - 1)
+    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and max(axis.reach for axis in g.axes) < 16
 
 
 def largest_power_of_two(extent: int, most: int) -> int:

@@ -60,7 +60,7 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
     dw = empty(g.w_shape, dy.dtype)
     if dw.size == 0:
         return dw, _bias_grad(dy, g.batch_axis)
-    db = empty((g.O,) if g.batch_axis == 0 else (g.O, 1), dy.dtype)
+    db = empty(g.b_shape, dy.dtype)
     k_major = g.batch_axis == 1
     _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
     return dw, db
@@ -72,8 +72,7 @@ def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any
     convolution = _as_convolution(geometry)
     if not tiny.applies(convolution):
         return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
-    db_shape = (geometry.O,) if geometry.batch_axis == 0 else (geometry.O, 1)
-    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, db_shape))
+    dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, convolution)
     return dx, dw, db
 
@@ -81,21 +80,7 @@ def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any
 def _as_convolution(g: LinearGeometry) -> ConvGeometry:
     """The 1x1 convolution that has the same arrays: of one-pixel images or, where samples are columns, of one row."""
     n, pixels = (g.N, 1) if g.batch_axis == 0 else (1, g.N)
-    return ConvGeometry(
-        N=n,
-        C=g.F,
-        H=1,
-        W=pixels,
-        K=g.O,
-        R=1,
-        S=1,
-        P=1,
-        Q=pixels,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-        groups=1,
-    )
+    return ConvGeometry.pointwise(n, g.F, g.O, 1, pixels)
 
 
 def _product(

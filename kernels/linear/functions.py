@@ -24,7 +24,7 @@ def linear(x: Any, w: Any, b: Any = None, *, batch_axis: int = 0) -> Any:
     """
     checks.arrays("linear", x=x, w=w, b=b)
     geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape)
-    checks.bias("linear", b, geometry.O, (geometry.O,) if batch_axis == 0 else (geometry.O, 1))
+    checks.bias("linear", b, geometry.O, geometry.b_shape)
     return path_of(x).linear(x, w, b, geometry)
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import checks
-from ..axis import kept
 from ..checks import Pair, value_error
+from ..kept import hashed_once, kept
 
 
+@hashed_once
 @dataclass(frozen=True)
 class LinearGeometry:
     """The extents of a fully connected layer: w is (O, F); N samples along axis `batch_axis` of x and y."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,25 +10,19 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..axis import Shape4, Window, check_extents, check_fits, kept
-from ..checks import Padding, Pair, value_error
+from ..axis import Axis, Windowed, check_extents, check_fits, parse_axes
+from ..checks import value_error
+from ..kept import hashed_once, kept
 
 
+@hashed_once
 @dataclass(frozen=True)
-class PoolGeometry:
-    """The extents and window of one pooling operation."""
+class PoolGeometry(Windowed):
+    """The extents and windows of one pooling operation."""
 
     N: int
     C: int
-    H: int
-    W: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    stride: Pair
-    padding: Padding
-    dilation: Pair
+    axes: tuple[Axis, ...]
 
     @classmethod
     @kept
@@ -42,41 +37,34 @@ class PoolGeometry:
         dilation: Any = 1,
         ceil_mode: bool = False,
         name: str = "x.shape",
+        rank: int = 2,
     ) -> PoolGeometry:
-        """Geometry of pooling an input of x_shape; `stride=None` means kernel_size.
+        """Geometry of pooling an input of x_shape along `rank` axes; `stride=None` means kernel_size.
 
         ValueError where a shape or option is wrong, where padding exceeds dilation*(kernel_size-1), or where no
         window fits.
         """
-        n, c, h, w = checks.shape4(operation, name, x_shape, "(N, C, H, W)")
-        check_extents(operation, name, (h, w))
-        kernel = checks.pair(operation, "kernel_size", kernel_size, 1)
-        stride = kernel if stride is None else stride
-        window = Window.parse(operation, (h, w), kernel, stride, padding, dilation)
-        for axis in (0, 1):
-            if max(window.padding[axis]) > window.reach(axis):
-                expected = f"at most dilation*(kernel_size-1) = {window.reach(axis)} on each side of axis {axis}"
-                raise value_error(operation, "padding", window.padding, expected)
-        p, q = window.count(0, h, bool(ceil_mode)), window.count(1, w, bool(ceil_mode))
-        check_fits(operation, window, (h, w), (p, q))
-        return cls(n, c, h, w, *kernel, p, q, window.stride, window.padding, window.dilation)
+        n, c, *extents = checks.shape(operation, name, x_shape, ("N", "C", *"DHW"[-rank:]))
+        check_extents(operation, name, extents)
+        taps = checks.per_axis(operation, "kernel_size", kernel_size, rank, 1)
+        stride = taps if stride is None else stride
+        axes = parse_axes(operation, extents, taps, stride, padding, dilation, ceil_mode=bool(ceil_mode))
+        for number, axis in enumerate(axes):
+            if max(axis.before, axis.after) > axis.reach:
+                sides = tuple((axis.before, axis.after) for axis in axes)
+                expected = f"at most dilation*(kernel_size-1) = {axis.reach} on each side of axis {number}"
+                raise value_error(operation, "padding", sides, expected)
+        check_fits(operation, axes)
+        return cls(n, c, axes)
 
     @property
-    def x_shape(self) -> Shape4:
-        return self.N, self.C, self.H, self.W
-
-    @property
-    def y_shape(self) -> Shape4:
-        return self.N, self.C, self.P, self.Q
+    def y_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, *self.windows
 
     @cached_property
     def reaches_outside(self) -> bool:
         """Whether some window reaches outside x."""
-        bottom, right = (
-            (windows - 1) * self.stride[i] + (kernel - 1) * self.dilation[i] - self.padding[i][0]
-            for i, (windows, kernel) in enumerate(((self.P, self.R), (self.Q, self.S)))
-        )
-        return self.padding[0][0] > 0 or self.padding[1][0] > 0 or bottom >= self.H or right >= self.W
+        return any(axis.reaches_outside for axis in self.axes)
 
     @property
     def ceil_mode(self) -> bool:
@@ -91,12 +79,12 @@ class PoolGeometry:
     @cached_property
     def overlapping(self) -> bool:
         """Whether windows may share elements of x."""
-        return any(self.stride[i] <= (kernel - 1) * self.dilation[i] for i, kernel in enumerate((self.R, self.S)))
+        return any(axis.overlapping for axis in self.axes)
 
     @cached_property
     def tap_dtype(self) -> np.dtype:
         """The smallest of uint8, uint16 and int32 that holds every tap and the mark of an empty window."""
-        taps = self.R * self.S
+        taps = math.prod(self.kernel_size)
         return np.dtype(np.uint8 if taps < 256 else np.uint16 if taps < 65536 else np.int32)
 
     @cached_property
@@ -105,6 +93,7 @@ class PoolGeometry:
         return int(np.iinfo(self.tap_dtype).max)
 
 
+@hashed_once
 @dataclass(frozen=True)
 class AvgPoolGeometry(PoolGeometry):
     """Average pooling: a window's sum is divided by its extent, or by divisor_override where that is an int."""
@@ -127,22 +116,22 @@ class AvgPoolGeometry(PoolGeometry):
         """Geometry of average pooling; the options are those of PoolGeometry.of."""
         g = PoolGeometry.of(operation, x_shape, kernel_size, **options)
         override = check_divisor_override(operation, divisor_override)
-        return cls(**vars(g), count_include_pad=bool(count_include_pad), divisor_override=override)
+        return cls(g.N, g.C, g.axes, bool(count_include_pad), override)
 
-    def counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Per output row and per output column, the extents whose product is the divisor: int64 (P,), (Q,).
+    def counts(self) -> tuple[np.ndarray, ...]:
+        """For each axis and each of its windows, the extents whose product is the divisor: int64 (P,), (Q,).
 
         A window is clipped to the padded input, so overhang past the trailing padding (ceil_mode) never counts;
         without count_include_pad it is clipped to the input itself.
         """
         if self.divisor_override is not None:
-            return np.full(self.P, self.divisor_override, dtype=np.int64), np.ones(self.Q, dtype=np.int64)
-        return self._clipped(0, self.P, self.R, self.H), self._clipped(1, self.Q, self.S, self.W)
-
-    def _clipped(self, axis: int, windows: int, kernel: int, extent: int) -> np.ndarray:
-        before, after = self.padding[axis] if self.count_include_pad else (0, 0)
-        start = np.arange(windows, dtype=np.int64) * self.stride[axis] - self.padding[axis][0]
-        return np.minimum(start + kernel, extent + after) - np.maximum(start, -before)
+            first, *others = (np.ones(windows, np.int64) for windows in self.windows)
+            return first * self.divisor_override, *others
+        clipped = (axis.padded if self.count_include_pad else axis for axis in self.axes)
+        return tuple(
+            np.array([high - low for low, high in map(axis.taps_inside, range(axis.windows))], np.int64)
+            for axis in clipped
+        )
 
 
 def check_divisor_override(operation: str, divisor_override: Any) -> int | None:

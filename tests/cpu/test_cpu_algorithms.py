@@ -27,9 +27,10 @@ from backstride.kernels.blocked import (
     winograd,
     winograd_transforms,
 )
-from backstride.kernels.blocked.correlation import Correlation, by_group, weights_by_group
+from backstride.kernels.blocked.correlation import by_group, weights_by_group
 from backstride.kernels.blocked.residues import classes
 from backstride.kernels.blocked.winograd_transforms import Filter
+from backstride.kernels.conv.blocked import correlation_of
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.cpu import threads
 from backstride.kernels.pool.cases import MAX_POOL
@@ -95,20 +96,22 @@ def geometry_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dic
 
 def forward_by_im2col(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
-    im2col.correlate(by_group(x, g), weights_by_group(w, g), None, by_group(y, g), Correlation.forward(g))
+    im2col.correlate(
+        by_group(x, g.groups), weights_by_group(w, g.groups), None, by_group(y, g.groups), correlation_of(g)
+    )
     return y
 
 
 def forward_by_rows(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
-    rows.correlate(by_group(x, g), weights_by_group(w, g), None, by_group(y, g), Correlation.forward(g))
+    rows.correlate(by_group(x, g.groups), weights_by_group(w, g.groups), None, by_group(y, g.groups), correlation_of(g))
     return y
 
 
 def forward_by_winograd(m: int) -> Callable[..., Array]:
     def forward(x: Array, w: Array, g: ConvGeometry) -> Array:
         y = np.empty(g.y_shape, x.dtype)
-        winograd.correlate(x[:, None], w[None], None, y[:, None], Correlation.forward(g), m)
+        winograd.correlate(x[:, None], w[None], None, y[:, None], correlation_of(g), m)
         return y
 
     return forward
@@ -116,28 +119,28 @@ def forward_by_winograd(m: int) -> Callable[..., Array]:
 
 def forward_by_taps(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
-    depthwise.correlate(x, weights_by_group(w, g)[:, :, 0], None, by_group(y, g), g)
+    depthwise.correlate(x, weights_by_group(w, g.groups)[:, :, 0], None, by_group(y, g.groups), correlation_of(g))
     return y
 
 
 def forward_by_bands(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
-    bands.correlate(x, w[:, 0], None, y, g)
+    bands.correlate(x, w[:, 0], None, y, correlation_of(g))
     return y
 
 
 def forward_by_shifts(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
-    shifts.correlate(x, w[:, 0], None, y, g)
+    shifts.correlate(x, w[:, 0], None, y, correlation_of(g))
     return y
 
 
 def input_grad_by_classes(correlate: Callable[..., None]) -> Callable[..., Array]:
     def input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
         dx = np.empty(g.x_shape, dy.dtype)
-        for part in classes(g):
-            kernel, target = part.kernel(weights_by_group(w, g)), part.part(by_group(dx, g))
-            correlate(by_group(dy, g), kernel, None, target, part.problem)
+        for part in classes(correlation_of(g)):
+            kernel, target = part.kernel(weights_by_group(w, g.groups)), part.part(by_group(dx, g.groups))
+            correlate(by_group(dy, g.groups), kernel, None, target, part.problem)
         return dx
 
     return input_grad
@@ -149,7 +152,7 @@ input_grad_by_im2col = input_grad_by_classes(im2col.correlate)
 def input_grad_by_winograd(m: int) -> Callable[..., Array]:
     def input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
         dx = np.empty(g.x_shape, dy.dtype)
-        (part,) = classes(g)
+        (part,) = classes(correlation_of(g))
         winograd.correlate(dy[:, None], part.kernel(w[None]), None, dx[:, None], part.problem, m)
         return dx
 
@@ -158,44 +161,46 @@ def input_grad_by_winograd(m: int) -> Callable[..., Array]:
 
 def input_grad_by_col2im(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = np.empty(g.x_shape, dy.dtype)
-    col2im.input_grad(by_group(dy, g), weights_by_group(w, g), None, by_group(dx, g), g)
+    col2im.input_grad(
+        by_group(dy, g.groups), weights_by_group(w, g.groups), None, by_group(dx, g.groups), correlation_of(g)
+    )
     return dx
 
 
 def input_grad_by_taps(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = np.empty(g.x_shape, dy.dtype)
-    depthwise.input_grad(by_group(dy, g), weights_by_group(w, g)[:, :, 0], None, dx, g)
+    depthwise.input_grad(by_group(dy, g.groups), weights_by_group(w, g.groups)[:, :, 0], None, dx, correlation_of(g))
     return dx
 
 
 def input_grad_by_bands(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = np.empty(g.x_shape, dy.dtype)
-    bands.input_grad(dy, w[:, 0], None, dx, g)
+    bands.input_grad(dy, w[:, 0], None, dx, correlation_of(g))
     return dx
 
 
 def input_grad_by_shifts(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = np.empty(g.x_shape, dy.dtype)
-    shifts.input_grad(dy, w[:, 0], None, dx, g)
+    shifts.input_grad(dy, w[:, 0], None, dx, correlation_of(g))
     return dx
 
 
 def weight_grad_by_im2col(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
-    im2col.weight_grad(by_group(dy, g), by_group(x, g), weights_by_group(dw, g), Correlation.forward(g))
+    im2col.weight_grad(by_group(dy, g.groups), by_group(x, g.groups), weights_by_group(dw, g.groups), correlation_of(g))
     return dw
 
 
 def weight_grad_by_rows(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
-    rows.weight_grad(by_group(dy, g), by_group(x, g), weights_by_group(dw, g), Correlation.forward(g))
+    rows.weight_grad(by_group(dy, g.groups), by_group(x, g.groups), weights_by_group(dw, g.groups), correlation_of(g))
     return dw
 
 
 def weight_grad_by_winograd(way: Callable[..., None], m: int) -> Callable[..., Array]:
     def weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
         dw = np.empty(g.w_shape, x.dtype)
-        way(dy, x, dw, Correlation.forward(g), Filter(m, g.R, g.dilation))
+        way(dy, x, dw, correlation_of(g), Filter(m, g.R, g.dilation))
         return dw
 
     return weight_grad
@@ -203,19 +208,21 @@ def weight_grad_by_winograd(way: Callable[..., None], m: int) -> Callable[..., A
 
 def weight_grad_by_taps(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
-    depthwise.weight_grad(by_group(dy, g), x, weights_by_group(dw, g)[:, :, 0], g)
+    depthwise.weight_grad(by_group(dy, g.groups), x, weights_by_group(dw, g.groups)[:, :, 0], correlation_of(g))
     return dw
 
 
 def weight_grad_by_shifts(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
-    shifts.weight_grad(dy, x, dw[:, 0], g)
+    shifts.weight_grad(dy, x, dw[:, 0], correlation_of(g))
     return dw
 
 
 def weight_grad_by_windows(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
-    depthwise.weight_grad_by_windows(by_group(dy, g), x, weights_by_group(dw, g)[:, :, 0], g)
+    depthwise.weight_grad_by_windows(
+        by_group(dy, g.groups), x, weights_by_group(dw, g.groups)[:, :, 0], correlation_of(g)
+    )
     return dw
 
 
@@ -345,7 +352,7 @@ def test_small_blocks(rng, small_blocks, algorithms):
 @pytest.mark.parametrize("case", MAX_POOL, ids=str)
 def test_max_pool_by_passes(case, dtype, dense, rng, monkeypatch):
     """Every window by passes, over all rows or some, where the rule would search few windows one by one."""
-    max_pool2d = import_module("backstride.kernels.blocked.max_pool2d")
+    max_pool2d = import_module("backstride.kernels.pool.blocked_max_pool2d")
     monkeypatch.setattr(max_pool2d, "by_argmax", lambda _: False)
     monkeypatch.setattr(lines, "DENSE", dense)
     x = rng.choice([-1.0, -0.0, 0.0, 1.0, np.nan, -np.inf], case.x, p=[0.4, 0.2, 0.2, 0.1, 0.02, 0.08])
@@ -438,7 +445,7 @@ def test_winograd_keeps_what_is_not_finite_in_its_place(rng, value):
     x, w = draw(rng, (3, 16, 12, 13), "float32"), draw(rng, (16, 16, 3, 3), "float32")
     x[1, 5, 6, 7] = value
     g = geometry_of(x.shape, w.shape, {"padding": 1})
-    assert choose.winograd_tile(Correlation.forward(g), by_group(x, g)) is not None
+    assert choose.winograd_tile(correlation_of(g), by_group(x, g.groups)) is not None
     with np.errstate(all="ignore"):
         exact = forward_by_im2col(x, w, g)
         got = kernels.conv2d(x, w, padding=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...conv.geometry import ConvGeometry
+from ...axis import Windowed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Halo:
         return self.row_tiles * self.column_tiles
 
 
-def halos(g: ConvGeometry, outputs: int) -> Iterator[Halo]:
+def halos(g: Windowed, outputs: int) -> Iterator[Halo]:
     """Every shape of a halo tile with so many outputs; at least 8 columns, so that stores fill 32-byte sectors."""
     for columns in (8, 16, 32, 64):
         if columns <= outputs and (columns == 8 or columns < 2 * g.Q):
@@ -43,19 +43,19 @@ def halos(g: ConvGeometry, outputs: int) -> Iterator[Halo]:
                 yield halo
 
 
-def _halo(g: ConvGeometry, rows: int, columns: int) -> Halo:
-    (stride_h, stride_w), (dilation_h, dilation_w) = g.stride, g.dilation
-    window_h, window_w = dilation_h * (g.R - 1) + 1, dilation_w * (g.S - 1) + 1
+def _halo(g: Windowed, rows: int, columns: int) -> Halo:
+    axis_h, axis_w = g.axes
     # A step from row to row is a stride, or from the last row of an image to the next image's first one its window.
     least = (rows - 1) // g.P
     most = least if g.P % rows == 0 else (rows + g.P - 2) // g.P
-    steps = max(crossed * window_h + (rows - 1 - crossed) * stride_h for crossed in (least, most))
+    window = axis_h.reach + 1
+    steps = max(crossed * window + (rows - 1 - crossed) * axis_h.stride for crossed in (least, most))
     return Halo(
         rows=rows,
         columns=columns,
-        input_rows=steps + window_h,
-        input_columns=(columns - 1) * stride_w + window_w,
-        reach=(g.P - 1) * stride_h + window_h,
+        input_rows=steps + window,
+        input_columns=axis_w.span(columns),
+        reach=axis_h.span(g.P),
         taps=g.R * g.S,
         row_tiles=-(-g.N * g.P // rows),
         column_tiles=-(-g.Q // columns),

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ....backend import import_cupy
-from ...conv.geometry import ConvGeometry
+from ...axis import Windowed
 from ..runtime.loader import C_TYPES
 from .halo import Halo, halos
 
@@ -56,7 +56,7 @@ class Product:
     a_k_major: bool
     b_k_major: bool
     gathered: int = 0
-    convolution: ConvGeometry | None = None
+    convolution: Windowed | None = None
 
     @property
     def outputs(self) -> int:

@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..blocked.lines import WORKING_BYTES, Lines, plane_blocks
 from ..checks import Pair
 from ..cpu import threads
 from ..dtypes import accumulation_dtype
-from ..pool.geometry import AvgPoolGeometry, PoolGeometry
-from .lines import WORKING_BYTES, Lines, plane_blocks, window_rows
+from .geometry import AvgPoolGeometry, PoolGeometry
 
 
 def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
@@ -54,7 +54,7 @@ def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
 
     def work(images: Pair, channels: Pair, input_block: Pair) -> None:
         h0, h1 = input_block
-        p0, p1 = window_rows(g, h0, h1)
+        p0, p1 = g.axes[0].windows_over(h0, h1)
         target = dx[slice(*images), slice(*channels), h0:h1]
         if _window_is_input(g):
             target[...] = dy[slice(*images), slice(*channels)] / divisors

@@ -8,12 +8,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..axis import Axis
+from ..blocked.correlation import spans
+from ..blocked.lines import WORKING_BYTES, Lines, plane_blocks
 from ..checks import Pair
 from ..cpu import threads
 from ..dtypes import accumulation_dtype
-from ..pool.geometry import PoolGeometry
-from .correlation import spans
-from .lines import WORKING_BYTES, Lines, input_rows, plane_blocks
+from .geometry import PoolGeometry
 
 FEW = 4096  # elements in windows are searched one by one in less time than passes take to begin
 WINDOWS = 1 << 18  # of a plane that are scattered at a time
@@ -41,7 +42,7 @@ def by_argmax(g: PoolGeometry) -> bool:
 
 def _by_argmax(x: np.ndarray, g: PoolGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
     """y and taps (n, c, p, Q) of windows that lie in planes x (n, c, H, W)."""
-    x = x[:, :, slice(*input_rows(g, *rows))].astype(accumulation_dtype(x.dtype), copy=False)
+    x = x[:, :, slice(*g.axes[0].positions_under(*rows))].astype(accumulation_dtype(x.dtype), copy=False)
     (sh, sw), (dh, dw), (sn, sc, row, column) = g.stride, g.dilation, x.strides
     strides = sn, sc, row * sh, column * sw, row * dh, column * dw
     windows = as_strided(x, (*y.shape, g.R, g.S), strides, writeable=False).reshape(-1, g.R * g.S)
@@ -56,14 +57,13 @@ def _by_argmax(x: np.ndarray, g: PoolGeometry, rows: Pair, y: np.ndarray, taps: 
 def _by_passes(x: np.ndarray, g: PoolGeometry, rows: Pair, y: np.ndarray, taps: np.ndarray) -> None:
     """y and taps (n, c, p, Q) of planes x (n, c, H, W)."""
     lines = Lines(g, (len(x), x.shape[1]), rows)
-    best, tap = _of_columns(lines, *_of_rows(x, lines))
+    best, tap = _of_columns(lines, *_of_rows(x, lines, g), g)
     y[...], taps[...] = best, tap
     _correct(x, y if y.dtype == best.dtype else best, y, taps, g, rows)
 
 
-def _of_rows(x: np.ndarray, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
+def _of_rows(x: np.ndarray, lines: Lines, g: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
     """The maxima of the windows' columns, (n, c, p, W), and the first tap (r, 0) that has each; -inf outside x."""
-    g = lines.g
     reached = lines.reached(x, -np.inf)
     best, *others = lines.kernel_rows(reached)
     highest, taps = np.empty(best.shape, best.dtype), np.zeros(best.shape, g.tap_dtype)
@@ -74,13 +74,15 @@ def _of_rows(x: np.ndarray, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
     return lines.of_rows(best, reached), lines.of_rows(taps, reached)
 
 
-def _of_columns(lines: Lines, highest: np.ndarray, row_taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _of_columns(
+    lines: Lines, highest: np.ndarray, row_taps: np.ndarray, g: PoolGeometry
+) -> tuple[np.ndarray, np.ndarray]:
     """The maxima of all windows, (n, c, p, Q), and the first tap that has each, from those of their columns."""
     columns = zip(lines.columns(lines.laid(highest, -np.inf)), lines.columns(lines.laid(row_taps, 0)), strict=True)
     (_, first), (_, first_tap) = next(columns)
     best, taps = first.copy(), first_tap.copy()
     for (s, column), (_, tap) in columns:
-        tap = tap + lines.g.tap_dtype.type(s)
+        tap = tap + g.tap_dtype.type(s)
         better = (column >= best) & (tap < taps)
         better |= column > best
         np.maximum(best, column, out=best)
@@ -96,7 +98,7 @@ def _correct(x: np.ndarray, best: np.ndarray, y: np.ndarray, taps: np.ndarray, g
         _put_last_nan(x, np.nonzero(np.isnan(best)), taps, g, rows[0])
     if g.reaches_outside and (lowest := np.equal(best, -np.inf)).any():
         np.copyto(taps, _first_taps(g)[slice(*rows)], where=lowest)
-    if not best.all() and _has_negative_zero(x[:, :, slice(*input_rows(g, *rows))]):
+    if not best.all() and _has_negative_zero(x[:, :, slice(*g.axes[0].positions_under(*rows))]):
         n, c, p, q = np.nonzero(best == 0)
         h, w = np.divmod(_positions(taps, g, rows[0])[n, c, p, q], g.W)
         y[n, c, p, q] = x[n, c, h, w]
@@ -105,10 +107,9 @@ def _correct(x: np.ndarray, best: np.ndarray, y: np.ndarray, taps: np.ndarray, g
 def _put_last_nan(x: np.ndarray, windows: tuple[np.ndarray, ...], taps: np.ndarray, g: PoolGeometry, p0: int) -> None:
     """NaN wins over everything, and the last NaN of a window is its tap; windows: indices into taps (n, c, p, Q)."""
     n, c, p, q = windows
-    top, left = p * g.stride[0] + (p0 * g.stride[0] - g.padding[0][0]), q * g.stride[1] - g.padding[1][0]
     last = taps[windows]
     for tap in range(g.R * g.S):
-        h, w = top + tap // g.S * g.dilation[0], left + tap % g.S * g.dilation[1]
+        h, w = g.axes[0].position(p0 + p, tap // g.S), g.axes[1].position(q, tap % g.S)
         inside = (h >= 0) & (h < g.H) & (w >= 0) & (w < g.W)
         last[inside & np.isnan(x[n, c, h * inside, w * inside])] = tap
     taps[windows] = last
@@ -117,7 +118,7 @@ def _put_last_nan(x: np.ndarray, windows: tuple[np.ndarray, ...], taps: np.ndarr
 @lru_cache
 def _first_taps(g: PoolGeometry) -> np.ndarray:
     """The first tap of each window that is inside the input, or no_tap where none is: (P, Q)."""
-    rows, columns = np.logical_not(_outside(g, 0, 0, g.P)), np.logical_not(_outside(g, 1, 0, g.Q))
+    rows, columns = np.logical_not(_outside(g.axes[0], 0, g.P)), np.logical_not(_outside(g.axes[1], 0, g.Q))
     first = rows.argmax(1)[:, None] * g.S + columns.argmax(1)
     return np.where(rows.any(1)[:, None] & columns.any(1), first, g.no_tap).astype(g.tap_dtype)
 
@@ -188,15 +189,15 @@ def _positions(taps: np.ndarray, g: PoolGeometry, p0: int) -> np.ndarray:
 @lru_cache(16)
 def _starts(g: PoolGeometry, p0: int, p1: int) -> np.ndarray:
     """Where tap 0 of windows (p0:p1, 0:Q) stands or would stand: (p*Q,)."""
-    rows = (np.arange(p0, p1) * g.stride[0] - g.padding[0][0]) * g.W
-    columns = np.arange(g.Q) * g.stride[1] - g.padding[1][0]
+    rows = g.axes[0].position(np.arange(p0, p1), 0) * g.W
+    columns = g.axes[1].position(np.arange(g.Q), 0)
     return (rows[:, None] + columns).reshape(-1)
 
 
 def _taps_inside(taps: np.ndarray, g: PoolGeometry, p0: int) -> np.ndarray:
     """Taps of windows (p0.., 0..) with no_tap for those outside the input, which max_pool2d never gives."""
-    rows_outside = _outside(g, 0, p0, p0 + taps.shape[2])
-    columns_outside = _outside(g, 1, 0, g.Q)
+    rows_outside = _outside(g.axes[0], p0, p0 + taps.shape[2])
+    columns_outside = _outside(g.axes[1], 0, g.Q)
     if not rows_outside.any() and not columns_outside.any() and taps.max(initial=0) < g.R * g.S:
         return taps
     taps = taps.copy()
@@ -213,9 +214,7 @@ def _taps_inside(taps: np.ndarray, g: PoolGeometry, p0: int) -> np.ndarray:
 
 
 @lru_cache
-def _outside(g: PoolGeometry, axis: int, first: int, last: int) -> np.ndarray:
-    """Which kernel rows (axis 0) or columns (axis 1) of windows first:last lie outside the input: (windows, kernel)."""
-    kernel, extent = ((g.R, g.H), (g.S, g.W))[axis]
-    starts = np.arange(first, last) * g.stride[axis] - g.padding[axis][0]
-    places = starts[:, None] + np.arange(kernel) * g.dilation[axis]
-    return (places < 0) | (places >= extent)
+def _outside(axis: Axis, first: int, last: int) -> np.ndarray:
+    """Which taps of windows first:last lie outside the input: (windows, taps)."""
+    places = axis.position(np.arange(first, last)[:, None], np.arange(axis.taps))
+    return (places < 0) | (places >= axis.extent)

@@ -463,7 +463,8 @@ def test_products_with_0_spoil_nothing(rng, stride, value):
     x, w, b = draw(rng, (4, 3, 18, 12), "float32"), draw(rng, (3, 1, 3, 3), "float32"), draw(rng, (3,), "float32")
     options = {"padding": 1, "stride": stride, "groups": 3}
     g = geometry_of(x.shape, w.shape, options)
-    assert choose.shifts_suit(g, x) if stride == 1 else choose.bands_suit(g, False, x) and choose.bands_suit(g, True, x)
+    c = correlation_of(g)
+    assert choose.shifts_suit(c, x) if stride == 1 else choose.bands_suit(c, False, x) and choose.bands_suit(c, True, x)
     dy = draw(rng, g.y_shape, "float32")
     for spoilt in (x[1, 2, 7:9], dy[2, 1, 3]):
         kept = spoilt.copy()

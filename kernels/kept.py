@@ -43,10 +43,11 @@ def hashed_once(cls: type[T]) -> type[T]:
     compute: Callable[[Any], int] = cls.__hash__
 
     def hash_(self: Any) -> int:
-        known: dict[str, Any] = self.__dict__
-        if "_hash" not in known:
-            known["_hash"] = compute(self)
-        return known["_hash"]
+        try:
+            known: int = self._hash
+        except AttributeError:
+            known = self.__dict__["_hash"] = compute(self)
+        return known
 
     cls.__hash__ = hash_  # type: ignore[method-assign]
     return cls

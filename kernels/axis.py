@@ -90,6 +90,11 @@ class Axis:
         return replace(self, extent=self.before + self.extent + self.after, before=0, after=0)
 
     @property
+    def unread(self) -> int:
+        """Positions, padding among them, past the last window; less than 0 where that overhangs them (ceil_mode)."""
+        return self.padded.extent - self.span(self.windows)
+
+    @property
     def class_count(self) -> int:
         """Residue classes of the stride: positions of one class, `stride` apart, are reached by the same taps."""
         return min(self.stride, self.extent)
@@ -105,25 +110,25 @@ class Axis:
 
     @cached_property
     def inverse(self) -> int:
-        """Of dilation/gcd modulo stride/gcd: by it a class finds the first of its taps (conv/class_axis.cuh)."""
+        """Of dilation/gcd modulo stride/gcd: by it a class finds the first of its taps (class_axis.cuh)."""
         return pow(self.dilation // self.gcd, -1, self.stride // self.gcd)
 
-    def classes(self) -> Iterator[ResidueClass]:
+    def classes(self) -> Iterator[ClassAxis]:
         for first in range(self.class_count):
             yield self._class(first)
 
-    def _class(self, first: int) -> ResidueClass:
+    def _class(self, first: int) -> ClassAxis:
         step, spread = self.stride // self.gcd, self.dilation // self.gcd
         residue, rest = divmod(first + self.before, self.gcd)
         tap = self.taps if rest else min(self.taps, residue * self.inverse % step)
         taps = -(-(self.taps - tap) // step)
         positions = -(-(self.extent - first) // self.stride)
         before = (taps - 1) * spread - (first + self.before - tap * self.dilation) // self.stride
-        windows = Axis(self.windows, taps, positions, 1, before, 0, spread)
-        return ResidueClass(first, tap, step, replace(windows, after=windows.span(positions) - before - self.windows))
+        gradient = Axis(self.windows, taps, positions, 1, before, 0, spread)
+        return ClassAxis(first, tap, step, replace(gradient, after=-gradient.unread))
 
 
-class ResidueClass(NamedTuple):
+class ClassAxis(NamedTuple):
     """Positions first::stride of an axis, and the taps tap::step, which alone reach them.
 
     gradient: these positions as windows, without stride, over the axis's windows, with their taps turned round.
@@ -257,7 +262,7 @@ def parse_transposed_axes(
 
 def _transposed(axis: Axis, output_padding: int) -> Axis:
     """The axis with the extent that its windows span, and the output padding."""
-    return replace(axis, extent=axis.span(axis.windows) - axis.before - axis.after + output_padding)
+    return replace(axis, extent=output_padding - axis.unread)
 
 
 def _same_padding(extent: int, taps: int, stride: int, dilation: int) -> Pair:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..axis import ResidueClass
+from ..axis import ClassAxis
 from .correlation import Correlation
 
 
@@ -21,8 +21,8 @@ class Class(NamedTuple):
     """One class: its correlation of dy with `kernel(w)` fills `part(dx)`; without taps (R*S = 0) its gradient is 0."""
 
     problem: Correlation
-    rows: ResidueClass
-    columns: ResidueClass
+    rows: ClassAxis
+    columns: ClassAxis
     stride: tuple[int, ...]
 
     def part(self, dx: np.ndarray) -> np.ndarray:

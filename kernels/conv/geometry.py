@@ -116,20 +116,9 @@ class ConvGeometry(Windowed):
         return self.K, *(1 for _ in self.axes)
 
     @property
-    def b_shape(self) -> tuple[int, int, int]:
-        """The bias's, as the layers keep it; (K,) is the same bias."""
-        return self.K, 1, 1
-
-    @property
-    def output_padding(self) -> Pair:
+    def output_padding(self) -> tuple[int, ...]:
         """conv_transpose2d's: rows and columns of x beyond those that this many windows with this padding ask for."""
-        extents, kernel, windows = (self.H, self.W), (self.R, self.S), (self.P, self.Q)
-        axes = zip(extents, kernel, windows, self.stride, self.padding, self.dilation, strict=True)
-        h, w = (
-            extent + sum(padding) - ((count - 1) * stride + dilation * (taps - 1) + 1)
-            for extent, taps, count, stride, padding, dilation in axes
-        )
-        return h, w
+        return tuple(axis.unread for axis in self.axes)
 
     @property
     def flops(self) -> int:

@@ -69,12 +69,7 @@ class PoolGeometry(Windowed):
     @property
     def ceil_mode(self) -> bool:
         """Whether some window reaches past the padding, as only ceil_mode lets it."""
-        extents, kernel, windows = (self.H, self.W), (self.R, self.S), (self.P, self.Q)
-        axes = zip(extents, kernel, windows, self.stride, self.padding, self.dilation, strict=True)
-        return any(
-            (count - 1) * stride + dilation * (taps - 1) >= extent + sum(padding)
-            for extent, taps, count, stride, padding, dilation in axes
-        )
+        return any(axis.unread < 0 for axis in self.axes)
 
     @cached_property
     def overlapping(self) -> bool:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from . import checks
-from .checks import Padding, Pair, value_error
+from .checks import Pair, Sides, value_error
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Windowed:
         return tuple(axis.dilation for axis in self.axes)
 
     @cached_property
-    def padding(self) -> Padding:
+    def padding(self) -> Sides:
         return tuple((axis.before, axis.after) for axis in self.axes)
 
     @cached_property
@@ -218,7 +218,7 @@ def parse_axes(
     strides = checks.per_axis(operation, "stride", stride, rank, 1)
     dilations = checks.per_axis(operation, "dilation", dilation, rank, 1)
     if padding == "valid":
-        sides: Padding = ((0, 0),) * rank
+        sides: Sides = ((0, 0),) * rank
     elif padding == "same":
         sides = tuple(map(_same_padding, extents, taps, strides, dilations))
     elif isinstance(padding, str):

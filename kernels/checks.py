@@ -17,7 +17,7 @@ from . import dtypes
 from .dtypes import is_float
 
 Pair = tuple[int, int]
-Padding = tuple[Pair, ...]  # (before, after) for each axis
+Sides = tuple[Pair, ...]  # (before, after) for each axis
 
 
 def value_error(operation: str, argument: str, got: object, expected: str) -> ValueError:
@@ -68,7 +68,7 @@ def padding_forms(rank: int) -> str:
     return f"an int, {_ENTRIES[rank]}, {_SIDES[rank]}"
 
 
-def explicit_padding(operation: str, value: Any, rank: int) -> Padding:
+def explicit_padding(operation: str, value: Any, rank: int) -> Sides:
     """Padding given as an int, an int for each axis, or (before, after) for each axis, as the last of these forms."""
     if is_sequence(value) and len(value) == rank and all(is_sequence(side) for side in value):
         return tuple(_before_and_after(operation, f"padding[{i}]", side, rank) for i, side in enumerate(value))

@@ -14,9 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
 from .operation import Compute, Operation
-
-Array = Any
-"""An array of NumPy or CuPy."""
+from .types import Array
 
 Path = TypeVar("Path")
 

@@ -1,14 +1,4 @@
-"""2-D convolution (cross-correlation, as in the deep learning literature), its gradients, and its transpose.
-
-x is (N, C, H, W), w is (K, C/groups, R, S), y is (N, K, P, Q) with
-P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
-`stride` and `dilation` are an int or an (h, w) pair; `padding` is an int, (h, w), ((top, bottom), (left, right)),
-'valid' or 'same' (P = ceil(H / stride), the odd element at the bottom and right). All arrays of a call share one
-dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once; how float32 products are
-made is the choice of backstride.set_float32_precision. Inputs may have any
-strides and are never modified; outputs are C-contiguous. Every function raises ValueError for shapes and options
-and TypeError for dtypes and array kinds, before any work.
-"""
+"""2-D convolution (cross-correlation, as in the deep learning literature), its gradients, and its transpose."""
 
 from __future__ import annotations
 
@@ -16,6 +6,7 @@ from typing import Any
 
 from .. import checks
 from ..dispatch import Paths
+from ..types import A, IntOrPair, Padding, Shape
 from .geometry import ConvGeometry
 from .path import ConvPath
 
@@ -23,12 +14,33 @@ path_of = Paths[ConvPath]("conv").of
 
 
 def conv2d(
-    x: Any, w: Any, b: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
-    """y[n,k,p,q] = b[k] + sum over c,r,s of x[n,c,h,w] * w[k,c,r,s],
+    x: A,
+    w: A,
+    b: A | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> A:
+    """2-D convolution (cross-correlation, as in the deep learning literature).
+
+    y[n,k,p,q] = b[k] + sum over c,r,s of x[n,c,h,w] * w[k,c,r,s],
     with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
-    b: (K,) or (K, 1, 1), or None. Returns y (N, K, P, Q).
+    x: (N, C, H, W). w: (K, C/groups, R, S). b: (K,) or (K, 1, 1), or None.
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
+    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
+    and column at the bottom and right).
+    Returns y (N, K, P, Q), where P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous. 16-bit sums are kept in float32 and rounded once; how
+    float32 products are made is the choice of backstride.set_float32_precision.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> conv2d(np.ones((1, 2, 4, 5)), np.ones((3, 2, 3, 2)), stride=2, padding=1).shape
+    (1, 3, 2, 3)
     """
     checks.arrays("conv2d", x=x, w=w, b=b)
     geometry = ConvGeometry.of(
@@ -39,12 +51,33 @@ def conv2d(
 
 
 def conv2d_input_grad(
-    dy: Any, w: Any, x_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
-    """dx[n,c,h,w] = sum of dy[n,k,p,q] * w[k,c,r,s] over every k and every (p, q, r, s) that reads x[n,c,h,w].
+    dy: A,
+    w: A,
+    x_shape: Shape,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> A:
+    """The gradient of conv2d with respect to its input.
 
-    dy: (N, K, P, Q); x_shape: (N, C, H, W) of the forward input. Returns dx (N, C, H, W); elements that no window
-    reaches get 0.
+    dx[n,c,h,w] = sum of dy[n,k,p,q] * w[k,c,r,s] over every k and every (p, q, r, s) that reads x[n,c,h,w].
+
+    dy: (N, K, P, Q). w: (K, C/groups, R, S). x_shape: (N, C, H, W) of the forward input.
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
+    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
+    and column at the bottom and right).
+    Returns dx (N, C, H, W); elements that no window reaches get 0.
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> conv2d_input_grad(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), (1, 1, 3, 3))[0, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
     """
     operation = "conv2d_input_grad"
     checks.arrays(operation, dy=dy, w=w)
@@ -63,30 +96,78 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(
-    dy: Any, x: Any, w_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
-    """dw[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n,c,h,w],
+    dy: A,
+    x: A,
+    w_shape: Shape,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> A:
+    """The gradient of conv2d with respect to its weights.
+
+    dw[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n,c,h,w],
     with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
-    dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape.
+    dy: (N, K, P, Q). x: (N, C, H, W). w_shape: (K, C/groups, R, S).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
+    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
+    and column at the bottom and right).
+    Returns dw of w_shape.
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> conv2d_weight_grad(np.ones((1, 1, 2, 2)), np.arange(9.0).reshape(1, 1, 3, 3), (1, 1, 2, 2))[0, 0]
+    array([[ 8., 12.],
+           [20., 24.]])
     """
     geometry = _of_gradient("conv2d_weight_grad", dy, x, w_shape, stride, padding, dilation, groups)
     return path_of(dy).conv2d_weight_grad(dy, x, geometry)
 
 
-def conv2d_bias_grad(dy: Any) -> Any:
-    """db[k] = sum over n,p,q of dy[n,k,p,q].  dy: (N, K, P, Q). Returns db (K, 1, 1)."""
+def conv2d_bias_grad(dy: A) -> A:
+    """The gradient of conv2d with respect to its bias: db[k] = sum over n,p,q of dy[n,k,p,q].
+
+    dy: (N, K, P, Q), of NumPy or CuPy, float16, bfloat16, float32 or float64. Returns db (K, 1, 1).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> conv2d_bias_grad(np.ones((2, 3, 4, 5))).ravel()
+    array([40., 40., 40.])
+    """
     checks.arrays("conv2d_bias_grad", dy=dy)
     return path_of(dy).conv2d_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
 
 
 def conv2d_parameter_grads(
-    dy: Any, x: Any, w_shape: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> tuple[Any, Any]:
+    dy: A,
+    x: A,
+    w_shape: Shape,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[A, A]:
     """(dw, db) of conv2d_weight_grad and conv2d_bias_grad. On CUDA the product that computes dw gives db as well, but
     for depthwise convolutions: dy is read once.
 
-    dy: (N, K, P, Q); x: (N, C, H, W); w_shape: (K, C/groups, R, S). Returns dw of w_shape and db (K, 1, 1).
+    dy: (N, K, P, Q). x: (N, C, H, W). w_shape: (K, C/groups, R, S).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
+    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
+    and column at the bottom and right).
+    Returns dw of w_shape and db (K, 1, 1).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> dw, db = conv2d_parameter_grads(np.ones((1, 4, 2, 2)), np.ones((1, 3, 3, 3)), (4, 3, 2, 2))
+    >>> dw.shape, db.shape
+    ((4, 3, 2, 2), (4, 1, 1))
     """
     geometry = _of_gradient("conv2d_parameter_grads", dy, x, w_shape, stride, padding, dilation, groups)
     dw, db = path_of(dy).conv2d_parameter_grads(dy, x, geometry)
@@ -94,12 +175,24 @@ def conv2d_parameter_grads(
 
 
 def conv2d_grads(
-    dy: Any, x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> tuple[Any, Any, Any]:
+    dy: A, x: A, w: A, *, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1, groups: int = 1
+) -> tuple[A, A, A]:
     """(dx, dw, db) of conv2d_input_grad, conv2d_weight_grad and conv2d_bias_grad. On CUDA one kernel gives all three of
     a tiny convolution, where separate launches take longer than the work.
 
-    dy: (N, K, P, Q); x: (N, C, H, W); w: (K, C/groups, R, S). Returns dx and dw, shaped as x and w, and db (K, 1, 1).
+    dy: (N, K, P, Q). x: (N, C, H, W). w: (K, C/groups, R, S).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
+    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
+    and column at the bottom and right).
+    Returns dx and dw, shaped as x and w, and db (K, 1, 1).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> dx, dw, db = conv2d_grads(np.ones((1, 4, 2, 2)), np.ones((1, 3, 3, 3)), np.ones((4, 3, 2, 2)))
+    >>> dx.shape, dw.shape, db.shape
+    ((1, 3, 3, 3), (4, 3, 2, 2), (4, 1, 1))
     """
     operation = "conv2d_grads"
     checks.arrays(operation, dy=dy, x=x, w=w)
@@ -131,22 +224,31 @@ def _of_gradient(
 
 
 def conv_transpose2d(
-    x: Any,
-    w: Any,
-    b: Any = None,
+    x: A,
+    w: A,
+    b: A | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    output_padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
     groups: int = 1,
-) -> Any:
+) -> A:
     """The input gradient of conv2d, used as a forward operation (PyTorch's ConvTranspose2d).
 
-    x: (N, C, H, W); w: (C, K/groups, R, S); b: (K,) or (K, 1, 1), or None. Returns y (N, K, H', W') with
-    H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1; output_padding must be less than stride or
-    dilation. Its own gradients, where output_padding is less than stride, are dx = conv2d(dy, w) and
-    dw = conv2d_weight_grad(x, dy, w.shape), with the same stride, padding, dilation and groups.
+    x: (N, C, H, W). w: (C, K/groups, R, S). b: (K,) or (K, 1, 1), or None.
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w) or ((top,
+    bottom), (left, right)). output_padding: an int or an (h, w) pair, less than stride or dilation.
+    Returns y (N, K, H', W'), where H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1, and W'
+    likewise. Its own gradients, where output_padding is less than stride, are dx = conv2d(dy, w) and dw =
+    conv2d_weight_grad(x, dy, w.shape), with the same stride, padding, dilation and groups.
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
+    strides and are never modified; results are C-contiguous.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> conv_transpose2d(np.ones((1, 3, 4, 4)), np.ones((3, 2, 2, 2)), stride=2).shape
+    (1, 2, 8, 8)
     """
     operation = "conv_transpose2d"
     checks.arrays(operation, x=x, w=w, b=b)

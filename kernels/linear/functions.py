@@ -1,26 +1,26 @@
-"""A fully connected layer and its gradients, with samples as rows (batch_axis=0) or as columns (batch_axis=1).
-
-w is (O, F). batch_axis=0: x (N, F), y (N, O), b (O,). batch_axis=1: x (F, N), y (O, N), b (O, 1). All arrays of a call
-share one dtype: float16, bfloat16, float32 or float64; 16-bit accumulates in float32 and rounds once. Every function
-raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
-"""
+"""A fully connected layer and its gradients, with samples as rows (batch_axis=0) or as columns (batch_axis=1)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import checks
 from ..dispatch import Paths
+from ..types import A
 from .geometry import LinearGeometry
 from .path import LinearPath
 
 path_of = Paths[LinearPath]("linear").of
 
 
-def linear(x: Any, w: Any, b: Any = None, *, batch_axis: int = 0) -> Any:
-    """y = x wᵀ + b, or y = w x + b with samples as columns.
+def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0) -> A:
+    """A fully connected layer: y = x wᵀ + b, or y = w x + b with samples as columns.
 
-    b: (O,), or (O, 1) with batch_axis=1, or None. Returns y (N, O) or (O, N).
+    w: (O, F). batch_axis=0: x (N, F), b (O,) or None, y (N, O). batch_axis=1 (samples are columns): x (F, N), b (O,) or
+    (O, 1) or None, y (O, N). Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).shape
+    (2, 4)
     """
     checks.arrays("linear", x=x, w=w, b=b)
     geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape)
@@ -28,38 +28,85 @@ def linear(x: Any, w: Any, b: Any = None, *, batch_axis: int = 0) -> Any:
     return path_of(x).linear(x, w, b, geometry)
 
 
-def linear_input_grad(dy: Any, w: Any, *, batch_axis: int = 0) -> Any:
-    """dx = dy w, or dx = wᵀ dy with samples as columns. Returns dx (N, F) or (F, N)."""
+def linear_input_grad(dy: A, w: A, *, batch_axis: int = 0) -> A:
+    """The gradient of linear with respect to its input: dx = dy w, or dx = wᵀ dy with samples as columns.
+
+    dy: (N, O), or (O, N) with batch_axis=1. w: (O, F). Returns dx (N, F) or (F, N).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> linear_input_grad(np.ones((2, 4)), np.ones((4, 3))).shape
+    (2, 3)
+    """
     checks.arrays("linear_input_grad", dy=dy, w=w)
     geometry = LinearGeometry.of("linear_input_grad", batch_axis, w_shape=w.shape, dy_shape=dy.shape)
     return path_of(dy).linear_input_grad(dy, w, geometry)
 
 
-def linear_weight_grad(dy: Any, x: Any, *, batch_axis: int = 0) -> Any:
-    """dw = dyᵀ x, or dw = dy xᵀ with samples as columns. Returns dw (O, F)."""
+def linear_weight_grad(dy: A, x: A, *, batch_axis: int = 0) -> A:
+    """The gradient of linear with respect to its weights: dw = dyᵀ x, or dw = dy xᵀ with samples as columns.
+
+    dy: (N, O), or (O, N) with batch_axis=1. x: (N, F) or (F, N). Returns dw (O, F).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> linear_weight_grad(np.ones((2, 4)), np.ones((2, 3)))[0]
+    array([2., 2., 2.])
+    """
     checks.arrays("linear_weight_grad", dy=dy, x=x)
     geometry = LinearGeometry.of_gradient("linear_weight_grad", batch_axis, dy.shape, x.shape)
     return path_of(dy).linear_weight_grad(dy, x, geometry)
 
 
-def linear_bias_grad(dy: Any, *, batch_axis: int = 0) -> Any:
-    """db = the sum of dy over its samples. Returns db (O,), or (O, 1) with batch_axis=1."""
+def linear_bias_grad(dy: A, *, batch_axis: int = 0) -> A:
+    """The gradient of linear with respect to its bias: the sum of dy over its samples.
+
+    dy: (N, O), or (O, N) with batch_axis=1. Returns db (O,), or (O, 1) with batch_axis=1.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> linear_bias_grad(np.ones((2, 4)))
+    array([2., 2., 2., 2.])
+    """
     checks.arrays("linear_bias_grad", dy=dy)
     geometry = LinearGeometry.of_output("linear_bias_grad", batch_axis, dy.shape)
     return path_of(dy).linear_bias_grad(dy, geometry)
 
 
-def linear_parameter_grads(dy: Any, x: Any, *, batch_axis: int = 0) -> tuple[Any, Any]:
-    """(dw, db) of linear_weight_grad and linear_bias_grad; on CUDA one product computes both."""
+def linear_parameter_grads(dy: A, x: A, *, batch_axis: int = 0) -> tuple[A, A]:
+    """(dw, db) of linear_weight_grad and linear_bias_grad; on CUDA one product computes both.
+
+    dy: (N, O), or (O, N) with batch_axis=1. x: (N, F) or (F, N). Returns dw (O, F) and db (O,) or (O, 1).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> dw, db = linear_parameter_grads(np.ones((2, 4)), np.ones((2, 3)))
+    >>> dw.shape, db.shape
+    ((4, 3), (4,))
+    """
     checks.arrays("linear_parameter_grads", dy=dy, x=x)
     geometry = LinearGeometry.of_gradient("linear_parameter_grads", batch_axis, dy.shape, x.shape)
     dw, db = path_of(dy).linear_parameter_grads(dy, x, geometry)
     return dw, db
 
 
-def linear_grads(dy: Any, x: Any, w: Any, *, batch_axis: int = 0) -> tuple[Any, Any, Any]:
+def linear_grads(dy: A, x: A, w: A, *, batch_axis: int = 0) -> tuple[A, A, A]:
     """(dx, dw, db) of linear_input_grad, linear_weight_grad and linear_bias_grad; on CUDA by one kernel where they are
-    tiny."""
+    tiny.
+
+    dy: (N, O), or (O, N) with batch_axis=1. x: (N, F) or (F, N). w: (O, F). Returns dx and dw, shaped as x and w, and
+    db (O,) or (O, 1).
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> dx, dw, db = linear_grads(np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)))
+    >>> dx.shape, dw.shape, db.shape
+    ((2, 3), (4, 3), (4,))
+    """
     operation = "linear_grads"
     checks.arrays(operation, dy=dy, x=x, w=w)
     geometry = LinearGeometry.of(operation, batch_axis, w_shape=w.shape, x_shape=x.shape)

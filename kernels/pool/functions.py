@@ -1,10 +1,4 @@
-"""2-D max and average pooling and their gradients, with PyTorch's output sizes, ties, NaN and divisor rules.
-
-x is (N, C, H, W), y is (N, C, P, Q). `kernel_size`, `stride` (None: kernel_size) and `dilation` are an int or an
-(h, w) pair; `padding` takes the forms of conv2d and is at most dilation*(kernel_size-1) per side. Dtypes: float16,
-bfloat16, float32, float64. Every function raises ValueError for shapes and options and TypeError for dtypes and array
-kinds, before any work.
-"""
+"""2-D max and average pooling and their gradients, with PyTorch's output sizes, ties, NaN and divisor rules."""
 
 from __future__ import annotations
 
@@ -12,6 +6,7 @@ from typing import Any
 
 from .. import checks
 from ..dispatch import Paths
+from ..types import A, Array, IntOrPair, Padding, Shape
 from .geometry import AvgPoolGeometry, PoolGeometry
 from .path import PoolPath
 
@@ -19,14 +14,31 @@ path_of = Paths[PoolPath]("pool").of
 
 
 def max_pool2d(
-    x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> tuple[Any, Any]:
+    x: A,
+    kernel_size: IntOrPair,
+    *,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+) -> tuple[A, Any]:
     """The largest element of every window, and the tap r*S + s at which it stood.
 
-    Ties: the first tap wins. NaN wins over everything, and the last NaN of the window is the tap (PyTorch's rule,
-    aten/src/ATen/native/cuda/DilatedMaxPool2d.cu). Padding never wins; a window wholly in padding gives -inf.
-    Returns (y, taps), both (N, C, P, Q); taps is uint8 where R*S < 256, else uint16 where R*S < 65536, else int32; the
-    type's largest value marks a window wholly in padding.
+    x: (N, C, H, W), of NumPy or CuPy, float16, bfloat16, float32 or float64.
+    kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
+    window may reach past the padding; it must start inside x or the leading padding.
+    Returns (y, taps), both (N, C, P, Q). Ties: the first tap wins. NaN wins over everything, and the last NaN of the
+    window is the tap (PyTorch's rule, aten/src/ATen/native/cuda/DilatedMaxPool2d.cu). Padding never wins; a window
+    wholly in padding gives -inf. taps is uint8 where R*S < 256, else uint16 where R*S < 65536, else int32; the type's
+    largest value marks a window wholly in padding.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> y, taps = max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+    >>> y[0, 0], taps.dtype
+    (array([[ 5.,  7.],
+           [13., 15.]]), dtype('uint8'))
     """
     checks.arrays("max_pool2d", x=x)
     geometry = PoolGeometry.of(
@@ -36,19 +48,30 @@ def max_pool2d(
 
 
 def max_pool2d_grad(
-    dy: Any,
-    taps: Any,
-    x_shape: Any,
-    kernel_size: Any,
+    dy: A,
+    taps: Array,
+    x_shape: Shape,
+    kernel_size: IntOrPair,
     *,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
     ceil_mode: bool = False,
-) -> Any:
-    """dx[n,c,h,w] = sum of dy[n,c,p,q] over the windows whose tap is (h, w).
+) -> A:
+    """The gradient of max_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] over the windows whose tap is (h, w).
 
-    dy and taps: (N, C, P, Q), taps as max_pool2d returned them; x_shape: (N, C, H, W). Returns dx (N, C, H, W).
+    dy: (N, C, P, Q). taps: (N, C, P, Q), as max_pool2d returned them. x_shape: (N, C, H, W) of the forward input.
+    kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
+    window may reach past the padding; it must start inside x or the leading padding.
+    Returns dx (N, C, H, W).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> y, taps = max_pool2d(np.arange(4.0).reshape(1, 1, 2, 2), 2)
+    >>> max_pool2d_grad(np.ones((1, 1, 1, 1)), taps, (1, 1, 2, 2), 2)[0, 0]
+    array([[0., 0.],
+           [0., 1.]])
     """
     operation = "max_pool2d_grad"
     checks.arrays(operation, dy=dy)
@@ -69,18 +92,29 @@ def max_pool2d_grad(
 
 
 def max_pool2d_indices(
-    taps: Any,
-    x_shape: Any,
-    kernel_size: Any,
+    taps: Array,
+    x_shape: Shape,
+    kernel_size: IntOrPair,
     *,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
     ceil_mode: bool = False,
 ) -> Any:
     """The positions h*W + w in each plane of x that the taps stand for, as PyTorch's return_indices gives them.
 
-    taps: (N, C, P, Q) as max_pool2d returned them. Returns int64 (N, C, P, Q); -1 for a window wholly in padding.
+    taps: (N, C, P, Q), as max_pool2d returned them. x_shape: (N, C, H, W) of the forward input.
+    kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
+    window may reach past the padding; it must start inside x or the leading padding.
+    Returns int64 (N, C, P, Q); -1 for a window wholly in padding.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> y, taps = max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+    >>> max_pool2d_indices(taps, (1, 1, 4, 4), 2)[0, 0]
+    array([[ 5,  7],
+           [13, 15]])
     """
     operation = "max_pool2d_indices"
     checks.one_library(operation, taps=taps)
@@ -99,19 +133,29 @@ def max_pool2d_indices(
 
 
 def avg_pool2d(
-    x: Any,
-    kernel_size: Any,
+    x: A,
+    kernel_size: IntOrPair,
     *,
-    stride: Any = None,
-    padding: Any = 0,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Any:
-    """The sum of every window over a divisor: its extent clipped to the padded input, or, without
-    count_include_pad, the number of its elements inside the input, or divisor_override.
+) -> A:
+    """The sum of every window over a divisor: the window's extent clipped to the padded input, or, without
+    count_include_pad, the number of its elements inside the input, or divisor_override (an int other than 0).
 
+    x: (N, C, H, W), of NumPy or CuPy, float16, bfloat16, float32 or float64.
+    kernel_size, stride (None: kernel_size): an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left,
+    right)), 'valid' or 'same', at most kernel_size-1 on each side. ceil_mode: whether a last window may reach past the
+    padding; it must start inside x or the leading padding.
     Returns y (N, C, P, Q). The rules are PyTorch's (aten/src/ATen/native/cuda/AveragePool2d.cu).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
     """
     operation = "avg_pool2d"
     checks.arrays(operation, x=x)
@@ -129,19 +173,29 @@ def avg_pool2d(
 
 
 def avg_pool2d_grad(
-    dy: Any,
-    x_shape: Any,
-    kernel_size: Any,
+    dy: A,
+    x_shape: Shape,
+    kernel_size: IntOrPair,
     *,
-    stride: Any = None,
-    padding: Any = 0,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Any:
-    """dx[n,c,h,w] = sum of dy[n,c,p,q] / divisor[p,q] over the windows that cover (h, w).
+) -> A:
+    """The gradient of avg_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] / divisor[p,q] over the windows that cover (h, w).
 
-    dy: (N, C, P, Q); x_shape: (N, C, H, W). Returns dx (N, C, H, W).
+    dy: (N, C, P, Q). x_shape: (N, C, H, W) of the forward input. count_include_pad, divisor_override: as avg_pool2d's.
+    kernel_size, stride (None: kernel_size): an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left,
+    right)), 'valid' or 'same', at most kernel_size-1 on each side. ceil_mode: whether a last window may reach past the
+    padding; it must start inside x or the leading padding.
+    Returns dx (N, C, H, W).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> avg_pool2d_grad(np.ones((1, 1, 1, 1)), (1, 1, 2, 2), 2)[0, 0]
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
     """
     operation = "avg_pool2d_grad"
     checks.arrays(operation, dy=dy)

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import kernels
 from ..kernels import OPERATIONS
-from ..kernels.operation import Case, Family, Input, Operation, dtype_of, geometry_of
+from ..kernels.dispatch import judge
+from ..kernels.operation import Case, Family, Input, Operation, Shape, as_tuple, dtype_of, geometry_of
 
 Make = Callable[[Input, Any], Any]
 """Makes an input of a call with this geometry."""
@@ -25,6 +26,22 @@ def call(operation: Operation, case: Case, make: Make) -> tuple[Any, ...]:
 def bare(dtype: np.dtype) -> Make:
     """Makes arrays that have a shape and a dtype, and no memory of their own."""
     return lambda each, geometry: np.broadcast_to(np.zeros((), dtype_of(each, geometry, dtype)), each.shape(geometry))
+
+
+def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) -> Make:
+    """Makes what `draw` gives for an input and its shape; what the forward operation saves, it computes of the like."""
+    forward = members(operation.family)[0]
+
+    def make(each: Input, geometry: Any) -> np.ndarray:
+        if not each.saved:
+            return draw(each, each.shape(geometry))
+        inputs = [make(given, geometry) for given in forward.inputs]
+        with np.errstate(all="ignore"):
+            outputs = as_tuple(judge(forward)(*inputs, geometry))
+        named = {output.name: array for output, array in zip(forward.outputs, outputs, strict=True)}
+        return named[each.name]
+
+    return make
 
 
 def public(operation: Operation, case: Case, arguments: tuple[Any, ...]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from ..backend import import_cupy, to_numpy
 from ..kernels import OPERATIONS
 from ..kernels.accuracy import worst
 from ..kernels.cuda.offline.ahead import compile_ahead
-from ..kernels.dispatch import CUDA, NUMPY, implementation, judge
+from ..kernels.dispatch import CUDA, NUMPY, implementation
 from ..kernels.dtypes import NAMES, named
-from ..kernels.operation import Case, Compute, Input, Operation, as_tuple
+from ..kernels.operation import Case, Compute, Input, Operation, Shape, as_tuple
 from . import calls
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -101,27 +101,19 @@ def run(
     for operation, case, dtype in chosen:
         compute = implementation(operation, path)
         for data, (draw, gaps) in DATA.items():
-            arguments = calls.call(operation, case, _drawn(operation, case, named(dtype), draw))
+            arguments = calls.call(operation, case, _make(operation, case, named(dtype), draw))
             yield Outcome(operation.name, dtype, case.name, data, *_check(compute, operation, arguments, move, gaps))
 
 
-def _drawn(operation: Operation, case: Case, dtype: np.dtype, draw: Draw) -> calls.Make:
-    """Makes the same numbers for an input of this name whatever the operation; what was saved, the forward operation
-    computes of them."""
-    forward = calls.members(operation.family)[0]
+def _make(operation: Operation, case: Case, dtype: np.dtype, draw: Draw) -> calls.Make:
+    """Makes the same numbers for an input of this name whatever the operation."""
 
-    def make(each: Input, geometry: Any) -> np.ndarray:
-        if each.saved:
-            inputs = [make(given, geometry) for given in forward.inputs]
-            with np.errstate(invalid="ignore"):
-                outputs = as_tuple(judge(forward)(*inputs, geometry))
-            found: np.ndarray = outputs[[output.name for output in forward.outputs].index(each.name)]
-            return found
+    def drawn(each: Input, shape: Shape) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(f"{case.name} {each.name}".encode()))
-        drawn = _finite if each.finite and draw is _special else draw
-        return drawn(rng, each.shape(geometry)).astype(dtype)
+        chosen = _finite if each.finite and draw is _special else draw
+        return chosen(rng, shape).astype(dtype)
 
-    return make
+    return calls.numbers(operation, drawn)
 
 
 def _check(

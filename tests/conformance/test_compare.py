@@ -6,59 +6,31 @@ import emulator
 import numpy as np
 import pytest
 from accuracy import DTYPES, dtype_of, normal
+from small_cases import SMALL
 
 from backstride import backend, kernels, use_float32_precision
+from backstride.conformance import calls
 from backstride.conformance.recording import noting
-from backstride.kernels import OPERATIONS as RECORDS
-from backstride.kernels import dispatch
+from backstride.kernels import OPERATIONS, dispatch
 from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.dispatch import NUMPY, implementation
 from backstride.kernels.linear.geometry import LinearGeometry
+from backstride.kernels.operation import geometry_of
 from backstride.kernels.pool import cuda
-from backstride.kernels.pool.geometry import AvgPoolGeometry, PoolGeometry
 
-CONV = ConvGeometry.of("conv2d", (2, 4, 7, 6), (6, 2, 3, 2), stride=2, padding=1, dilation=1, groups=2)
-POOL = PoolGeometry.of("max_pool2d", (2, 3, 7, 8), 3, stride=2, padding=1)
-AVERAGE = AvgPoolGeometry.of_average(
-    "avg_pool2d", POOL.x_shape, 3, stride=2, padding=1, count_include_pad=False, divisor_override=-2
-)
-LINEAR = LinearGeometry(5, 7, 4, 0)
+CONV = geometry_of(*SMALL["conv2d"])
+POOL = geometry_of(*SMALL["max_pool2d"])
 
 
 def numpy_path(operation: str):
-    return implementation(RECORDS[operation], NUMPY)
+    return implementation(OPERATIONS[operation], NUMPY)
 
 
-def calls(make) -> dict[str, tuple]:
-    """Every operation of a path with arguments that suit it."""
-    x, w, b, dy = (make(shape) for shape in (CONV.x_shape, CONV.w_shape, (CONV.K,), CONV.y_shape))
-    pooled, dpool = make(POOL.x_shape), make(POOL.y_shape)
-    taps = numpy_path("max_pool2d")(pooled, POOL)[1]
-    samples, weights, dsamples = make(LINEAR.x_shape), make(LINEAR.w_shape), make(LINEAR.y_shape)
-    return {
-        "conv2d": (x, w, b, CONV),
-        "conv2d_input_grad": (dy, w, CONV),
-        "conv2d_weight_grad": (dy, x, CONV),
-        "conv2d_bias_grad": (dy, CONV),
-        "conv2d_parameter_grads": (dy, x, CONV),
-        "conv2d_grads": (dy, x, w, CONV),
-        "conv_transpose2d": (dy, w, make((CONV.C,)), CONV),
-        "max_pool2d": (pooled, POOL),
-        "max_pool2d_grad": (dpool, taps, POOL),
-        "max_pool2d_indices": (taps, POOL),
-        "avg_pool2d": (pooled, AVERAGE),
-        "avg_pool2d_grad": (dpool, AVERAGE),
-        "linear": (samples, weights, make((LINEAR.O,)), LINEAR),
-        "linear_input_grad": (dsamples, weights, LINEAR),
-        "linear_weight_grad": (dsamples, samples, LINEAR),
-        "linear_bias_grad": (dsamples, LINEAR),
-        "linear_parameter_grads": (dsamples, samples, LINEAR),
-        "linear_grads": (dsamples, samples, weights, LINEAR),
-    }
-
-
-OPERATIONS = tuple(calls(np.zeros))
+def arguments_of(name: str, draw) -> tuple:
+    """The arguments of the operation's small case, its arrays drawn by their shapes."""
+    operation, case = SMALL[name]
+    return calls.call(operation, case, calls.numbers(operation, lambda each, shape: draw(shape)))
 
 
 def comparing(operation: str, *arguments):
@@ -78,14 +50,10 @@ def spoiled(operation: str, spoil, *arguments):
     return compared(operation, compute, arguments)
 
 
-def test_every_operation_of_the_path_is_covered():
-    assert set(OPERATIONS) == set(RECORDS)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_right_path_passes(operation, dtype, rng):
-    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+    arguments = arguments_of(operation, lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))
     result = comparing(operation, *arguments)
     expected = numpy_path(operation)(*arguments)
     pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
@@ -96,7 +64,7 @@ def test_a_right_path_passes(operation, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_one_wrong_element_is_found(operation, dtype, rng):
-    arguments = calls(lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))[operation]
+    arguments = arguments_of(operation, lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))
 
     def spoil(result):
         result.flat[-1] += 1
@@ -113,8 +81,8 @@ def test_one_wrong_element_is_found(operation, dtype, rng):
 @pytest.mark.parametrize("operation", ["conv2d", "conv2d_weight_grad", "linear", "avg_pool2d"])
 def test_an_error_a_few_bounds_large_is_found(operation, rng):
     """Four times what is allowed where sum|a||b| is largest: far below what any comparison by eye would see."""
-    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))[operation]
-    record, (*inputs, geometry) = RECORDS[operation], arguments
+    arguments = arguments_of(operation, lambda shape: normal(rng, shape, "float32").astype(np.float32))
+    record, (*inputs, geometry) = OPERATIONS[operation], arguments
     inputs = tuple(a.astype(np.float64) for a in inputs)
     exact = numpy_path(operation)(*inputs, geometry)
     magnitude = record.magnitudes(numpy_path(operation), inputs, geometry)
@@ -131,7 +99,7 @@ def test_an_error_a_few_bounds_large_is_found(operation, rng):
 
 def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
     """Operands cut to TF32's 11 bits are wrong by far more than float32's rounding."""
-    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear"]
+    arguments = arguments_of("linear", lambda shape: normal(rng, shape, "float32").astype(np.float32))
 
     def cut(a):
         return (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32)
@@ -160,7 +128,7 @@ def test_non_finite_values_agree_by_position(operation, value, rng):
             numbers.flat[:: max(1, numbers.size // 2)] = value
         return numbers
 
-    arguments = calls(make)[operation]
+    arguments = arguments_of(operation, make)
     if (operation, value) == ("max_pool2d", -np.inf):
         arguments = np.full_like(arguments[0], -np.inf), POOL
     comparing(operation, *arguments)
@@ -226,7 +194,7 @@ def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_pat
     with pytest.raises(DivergenceError) as caught:
         spoiled("conv2d", np.zeros_like, x, w, None, CONV)
     message = str(caught.value)
-    assert message.startswith("conv2d(x=bfloat16[2, 4, 7, 6], w=bfloat16[6, 2, 3, 2], b=None, geometry=ConvGeometry(")
+    assert message.startswith("conv2d(x=bfloat16[3, 4, 9, 8], w=bfloat16[6, 2, 3, 2], b=None, geometry=ConvGeometry(")
     (file,) = tmp_path.iterdir()
     assert message.endswith(f"inputs saved in {file}")
     with np.load(file) as saved:
@@ -237,7 +205,7 @@ def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_pat
 
 def test_inputs_are_copied_before_the_kernel_runs(rng):
     """A kernel that spoils its input and then computes rightly from it must not be believed."""
-    arguments = calls(lambda shape: normal(rng, shape, "float32").astype(np.float32))["linear_bias_grad"]
+    arguments = arguments_of("linear_bias_grad", lambda shape: normal(rng, shape, "float32").astype(np.float32))
 
     def spoiling(dy, geometry):
         dy[0] = 0

@@ -6,16 +6,19 @@ The launchers run over a CuPy without data (kernels/cuda/dryrun.py) in which the
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
+from small_cases import SMALL
 
 from backstride import kernels
 from backstride.backend import stand_in_for_cupy
-from backstride.kernels import __all__ as OPERATIONS
-from backstride.kernels import dispatch
+from backstride.conformance import calls
+from backstride.kernels import OPERATIONS, dispatch
 from backstride.kernels.cuda.offline import dryrun
 from backstride.kernels.cuda.offline.dryrun import Array, Device, DryCupy
+from backstride.kernels.operation import dtype_of
 
 
 class CompileException(Exception):
@@ -47,10 +50,6 @@ class Failing(DryCupy):
 HERE, THERE = Device(90, 1), Device(75, 1)
 
 
-def array(*shape: int, dtype=np.float32, device: Device = HERE) -> Array:
-    return Array(shape, dtype, device)
-
-
 @pytest.fixture
 def on_cupy(monkeypatch):
     """Dry-run arrays count as CuPy's; the library is returned by the function the fixture gives."""
@@ -63,88 +62,80 @@ def on_cupy(monkeypatch):
     return use
 
 
-X, W, DY, POOLED = array(2, 4, 8, 9), array(6, 4, 3, 3), array(2, 6, 6, 7), array(2, 4, 4, 4)
-CALLS = {
-    "conv2d": (X, W),
-    "conv2d_input_grad": (DY, W, X.shape),
-    "conv2d_weight_grad": (DY, X, W.shape),
-    "conv2d_bias_grad": (DY,),
-    "conv2d_parameter_grads": (DY, X, W.shape),
-    "conv2d_grads": (DY, X, W),
-    "conv_transpose2d": (DY, W),
-    "max_pool2d": (X, 2),
-    "max_pool2d_grad": (POOLED, array(2, 4, 4, 4, dtype=np.uint8), X.shape, 2),
-    "max_pool2d_indices": (array(2, 4, 4, 4, dtype=np.uint8), X.shape, 2),
-    "avg_pool2d": (X, 2),
-    "avg_pool2d_grad": (POOLED, X.shape, 2),
-    "linear": (array(5, 7), array(3, 7)),
-    "linear_input_grad": (array(5, 3), array(3, 7)),
-    "linear_weight_grad": (array(5, 3), array(5, 7)),
-    "linear_bias_grad": (array(5, 3),),
-    "linear_parameter_grads": (array(5, 3), array(5, 7)),
-    "linear_grads": (array(5, 3), array(5, 7), array(3, 7)),
-}
-TWO_ARRAYS = [name for name, arguments in CALLS.items() if sum(isinstance(a, Array) for a in arguments) == 2]
+def arguments_of(name: str) -> dict[str, Any]:
+    """Good arguments of the public function, by name."""
+    operation, case = SMALL[name]
+
+    def make(each, geometry):
+        return Array(each.shape(geometry), dtype_of(each, geometry, np.dtype(np.float32)), HERE)
+
+    return calls.public(operation, case, calls.call(operation, case, make))
 
 
-def test_every_operation_is_covered():
-    assert set(CALLS) == set(OPERATIONS)
+def arrays_of(arguments: dict[str, Any]) -> dict[str, Array]:
+    return {name: value for name, value in arguments.items() if isinstance(value, Array)}
 
 
-@pytest.mark.parametrize("operation", TWO_ARRAYS)
+SEVERAL_ARRAYS = [name for name in OPERATIONS if len(arrays_of(arguments_of(name))) > 1]
+
+
+@pytest.mark.parametrize("operation", SEVERAL_ARRAYS)
 def test_arrays_of_two_libraries(on_cupy, operation):
-    first, second, *rest = CALLS[operation]
+    arguments = arguments_of(operation)
+    _, name, *_ = arrays = arrays_of(arguments)
+    other = np.zeros(arrays[name].shape, arrays[name].dtype)
     with on_cupy(DryCupy(HERE)), pytest.raises(TypeError) as caught:
-        getattr(kernels, operation)(first, np.zeros(second.shape, second.dtype), *rest)
-    assert str(caught.value).startswith(f"{operation}: ")
+        getattr(kernels, operation)(**arguments | {name: other})
+    assert str(caught.value).startswith(f"{operation}: {name} ")
     assert "is a numpy array; expected a cupy array" in str(caught.value)
     assert "backstride.asarray" in str(caught.value)
 
 
-@pytest.mark.parametrize("operation", TWO_ARRAYS)
+@pytest.mark.parametrize("operation", SEVERAL_ARRAYS)
 def test_arrays_on_two_devices(on_cupy, operation):
-    first, second, *rest = CALLS[operation]
+    arguments = arguments_of(operation)
+    first, second, *_ = arrays_of(arguments).values()
+    other = Array(second.shape, second.dtype, THERE)
+    changed = {name: other if value is second else value for name, value in arguments.items()}
     with on_cupy(DryCupy(HERE)), pytest.raises(ValueError, match="expected on device") as caught:
-        getattr(kernels, operation)(first, array(*second.shape, dtype=second.dtype, device=THERE), *rest)
+        getattr(kernels, operation)(**changed)
     message = str(caught.value)
     assert message.startswith(f"{operation}: ")
     for part in (str(first.shape), str(second.shape), str(HERE), str(THERE), "copy one of them there"):
         assert part in message
 
 
-@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_kernel_that_does_not_compile(on_cupy, operation):
     library = Failing(HERE, CompileException("kernel.cu(7): error: identifier undefined"))
     with on_cupy(library), pytest.raises(RuntimeError) as caught:
-        getattr(kernels, operation)(*CALLS[operation])
+        getattr(kernels, operation)(**arguments_of(operation))
     message = str(caught.value)
     assert message.startswith(f"{operation}(")
     assert "did not compile" in message
     assert "kernel.cu(7): error: identifier undefined" in message
-    for argument in CALLS[operation]:
-        if isinstance(argument, Array):
-            assert f"{argument.dtype} {argument.shape}" in message
+    for array in arrays_of(arguments_of(operation)).values():
+        assert f"{array.dtype} {array.shape}" in message
 
 
-@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_too_little_device_memory(on_cupy, operation):
     library = Failing(HERE, OutOfMemoryError("Out of memory allocating 512 bytes"))
     with on_cupy(library), pytest.raises(MemoryError) as caught:
-        getattr(kernels, operation)(*CALLS[operation])
+        getattr(kernels, operation)(**arguments_of(operation))
     message = str(caught.value)
     assert message.startswith(f"{operation}(")
     assert "Out of memory allocating 512 bytes" in message
     assert "use a smaller batch" in message
-    for argument in CALLS[operation]:
-        if isinstance(argument, Array):
-            assert f"{argument.dtype} {argument.shape}" in message
+    for array in arrays_of(arguments_of(operation)).values():
+        assert f"{array.dtype} {array.shape}" in message
 
 
-@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_without_a_fault_the_call_launches_kernels(on_cupy, operation):
     """Were it not so, the tests above would show nothing about the launchers."""
     library = DryCupy(HERE)
     with on_cupy(library):
-        getattr(kernels, operation)(*CALLS[operation])
+        getattr(kernels, operation)(**arguments_of(operation))
     assert library.recording.launches
     assert all(isinstance(launch, dryrun.Launch) for launch in library.recording.launches)

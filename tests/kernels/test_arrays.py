@@ -13,61 +13,40 @@ from typing import Any
 import numpy as np
 import pytest
 from accuracy import DTYPES, dtype_of, integers
+from small_cases import SMALL
 
 import backstride
 from backstride import kernels
+from backstride.conformance import calls
+from backstride.kernels import OPERATIONS
+from backstride.kernels.operation import Case, Operation, as_tuple, geometry_of
 
-X, W, DY, POOLED = (3, 4, 9, 8), (6, 2, 3, 2), (3, 6, 5, 5), (3, 4, 5, 5)
-CONV = {"stride": 2, "padding": ((1, 1), (1, 2)), "groups": 2}
-POOL = {"stride": 2, "padding": ((1, 1), (1, 2)), "ceil_mode": False}
-TAPS = object()
-
-# operation: the shapes of its arrays (TAPS for the taps of a pooling), what follows them, its options
-CALLS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] = {
-    "conv2d": ((X, W, (6,)), (), CONV),
-    "conv2d_input_grad": ((DY, W), (X,), CONV),
-    "conv2d_weight_grad": ((DY, X), (W,), CONV),
-    "conv2d_bias_grad": ((DY,), (), {}),
-    "conv2d_parameter_grads": ((DY, X), (W,), CONV),
-    "conv2d_grads": ((DY, X, W), (), CONV),
-    "conv_transpose2d": ((DY, W, (4,)), (), CONV),
-    "max_pool2d": ((X,), (3,), POOL),
-    "max_pool2d_grad": ((POOLED, TAPS), (X, 3), POOL),
-    "max_pool2d_indices": ((TAPS,), (X, 3), POOL),
-    "avg_pool2d": ((X,), (3,), POOL),
-    "avg_pool2d_grad": ((POOLED,), (X, 3), POOL),
-    "linear": (((5, 7), (6, 7), (6,)), (), {}),
-    "linear in columns": (((7, 5), (6, 7), (6, 1)), (), {"batch_axis": 1}),
-    "linear_input_grad": (((5, 6), (6, 7)), (), {}),
-    "linear_input_grad in columns": (((6, 5), (6, 7)), (), {"batch_axis": 1}),
-    "linear_weight_grad": (((5, 6), (5, 7)), (), {}),
-    "linear_weight_grad in columns": (((6, 5), (7, 5)), (), {"batch_axis": 1}),
-    "linear_bias_grad": (((5, 6),), (), {}),
-    "linear_parameter_grads": (((5, 6), (5, 7)), (), {}),
-    "linear_bias_grad in columns": (((6, 5),), (), {"batch_axis": 1}),
-    "linear_parameter_grads in columns": (((6, 5), (7, 5)), (), {"batch_axis": 1}),
-    "linear_grads": (((5, 6), (5, 7), (6, 7)), (), {}),
-    "linear_grads in columns": (((6, 5), (7, 5), (6, 7)), (), {"batch_axis": 1}),
-    "conv2d 1x1": ((X, (6, 4, 1, 1)), (), {}),
-    "conv2d depthwise": ((X, (4, 1, 3, 3)), (), {"groups": 4}),
-    "avg_pool2d 1x1": ((X,), (1,), {}),
-    "max_pool2d 1x1": ((X,), (1,), {}),
+CALLS: dict[str, tuple[Operation, Case]] = {
+    **SMALL,
+    **{
+        f"{name} in columns": (operation, Case("", (5, 7), (6, 7), {"batch_axis": 1}))
+        for name, operation in OPERATIONS.items()
+        if operation.family.name == "linear"
+    },
+    "conv2d 1x1": (OPERATIONS["conv2d"], Case("", (3, 4, 9, 8), (6, 4, 1, 1))),
+    "conv2d depthwise": (OPERATIONS["conv2d"], Case("", (3, 4, 9, 8), (4, 1, 3, 3), {"groups": 4})),
+    "avg_pool2d 1x1": (OPERATIONS["avg_pool2d"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
+    "max_pool2d 1x1": (OPERATIONS["max_pool2d"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
 }
 
 
 def make(call: str, dtype: str, rng: np.random.Generator) -> list[np.ndarray]:
     """The arrays of a call: small integers, so that sums are exact whatever their order."""
-    shapes, _, _ = CALLS[call]
-    floats = [None if shape is TAPS else integers(rng, shape).astype(dtype_of(dtype)) for shape in shapes]
-    _, taps = kernels.max_pool2d(integers(rng, X), 3, **POOL)
-    return [taps if a is None else a for a in floats]
+    operation, case = CALLS[call]
+    drawn = calls.numbers(operation, lambda each, shape: integers(rng, shape).astype(dtype_of(dtype)))
+    return list(calls.call(operation, case, drawn)[:-1])
 
 
 def run(call: str, arrays: list[Any]) -> tuple[Any, ...]:
     """The outputs of a call on arrays of one library."""
-    _, trailing, options = CALLS[call]
-    result = getattr(kernels, call.split()[0])(*arrays, *trailing, **options)
-    return result if isinstance(result, tuple) else (result,)
+    operation, case = CALLS[call]
+    arguments = calls.public(operation, case, (*arrays, geometry_of(operation, case)))
+    return as_tuple(getattr(kernels, operation.name)(**arguments))
 
 
 def every_axis(*index: int | None) -> Callable[[Any], tuple[slice, ...]]:
@@ -138,9 +117,9 @@ def test_fields_of_records(call, rng):
 @pytest.mark.parametrize("call", CALLS)
 def test_dtype_of_the_result(path, call, dtype, rng):
     outputs = run(call, [path.asarray(a) for a in make(call, dtype, rng)])
-    second = np.dtype(np.uint8) if call.startswith("max_pool2d") else dtype_of(dtype)
-    expected = [np.dtype(np.int64)] if call == "max_pool2d_indices" else [dtype_of(dtype), second, dtype_of(dtype)]
-    assert [a.dtype for a in outputs] == expected[: len(outputs)]
+    expected = {"max_pool2d": ["float", "uint8"], "max_pool2d_indices": ["int64"]}
+    names = expected.get(call.split()[0], ["float"] * len(outputs))
+    assert [a.dtype for a in outputs] == [dtype_of(dtype if name == "float" else name) for name in names]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -205,6 +184,9 @@ DIGESTS = """
 import hashlib, os, sys
 import numpy as np
 from backstride import kernels
+from backstride.conformance import calls
+from backstride.kernels import OPERATIONS
+from backstride.kernels.operation import Case, Operation, as_tuple, geometry_of
 
 def digests():
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ import pytest
 from accuracy import dtype_of
 
 from backstride import kernels
+from backstride.kernels import OPERATIONS
 
 
 def zeros(*shape: int, dtype: Any = np.float32) -> np.ndarray:
@@ -41,9 +42,15 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear_parameter_grads": (zeros(5, 3), ROWS),
     "linear_grads": (zeros(5, 3), ROWS, LINEAR_W),
 }
-CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_parameter_grads", "conv2d_grads")
-POOLS = ("max_pool2d", "max_pool2d_grad", "max_pool2d_indices", "avg_pool2d", "avg_pool2d_grad")
-DILATED_POOLS = POOLS[:3]
+
+
+def named(family: str) -> tuple[str, ...]:
+    return tuple(operation.name for operation in OPERATIONS.values() if operation.family.name == family)
+
+
+CONVOLUTIONS = tuple(name for name in named("conv") if name != "conv2d_bias_grad")  # which has no option
+DILATED_POOLS, AVERAGES, LINEARS = named("max_pool"), named("avg_pool"), named("linear")
+POOLS = DILATED_POOLS + AVERAGES
 
 FORMS = "an int, an (h, w) pair"
 
@@ -87,17 +94,10 @@ def spoiled_options():
         yield operation, "padding", ((0, 0), (0, 2)), "padding", "((0, 0), (0, 2))", "= 1 on each side of axis 1"
     for operation in DILATED_POOLS:
         yield operation, "dilation", 9, "the window's height (dilation*(kernel_size-1)+1)", "10", "input's 8"
-    for operation in ("avg_pool2d", "avg_pool2d_grad"):
+    for operation in AVERAGES:
         yield operation, "divisor_override", 0, "divisor_override", "0", "None or an int other than 0"
         yield operation, "divisor_override", 2.0, "divisor_override", "2.0", "None or an int other than 0"
-    for operation in (
-        "linear",
-        "linear_input_grad",
-        "linear_weight_grad",
-        "linear_bias_grad",
-        "linear_parameter_grads",
-        "linear_grads",
-    ):
+    for operation in LINEARS:
         yield operation, "batch_axis", 2, "batch_axis", "2", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", "0", "batch_axis", "'0'", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", None, "batch_axis", "None", "0 (samples are rows) or 1 (columns)"
@@ -177,28 +177,10 @@ def spoiled_arguments():
 
 def array_arguments():
     """(operation, position, name) of every float array argument."""
-    names = {
-        "conv2d": "x w",
-        "conv2d_input_grad": "dy w",
-        "conv2d_weight_grad": "dy x",
-        "conv2d_bias_grad": "dy",
-        "conv_transpose2d": "x w",
-        "max_pool2d": "x",
-        "max_pool2d_grad": "dy",
-        "avg_pool2d": "x",
-        "avg_pool2d_grad": "dy",
-        "linear": "x w",
-        "linear_input_grad": "dy w",
-        "linear_weight_grad": "dy x",
-        "linear_bias_grad": "dy",
-        "conv2d_parameter_grads": "dy x",
-        "linear_parameter_grads": "dy x",
-        "conv2d_grads": "dy x w",
-        "linear_grads": "dy x w",
-    }
-    for operation, arguments in names.items():
-        for position, name in enumerate(arguments.split()):
-            yield operation, position, name
+    for operation in OPERATIONS.values():
+        for position, each in enumerate(operation.inputs):
+            if each.dtype is None and each.name != "b":
+                yield operation.name, position, each.name
 
 
 def replaced(arguments: tuple[Any, ...], position: int, value: Any) -> tuple[Any, ...]:
@@ -255,13 +237,9 @@ def test_dtype(path, operation, position, name, dtype):
 @pytest.mark.parametrize(
     ("operation", "first", "second"),
     [
-        ("conv2d", "x", "w"),
-        ("conv2d_input_grad", "dy", "w"),
-        ("conv2d_weight_grad", "dy", "x"),
-        ("conv_transpose2d", "x", "w"),
-        ("linear", "x", "w"),
-        ("linear_input_grad", "dy", "w"),
-        ("linear_weight_grad", "dy", "x"),
+        (name, operation.inputs[0].name, operation.inputs[1].name)
+        for name, operation in OPERATIONS.items()
+        if len(operation.inputs) > 1 and operation.inputs[1].dtype is None
     ],
 )
 def test_mixed_dtypes_are_both_named(path, operation, first, second, other):

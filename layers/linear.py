@@ -43,6 +43,7 @@ class Linear(Layer):
         self.bias = Parameter(uniform(rng, shape, in_features, dtype), (out_features,)) if bias else None
 
     def forward(self, x: Any) -> Any:
+        (x,) = checks.arrays("linear", x=x)
         samples = self._as_matrix(x)
         bias = None if self.bias is None else self.bias.data
         y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis)
@@ -60,14 +61,14 @@ class Linear(Layer):
         """Adds dw and db to the parameters' gradients; returns dx as a matrix, or None."""
         weight, axis = self.weight.data, self.batch_axis
         if self.bias is None:
-            self.weight.grad += linear_weight_grad(dy, samples, batch_axis=axis)
+            self.weight.add_grad(linear_weight_grad(dy, samples, batch_axis=axis))
             return linear_input_grad(dy, weight, batch_axis=axis) if needs_input_grad else None
         if needs_input_grad:
             dx, dw, db = linear_grads(dy, samples, weight, batch_axis=axis)
         else:
             dx, (dw, db) = None, linear_parameter_grads(dy, samples, batch_axis=axis)
-        self.weight.grad += dw
-        self.bias.grad += db
+        self.weight.add_grad(dw)
+        self.bias.add_grad(db)
         return dx
 
     def _as_matrix(self, x: Any) -> Any:

@@ -158,8 +158,9 @@ def test_linear_flattens_and_restores(samples, rng):
     np.testing.assert_allclose(columns(x), rows(x).T, rtol=0, atol=ROUNDING)
     dx = rows.backward(dy)
     np.testing.assert_allclose(dx.reshape(samples, 50), dy @ rows.weight.data, rtol=0, atol=ROUNDING)
-    assert dx.shape == columns.backward(dy.T).shape == x.shape
-    np.testing.assert_allclose(columns.backward(dy.T), dx, rtol=0, atol=ROUNDING)
+    dx_of_columns = columns.backward(dy.T)
+    assert dx.shape == dx_of_columns.shape == x.shape
+    np.testing.assert_allclose(dx_of_columns, dx, rtol=0, atol=ROUNDING)
     assert columns(flat.T).shape == (4, samples)
     assert columns.backward(dy.T).shape == flat.T.shape
 

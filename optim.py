@@ -189,11 +189,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        betas = tuple(betas)
-        for place, beta in enumerate(betas):
+        self.betas = betas[0], betas[1]  # of what may be a list that changes
+        for place, beta in enumerate(self.betas):
             if not 0 <= beta < 1:
                 raise checks.value_error(type(self).__name__, f"betas[{place}]", beta, "0 <= beta < 1")
-        self.betas = betas
         self.eps = _at_least_0(self, "eps", eps)
         self.weight_decay = _at_least_0(self, "weight_decay", weight_decay)
         super().__init__(parameters, lr)

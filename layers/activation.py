@@ -31,8 +31,8 @@ class ReLU(Layer):
         if not needs_input_grad:
             return None
         # y is 0 exactly where x <= 0. Times 0 as integers, infinities and NaN become 0 as well; `where` is slower
-        bits = dy.view(f"u{dy.dtype.itemsize}")
         with on_device(dy):
+            bits = dy.view(f"u{dy.dtype.itemsize}")
             return get_array_module(dy).asarray(bits * (y != 0)).view(dy.dtype)
 
     def __repr__(self) -> str:
@@ -47,14 +47,16 @@ class Flatten(Layer):
         if x.ndim < 1:
             raise checks.value_error("Flatten", "x.shape", x.shape, "at least the axis N")
         self._keep(x.shape)
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        with on_device(x):
+            return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         x_shape = self._kept()
         (dy,) = checks.arrays("Flatten.backward", dy=dy)
         matrix = (x_shape[0], math.prod(x_shape[1:]))
         checks.has_shape("Flatten.backward", "dy", dy, matrix, "(N, F) of forward's output")
-        return dy.reshape(x_shape) if needs_input_grad else None
+        with on_device(dy):
+            return dy.reshape(x_shape) if needs_input_grad else None
 
     def __repr__(self) -> str:
         return "Flatten()"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import on_device
 from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from ..kernels.linear.geometry import check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
@@ -55,7 +56,8 @@ class Linear(Layer):
         dx = self._gradients(dy, samples, needs_input_grad)
         if dx is None:
             return None
-        return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
+        with on_device(dx):
+            return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
 
     def _gradients(self, dy: Any, samples: Any, needs_input_grad: bool) -> Any:
         """Adds dw and db to the parameters' gradients; returns dx as a matrix, or None."""
@@ -75,7 +77,8 @@ class Linear(Layer):
         """x as the kernels take it: (N, F), or (F, N) with batch_axis=1."""
         if x.ndim <= 2:
             return x
-        rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        with on_device(x):
+            rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         return rows if self.batch_axis == 0 else rows.T
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -131,6 +131,21 @@ def is_cupy(array: object) -> bool:
     return cupy is not None and isinstance(array, getattr(cupy, "ndarray", ()))  # (): a thread is still importing it
 
 
+def is_masked(array: object) -> bool:
+    """True for a masked array: computing with what its mask hides would be wrong, so it is refused everywhere."""
+    return type(array) is not np.ndarray and isinstance(array, np.ndarray) and isinstance(array, np.ma.MaskedArray)
+
+
+def plain(array: Any) -> Any:
+    """An array of a subclass of numpy.ndarray as a numpy.ndarray, so that none of its own operators is met."""
+    return array.view(np.ndarray) if type(array) is not np.ndarray and isinstance(array, np.ndarray) else array
+
+
+def on_device(array: Any) -> AbstractContextManager[Any]:
+    """Inside a with block the array's device is the current one, on which CuPy makes new arrays."""
+    return array.device if is_cupy(array) else nullcontext()
+
+
 def is_capturing(array: Any) -> bool:
     """Whether work on this array is being captured into a CUDA graph (backstride.capture) rather than run."""
     return is_cupy(array) and import_cupy().cuda.get_current_stream().is_capturing()
@@ -140,7 +155,7 @@ def get_array_module(*arrays: object) -> ModuleType:
     """The library (numpy or cupy) that all the arrays belong to; TypeError where they are mixed or not arrays."""
     kinds = ["cupy" if is_cupy(a) else "numpy" if isinstance(a, np.ndarray) else None for a in arrays]
     for array, kind in zip(arrays, kinds, strict=True):
-        if kind is None:
+        if kind is None or is_masked(array):
             raise TypeError(f"got a {type(array).__qualname__}; expected a numpy.ndarray or cupy.ndarray")
     if len(set(kinds)) != 1:
         got = ", ".join(map(str, kinds)) or "no arrays"
@@ -151,8 +166,10 @@ def get_array_module(*arrays: object) -> ModuleType:
 def asarray(a: Any, dtype: Any = None) -> Any:
     """`a` as an array of the backend in force, copied only where it must be.
 
-    a: anything numpy.asarray takes, or an array of either library. dtype: of the result; None keeps it.
+    a: anything numpy.asarray takes, or an array of either library. dtype: of the result; None keeps it. TypeError for
+    a masked array.
     """
+    _refuse_masked("asarray", a)
     if get_backend() == "numpy":
         return np.asarray(a.get() if is_cupy(a) else a, dtype=dtype)
     return import_cupy().asarray(a, dtype=dtype)
@@ -160,7 +177,13 @@ def asarray(a: Any, dtype: Any = None) -> Any:
 
 def to_numpy(a: Any) -> np.ndarray:
     """`a` as a NumPy array; a CuPy array is copied from its device (which waits for its stream)."""
+    _refuse_masked("to_numpy", a)
     return a.get() if is_cupy(a) else np.asarray(a)
+
+
+def _refuse_masked(function: str, a: object) -> None:
+    if is_masked(a):
+        raise TypeError(f"{function}: a is a MaskedArray; expected an array without a mask, such as a.filled(0)")
 
 
 def synchronize() -> None:

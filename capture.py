@@ -20,19 +20,32 @@ class CapturedStep:
         self._step = step
         self._expected: list[_Kind] | None = None
         self._graph: Any = None
+        self._end: Any = None  # the event of the last call's end, which the next waits for on its stream
 
     def __call__(self, *inputs: Any) -> Any:
         self._check(inputs)
+        with inputs[0].device if inputs else contextlib.nullcontext():
+            cuda = import_cupy().cuda
+            stream = cuda.get_current_stream()
+            if self._end is None:
+                self._end = cuda.Event(disable_timing=True)
+            else:
+                stream.wait_event(self._end)
+            try:
+                return self._run(inputs)
+            finally:
+                self._end.record(stream)
+
+    def _run(self, inputs: tuple[Any, ...]) -> Any:
         if self._expected is None:
             result = self._step(*inputs)
             self._expected = list(map(_kind, inputs))
             return result
-        with inputs[0].device if inputs else contextlib.nullcontext():
-            if self._graph is None:
-                self._capture(inputs)
-            for own, given in zip(self._inputs, inputs, strict=True):
-                own[...] = given
-            self._graph.launch()
+        if self._graph is None:
+            self._capture(inputs)
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own[...] = given
+        self._graph.launch()
         return self._outputs
 
     def _check(self, inputs: tuple[Any, ...]) -> None:
@@ -82,7 +95,7 @@ def capture(step: Callable[..., Any]) -> CapturedStep:
     1. The first call runs `step` as it is, which compiles its kernels.
     2. The second captures it (`step` runs once more, but its kernels are only recorded) and then replays it.
     3. All others copy the inputs into the graph's own arrays and replay: on the current stream, with no allocation and
-       no wait for the device.
+       no wait for the device. A call on another stream than the last one's is queued behind that.
 
     From the second call on the returned arrays are the graph's own: the next call overwrites them, so copy what is to
     be kept. Replays do what was recorded: Python code in the step does not run again, and what it read then (options,

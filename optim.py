@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._state import Shape, checked
-from .backend import get_array_module, is_capturing
+from .backend import get_array_module, is_capturing, on_device, plain
 from .kernels import checks
 from .kernels.dtypes import accumulation_dtype
 from .layers import Parameter
@@ -35,10 +35,11 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: parameters is empty; expected at least one Parameter")
         if len({id(p) for p in self.parameters}) != len(self.parameters):
             raise ValueError(f"{type(self).__name__}: parameters holds one twice; expected each once")
-        xp = get_array_module(self.parameters[0].data)
-        self._count = xp.zeros((), np.int64)
-        self._rate = xp.zeros((), np.float64)
-        self._dtypes = {accumulation_dtype(p.data.dtype) for p in self.parameters}
+        first = self.parameters[0].data
+        xp = get_array_module(first)
+        with on_device(first):
+            self._count = xp.zeros((), np.int64)
+            self._rate = xp.zeros((), np.float64)
         self.lr = lr
         self._state = [{slot: _accumulator(p) for slot in self._slots} for p in self.parameters]
 
@@ -50,10 +51,13 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         _at_least_0(self, "lr", value)
-        if is_capturing(self._rate):
-            raise RuntimeError(f"{type(self).__name__}: lr is set in a captured step; expected it between the calls")
-        self._lr = value
-        self._rate.fill(value)
+        with on_device(self._rate):
+            if is_capturing(self._rate):
+                raise RuntimeError(
+                    f"{type(self).__name__}: lr is set in a captured step; expected it between the calls"
+                )
+            self._lr = value
+            self._rate.fill(value)
 
     @property
     def steps(self) -> int:
@@ -62,23 +66,27 @@ class Optimizer:
 
     @steps.setter
     def steps(self, value: int) -> None:
-        self._count.fill(value)
+        with on_device(self._count):
+            self._count.fill(value)
 
+    @np.errstate(all="ignore")
     def step(self) -> None:
         """Update every parameter once."""
-        self._count += 1
-        factors = self._factors()
-        rounded = {dtype: {name: factor.astype(dtype) for name, factor in factors.items()} for dtype in self._dtypes}
+        with on_device(self._count):
+            self._count += 1
+            factors = self._factors()
         for parameter, state in zip(self.parameters, self._state, strict=True):
-            data = parameter.data
-            accumulation = accumulation_dtype(data.dtype)
-            change = self._change(
-                data.astype(accumulation, copy=False),
-                parameter.grad.astype(accumulation, copy=False),
-                state,
-                rounded[accumulation],
-            )
-            data -= change.astype(data.dtype, copy=False)
+            with on_device(parameter.data):
+                self._update(parameter, state, factors)
+
+    def _update(self, parameter: Parameter, state: dict[str, Any], factors: dict[str, Any]) -> None:
+        data, dtype = parameter.data, accumulation_dtype(parameter.data.dtype)
+        xp = get_array_module(data)
+        here = {name: xp.asarray(factor, dtype) for name, factor in factors.items()}
+        wide = data.astype(dtype, copy=False)
+        wide -= self._change(wide, plain(parameter.grad).astype(dtype, copy=False), state, here)
+        if wide is not data:
+            data[...] = wide
 
     def _factors(self) -> dict[str, Any]:
         """What this step multiplies by and another may not: float64 arrays without axes."""
@@ -91,19 +99,23 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set every gradient to 0."""
         for parameter in self.parameters:
-            parameter.grad.fill(0)
+            parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of what a resumed run needs: "steps", and "0.momentum" and the like by the parameter's place."""
-        arrays = {name: array.copy() for name, array in self._named_arrays()}
-        return {"steps": self._count.copy(), **arrays}
+        state = {}
+        for name, array in [("steps", self._count), *self._named_arrays()]:
+            with on_device(array):
+                state[name] = array.copy()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, arrays of any library. ValueError lists all that is wrong, and changes nothing."""
         found = self.check_state_dict(state)
         self.steps = int(found["steps"])
         for name, array in self._named_arrays():
-            array[...] = get_array_module(array).asarray(found[name])
+            with on_device(array):
+                array[...] = get_array_module(array).asarray(found[name])
 
     def check_state_dict(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of `state` as NumPy arrays, without loading them. Raises as load_state_dict."""
@@ -177,10 +189,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        for place, beta in enumerate(betas):
+        self.betas = betas[0], betas[1]  # of what may be a list that changes
+        for place, beta in enumerate(self.betas):
             if not 0 <= beta < 1:
                 raise checks.value_error(type(self).__name__, f"betas[{place}]", beta, "0 <= beta < 1")
-        self.betas = betas
         self.eps = _at_least_0(self, "eps", eps)
         self.weight_decay = _at_least_0(self, "weight_decay", weight_decay)
         super().__init__(parameters, lr)
@@ -233,7 +245,8 @@ class AdamW(Adam):
 
 def _accumulator(parameter: Parameter) -> Any:
     data = parameter.data
-    return get_array_module(data).zeros(data.shape, accumulation_dtype(data.dtype))
+    with on_device(data):
+        return get_array_module(data).zeros(data.shape, accumulation_dtype(data.dtype))
 
 
 def _at_least_0(optimizer: Optimizer, argument: str, value: float) -> float:

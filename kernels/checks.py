@@ -12,12 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import is_cupy
+from ..backend import is_cupy, is_masked, plain
 from . import dtypes
 from .dtypes import is_float
 
 Pair = tuple[int, int]
 Sides = tuple[Pair, ...]  # (before, after) for each axis
+
+
+def fixed(value: Any) -> Any:
+    """A checked option as it is kept: an int, None, a text, or tuples of them, which nobody changes later."""
+    if is_sequence(value):
+        return tuple(map(fixed, value))
+    return value if value is None or isinstance(value, str) else operator.index(value)
 
 
 def value_error(operation: str, argument: str, got: object, expected: str) -> ValueError:
@@ -111,13 +118,14 @@ def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None
         raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
 
 
-def arrays(operation: str, b: Any = None, **named: Any) -> None:
-    """All are arrays of one library, on one device, of one float dtype. The bias alone may be None."""
-    given = named if b is None else {**named, "b": b}
-    _one_library(operation, given)
-    found = [array.dtype for array in given.values()]
-    if not is_float(found[0]) or found.count(found[0]) != len(found):
+def arrays(operation: str, **named: Any) -> list[Any]:
+    """The arrays, none of a subclass: of one library, on one device, of one float dtype. The bias, b, may be None."""
+    given = {name: array for name, array in named.items() if array is not None or name != "b"}
+    found = one_library(operation, **given)
+    kinds = [array.dtype for array in found]
+    if not is_float(kinds[0]) or kinds.count(kinds[0]) != len(kinds):
         raise _dtype_error(operation, given)
+    return found if len(found) == len(named) else [*found, None]
 
 
 def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
@@ -131,12 +139,8 @@ def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
     return type_error(operation, f"{name}.dtype", array.dtype, expected)
 
 
-def one_library(operation: str, **named: Any) -> None:
-    """All are NumPy arrays, or all are CuPy arrays on one device."""
-    _one_library(operation, named)
-
-
-def _one_library(operation: str, named: dict[str, Any]) -> None:
+def one_library(operation: str, **named: Any) -> list[Any]:
+    """The arrays, none of a subclass: all NumPy's, or all CuPy's on one device."""
     (first, reference), *rest = named.items()
     kind = _kind(operation, first, reference)
     for name, array in rest:
@@ -146,10 +150,11 @@ def _one_library(operation: str, named: dict[str, Any]) -> None:
         if kind == "cupy" and array.device != reference.device:
             expected = f"on device {reference.device.id} as {first} {reference.shape}: copy one of them there"
             raise value_error(operation, f"{name} {array.shape}", f"on device {array.device.id}", expected)
+    return list(map(plain, named.values()))
 
 
 def _kind(operation: str, name: str, array: object) -> str:
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) and not is_masked(array):
         return "numpy"
     if is_cupy(array):
         return "cupy"

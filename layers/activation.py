@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import get_array_module
+import numpy as np
+
+from ..backend import get_array_module, on_device
 from ..kernels import checks
 from .base import Layer
 
@@ -13,21 +15,25 @@ from .base import Layer
 class ReLU(Layer):
     """y = max(x, 0), and NaN stays NaN. The gradient at x = 0 is 0, and at NaN it is dy, as in PyTorch."""
 
+    @np.errstate(all="ignore")
     def forward(self, x: Any) -> Any:
-        checks.arrays("ReLU", x=x)
-        y = get_array_module(x).maximum(x, 0)
+        (x,) = checks.arrays("ReLU", x=x)
+        xp = get_array_module(x)
+        with on_device(x):
+            y = xp.asarray(xp.maximum(x, 0))
         self._keep(y)
         return y
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         y = self._kept()
-        checks.arrays("ReLU.backward", dy=dy, y=y)
+        dy, y = checks.arrays("ReLU.backward", dy=dy, y=y)
         checks.has_shape("ReLU.backward", "dy", dy, y.shape, "the shape of forward's output")
         if not needs_input_grad:
             return None
         # y is 0 exactly where x <= 0. Times 0 as integers, infinities and NaN become 0 as well; `where` is slower
-        bits = dy.view(f"u{dy.dtype.itemsize}")
-        return (bits * (y != 0)).view(dy.dtype)
+        with on_device(dy):
+            bits = dy.view(f"u{dy.dtype.itemsize}")
+            return get_array_module(dy).asarray(bits * (y != 0)).view(dy.dtype)
 
     def __repr__(self) -> str:
         return "ReLU()"
@@ -37,18 +43,20 @@ class Flatten(Layer):
     """x (N, ...) -> y (N, F), F the product of the other extents."""
 
     def forward(self, x: Any) -> Any:
-        checks.arrays("Flatten", x=x)
+        (x,) = checks.arrays("Flatten", x=x)
         if x.ndim < 1:
             raise checks.value_error("Flatten", "x.shape", x.shape, "at least the axis N")
         self._keep(x.shape)
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        with on_device(x):
+            return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         x_shape = self._kept()
-        checks.arrays("Flatten.backward", dy=dy)
+        (dy,) = checks.arrays("Flatten.backward", dy=dy)
         matrix = (x_shape[0], math.prod(x_shape[1:]))
         checks.has_shape("Flatten.backward", "dy", dy, matrix, "(N, F) of forward's output")
-        return dy.reshape(x_shape) if needs_input_grad else None
+        with on_device(dy):
+            return dy.reshape(x_shape) if needs_input_grad else None
 
     def __repr__(self) -> str:
         return "Flatten()"

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._state import checked
-from ..backend import asarray, get_array_module, use_backend
+from ..backend import asarray, get_array_module, on_device, plain, use_backend
 from ..kernels import checks, dtypes
+
+SECOND_BACKWARD = "backward was called a second time; each forward allows one backward"
+
+
+class Used:
+    """In the place of what forward has kept once backward has had it. A class, which stays itself in copies."""
 
 
 class Parameter:
@@ -21,9 +27,22 @@ class Parameter:
     """
 
     def __init__(self, data: Any, state_shape: tuple[int, ...] | None = None) -> None:
+        xp, data = get_array_module(data), plain(data)
         self.data = data
-        self.grad = get_array_module(data).zeros_like(data)
+        with on_device(data):
+            self.grad = xp.zeros_like(data)
         self.state_shape = data.shape if state_shape is None else state_shape
+
+    @np.errstate(all="ignore")
+    def add_grad(self, gradient: Any) -> None:
+        """Add into grad."""
+        with on_device(self.data):
+            self.grad += gradient
+
+    def zero_grad(self) -> None:
+        """Set grad to 0."""
+        with on_device(self.data):
+            self.grad.fill(0)
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
@@ -33,7 +52,8 @@ class Layer:
     """A step of a network: `forward(x) -> y`, then `backward(dy) -> dx`.
 
     A subclass calls `self._keep(...)` in forward and `self._kept()` in backward; its parameters are its attributes of
-    type Parameter. What forward keeps are references: do not change its input in place before backward.
+    type Parameter. What forward keeps are references: do not change its input in place before backward. It serves one
+    backward: a second would add the gradients once more, and by then the input may have been changed.
     """
 
     training = True
@@ -46,7 +66,8 @@ class Layer:
         """Add each parameter's gradient into its `grad` and return dx, the gradient of the input.
 
         dy: the gradient of the last forward's output, of its shape. With needs_input_grad=False dx is not computed
-        and None is returned. Raises RuntimeError where no forward in training mode came before.
+        and None is returned. Raises RuntimeError where no forward in training mode came before, or where it has had
+        its backward.
         """
         raise NotImplementedError
 
@@ -57,10 +78,13 @@ class Layer:
         self._for_backward = value if self.training else None
 
     def _kept(self) -> Any:
+        if self._for_backward is Used:
+            raise RuntimeError(f"{self!r}: {SECOND_BACKWARD}")
         if self._for_backward is None:
             why = "forward" if self.training else "forward in training mode (in eval mode it keeps nothing)"
             raise RuntimeError(f"{self!r}: backward was called before {why}")
-        return self._for_backward
+        kept, self._for_backward = self._for_backward, Used
+        return kept
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers this one is made of, with their names."""
@@ -81,7 +105,7 @@ class Layer:
     def zero_grad(self) -> None:
         """Set every gradient to 0."""
         for parameter in self.parameters():
-            parameter.grad.fill(0)
+            parameter.zero_grad()
 
     def train(self, mode: bool = True) -> Layer:
         """Training mode, in which forward keeps what backward needs. Returns the layer."""
@@ -107,7 +131,11 @@ class Layer:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the parameters by name, in PyTorch's shapes (a bias is (K,)), where the parameters live."""
-        return {name: p.data.reshape(p.state_shape).copy() for name, p in self.named_parameters()}
+        state = {}
+        for name, p in self.named_parameters():
+            with on_device(p.data):
+                state[name] = p.data.reshape(p.state_shape).copy()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy `state` into the parameters, converting to their dtype.
@@ -119,7 +147,8 @@ class Layer:
         shapes = {name: tuple({p.state_shape, p.data.shape}) for name, p in parameters.items()}
         for name, array in checked("load_state_dict", shapes, state).items():
             data = parameters[name].data
-            data[...] = get_array_module(data).asarray(array).reshape(data.shape)
+            with on_device(data):
+                data[...] = get_array_module(data).asarray(array).reshape(data.shape)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype: np.dtype) -> Any:

@@ -43,7 +43,8 @@ class Conv2d(Layer):
         rng = np.random.default_rng(rng)
 
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self.options = {name: checks.fixed(value) for name, value in options.items()}
         shape = (out_channels, in_channels // groups, *kernel)
         fan_in = shape[1] * shape[2] * shape[3]
         self.weight = Parameter(uniform(rng, shape, fan_in, dtype))
@@ -57,14 +58,14 @@ class Conv2d(Layer):
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         x = self._kept()
         if self.bias is None:
-            self.weight.grad += conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options)
+            self.weight.add_grad(conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options))
             return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
         if needs_input_grad:
             dx, dw, db = conv2d_grads(dy, x, self.weight.data, **self.options)
         else:
             dx, (dw, db) = None, conv2d_parameter_grads(dy, x, self.weight.data.shape, **self.options)
-        self.weight.grad += dw
-        self.bias.grad += db
+        self.weight.add_grad(dw)
+        self.bias.add_grad(db)
         return dx
 
     def __repr__(self) -> str:

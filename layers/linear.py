@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import on_device
 from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from ..kernels.linear.geometry import check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
@@ -43,6 +44,7 @@ class Linear(Layer):
         self.bias = Parameter(uniform(rng, shape, in_features, dtype), (out_features,)) if bias else None
 
     def forward(self, x: Any) -> Any:
+        (x,) = checks.arrays("linear", x=x)
         samples = self._as_matrix(x)
         bias = None if self.bias is None else self.bias.data
         y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis)
@@ -54,27 +56,29 @@ class Linear(Layer):
         dx = self._gradients(dy, samples, needs_input_grad)
         if dx is None:
             return None
-        return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
+        with on_device(dx):
+            return (dx.T if len(x_shape) > 2 and self.batch_axis == 1 else dx).reshape(x_shape)
 
     def _gradients(self, dy: Any, samples: Any, needs_input_grad: bool) -> Any:
         """Adds dw and db to the parameters' gradients; returns dx as a matrix, or None."""
         weight, axis = self.weight.data, self.batch_axis
         if self.bias is None:
-            self.weight.grad += linear_weight_grad(dy, samples, batch_axis=axis)
+            self.weight.add_grad(linear_weight_grad(dy, samples, batch_axis=axis))
             return linear_input_grad(dy, weight, batch_axis=axis) if needs_input_grad else None
         if needs_input_grad:
             dx, dw, db = linear_grads(dy, samples, weight, batch_axis=axis)
         else:
             dx, (dw, db) = None, linear_parameter_grads(dy, samples, batch_axis=axis)
-        self.weight.grad += dw
-        self.bias.grad += db
+        self.weight.add_grad(dw)
+        self.bias.add_grad(db)
         return dx
 
     def _as_matrix(self, x: Any) -> Any:
         """x as the kernels take it: (N, F), or (F, N) with batch_axis=1."""
         if x.ndim <= 2:
             return x
-        rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        with on_device(x):
+            rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         return rows if self.batch_axis == 0 else rows.T
 
     def __repr__(self) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module
+from ..backend import get_array_module, on_device
 from ..kernels import checks
 from ..kernels.dtypes import accumulation_dtype
 from ..kernels.linear.geometry import check_batch_axis
+from .base import SECOND_BACKWARD, Used
 
 _NAME = "CrossEntropyLoss"
 
@@ -37,8 +38,14 @@ class CrossEntropyLoss:
 
     def forward(self, logits: Any, labels: Any) -> Any:
         """The loss, a 0-d array of logits' dtype, or float32 for 16-bit logits."""
-        xp = get_array_module(logits)
+        (logits,) = checks.arrays(_NAME, logits=logits)
+        logits, labels = checks.one_library(_NAME, logits=logits, labels=labels)
         axis = self._check(logits, labels)
+        with on_device(logits), np.errstate(all="ignore"):
+            return self._loss(logits, labels, axis)
+
+    def _loss(self, logits: Any, labels: Any, axis: int) -> Any:
+        xp = get_array_module(logits)
         samples, classes = logits.shape[self.batch_axis], logits.shape[axis]
         labels = xp.expand_dims(labels.astype(np.int64), axis)
         valid = (labels >= 0) & (labels < classes)
@@ -56,20 +63,21 @@ class CrossEntropyLoss:
         return xp.asarray(losses.sum() * scale)
 
     def backward(self) -> Any:
-        """dlogits = (softmax(logits) - one_hot(labels)) / N, of logits' shape and dtype."""
+        """dlogits = (softmax(logits) - one_hot(labels)) / N, of logits' shape and dtype; once after each forward."""
         if self._for_backward is None:
             raise RuntimeError(f"{_NAME}: backward was called before forward")
-        log_softmax, labels, valid, scale, dtype = self._for_backward
+        if self._for_backward is Used:
+            raise RuntimeError(f"{_NAME}: {SECOND_BACKWARD}")
+        (log_softmax, labels, valid, scale, dtype), self._for_backward = self._for_backward, Used
         xp = get_array_module(log_softmax)
         axis = 1 - self.batch_axis
-        classes = xp.expand_dims(xp.arange(log_softmax.shape[axis]), self.batch_axis)
-        dlogits = (xp.exp(log_softmax) - (classes == labels)) * scale
-        return xp.where(valid, dlogits, math.nan).astype(dtype)
+        with on_device(log_softmax), np.errstate(all="ignore"):
+            classes = xp.expand_dims(xp.arange(log_softmax.shape[axis]), self.batch_axis)
+            dlogits = (xp.exp(log_softmax) - (classes == labels)) * scale
+            return xp.where(valid, dlogits, math.nan).astype(dtype)
 
     def _check(self, logits: Any, labels: Any) -> int:
         """The axis of the classes; ValueError or TypeError where the arguments do not fit."""
-        checks.arrays(_NAME, logits=logits)
-        checks.one_library(_NAME, logits=logits, labels=labels)
         axis = 1 - self.batch_axis
         shape = checks.shape2(_NAME, "logits.shape", logits.shape, "(N, O)" if axis == 1 else "(O, N)")
         if shape[axis] < 1:

@@ -17,7 +17,8 @@ class MaxPool2d(Layer):
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> None:
         self.kernel_size = _checked("MaxPool2d", kernel_size, stride, padding, dilation)
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+        window = {"stride": stride, "padding": padding, "dilation": dilation}
+        self.options = {name: checks.fixed(value) for name, value in window.items()} | {"ceil_mode": bool(ceil_mode)}
 
     def forward(self, x: Any) -> Any:
         y, taps = max_pool2d(x, self.kernel_size, **self.options)
@@ -47,11 +48,11 @@ class AvgPool2d(Layer):
         self.kernel_size = _checked("AvgPool2d", kernel_size, stride, padding, 1)
         check_divisor_override("AvgPool2d", divisor_override)
         self.options = {
-            "stride": stride,
-            "padding": padding,
-            "ceil_mode": ceil_mode,
-            "count_include_pad": count_include_pad,
-            "divisor_override": divisor_override,
+            "stride": checks.fixed(stride),
+            "padding": checks.fixed(padding),
+            "ceil_mode": bool(ceil_mode),
+            "count_include_pad": bool(count_include_pad),
+            "divisor_override": checks.fixed(divisor_override),
         }
 
     def forward(self, x: Any) -> Any:

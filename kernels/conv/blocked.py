@@ -22,6 +22,7 @@ def correlation_of(g: ConvGeometry) -> Correlation:
     return Correlation(g.N, g.groups, g.C // g.groups, g.K // g.groups, g.axes)
 
 
+@np.errstate(all="ignore")
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     y = np.empty(geometry.y_shape, x.dtype)
@@ -40,6 +41,7 @@ def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> 
     return conv_transpose2d(dy, w, None, geometry)
 
 
+@np.errstate(all="ignore")
 def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     y = np.empty(geometry.x_shape, x.dtype)
@@ -57,6 +59,7 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     return y
 
 
+@np.errstate(all="ignore")
 def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     dw = np.empty(geometry.w_shape, x.dtype)
@@ -74,6 +77,7 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
     return dw
 
 
+@np.errstate(all="ignore")
 def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape

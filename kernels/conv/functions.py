@@ -42,7 +42,7 @@ def conv2d(
     >>> conv2d(np.ones((1, 2, 4, 5)), np.ones((3, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 2, 3)
     """
-    checks.arrays("conv2d", x=x, w=w, b=b)
+    x, w, b = checks.arrays("conv2d", x=x, w=w, b=b)
     geometry = ConvGeometry.of(
         "conv2d", x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -80,7 +80,7 @@ def conv2d_input_grad(
            [1., 2., 1.]])
     """
     operation = "conv2d_input_grad"
-    checks.arrays(operation, dy=dy, w=w)
+    dy, w = checks.arrays(operation, dy=dy, w=w)
     geometry = ConvGeometry.of(
         operation,
         x_shape,
@@ -124,6 +124,7 @@ def conv2d_weight_grad(
     array([[ 8., 12.],
            [20., 24.]])
     """
+    dy, x = checks.arrays("conv2d_weight_grad", dy=dy, x=x)
     geometry = _of_gradient("conv2d_weight_grad", dy, x, w_shape, stride, padding, dilation, groups)
     return path_of(dy).conv2d_weight_grad(dy, x, geometry)
 
@@ -138,7 +139,7 @@ def conv2d_bias_grad(dy: A) -> A:
     >>> conv2d_bias_grad(np.ones((2, 3, 4, 5))).ravel()
     array([40., 40., 40.])
     """
-    checks.arrays("conv2d_bias_grad", dy=dy)
+    (dy,) = checks.arrays("conv2d_bias_grad", dy=dy)
     return path_of(dy).conv2d_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
 
 
@@ -169,6 +170,7 @@ def conv2d_parameter_grads(
     >>> dw.shape, db.shape
     ((4, 3, 2, 2), (4, 1, 1))
     """
+    dy, x = checks.arrays("conv2d_parameter_grads", dy=dy, x=x)
     geometry = _of_gradient("conv2d_parameter_grads", dy, x, w_shape, stride, padding, dilation, groups)
     dw, db = path_of(dy).conv2d_parameter_grads(dy, x, geometry)
     return dw, db
@@ -195,7 +197,7 @@ def conv2d_grads(
     ((1, 3, 3, 3), (4, 3, 2, 2), (4, 1, 1))
     """
     operation = "conv2d_grads"
-    checks.arrays(operation, dy=dy, x=x, w=w)
+    dy, x, w = checks.arrays(operation, dy=dy, x=x, w=w)
     geometry = ConvGeometry.of(
         operation, x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -207,8 +209,7 @@ def conv2d_grads(
 def _of_gradient(
     operation: str, dy: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> ConvGeometry:
-    """The geometry of a weight gradient, its arguments checked."""
-    checks.arrays(operation, dy=dy, x=x)
+    """The geometry of a weight gradient, its shapes and options checked."""
     geometry = ConvGeometry.of(
         operation,
         x.shape,
@@ -251,7 +252,7 @@ def conv_transpose2d(
     (1, 2, 8, 8)
     """
     operation = "conv_transpose2d"
-    checks.arrays(operation, x=x, w=w, b=b)
+    x, w, b = checks.arrays(operation, x=x, w=w, b=b)
     geometry = ConvGeometry.of_transposed(
         operation,
         x.shape,

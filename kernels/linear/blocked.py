@@ -16,6 +16,7 @@ PARTS = 4  # of a large product, each of which reads the whole of one operand
 SMALL = 1 << 18  # multiply-adds that OpenBLAS keeps to one thread by itself (its interface/gemm.c)
 
 
+@np.errstate(all="ignore")
 def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """a (m, k) times b (k, n), plus a bias (1, n) or (m, 1): summed in the accumulator, rounded once."""
     (m, k), n = a.shape, b.shape[1]

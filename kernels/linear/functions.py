@@ -22,7 +22,7 @@ def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0) -> A:
     >>> linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).shape
     (2, 4)
     """
-    checks.arrays("linear", x=x, w=w, b=b)
+    x, w, b = checks.arrays("linear", x=x, w=w, b=b)
     geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape)
     checks.bias("linear", b, geometry.O, geometry.b_shape)
     return path_of(x).linear(x, w, b, geometry)
@@ -39,7 +39,7 @@ def linear_input_grad(dy: A, w: A, *, batch_axis: int = 0) -> A:
     >>> linear_input_grad(np.ones((2, 4)), np.ones((4, 3))).shape
     (2, 3)
     """
-    checks.arrays("linear_input_grad", dy=dy, w=w)
+    dy, w = checks.arrays("linear_input_grad", dy=dy, w=w)
     geometry = LinearGeometry.of("linear_input_grad", batch_axis, w_shape=w.shape, dy_shape=dy.shape)
     return path_of(dy).linear_input_grad(dy, w, geometry)
 
@@ -55,7 +55,7 @@ def linear_weight_grad(dy: A, x: A, *, batch_axis: int = 0) -> A:
     >>> linear_weight_grad(np.ones((2, 4)), np.ones((2, 3)))[0]
     array([2., 2., 2.])
     """
-    checks.arrays("linear_weight_grad", dy=dy, x=x)
+    dy, x = checks.arrays("linear_weight_grad", dy=dy, x=x)
     geometry = LinearGeometry.of_gradient("linear_weight_grad", batch_axis, dy.shape, x.shape)
     return path_of(dy).linear_weight_grad(dy, x, geometry)
 
@@ -70,7 +70,7 @@ def linear_bias_grad(dy: A, *, batch_axis: int = 0) -> A:
     >>> linear_bias_grad(np.ones((2, 4)))
     array([2., 2., 2., 2.])
     """
-    checks.arrays("linear_bias_grad", dy=dy)
+    (dy,) = checks.arrays("linear_bias_grad", dy=dy)
     geometry = LinearGeometry.of_output("linear_bias_grad", batch_axis, dy.shape)
     return path_of(dy).linear_bias_grad(dy, geometry)
 
@@ -87,7 +87,7 @@ def linear_parameter_grads(dy: A, x: A, *, batch_axis: int = 0) -> tuple[A, A]:
     >>> dw.shape, db.shape
     ((4, 3), (4,))
     """
-    checks.arrays("linear_parameter_grads", dy=dy, x=x)
+    dy, x = checks.arrays("linear_parameter_grads", dy=dy, x=x)
     geometry = LinearGeometry.of_gradient("linear_parameter_grads", batch_axis, dy.shape, x.shape)
     dw, db = path_of(dy).linear_parameter_grads(dy, x, geometry)
     return dw, db
@@ -108,7 +108,7 @@ def linear_grads(dy: A, x: A, w: A, *, batch_axis: int = 0) -> tuple[A, A, A]:
     ((2, 3), (4, 3), (4,))
     """
     operation = "linear_grads"
-    checks.arrays(operation, dy=dy, x=x, w=w)
+    dy, x, w = checks.arrays(operation, dy=dy, x=x, w=w)
     geometry = LinearGeometry.of(operation, batch_axis, w_shape=w.shape, x_shape=x.shape)
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, O)" if batch_axis == 0 else "(O, N)")
     dx, dw, db = path_of(dy).linear_grads(dy, x, w, geometry)

@@ -40,7 +40,7 @@ def max_pool2d(
     (array([[ 5.,  7.],
            [13., 15.]]), dtype('uint8'))
     """
-    checks.arrays("max_pool2d", x=x)
+    (x,) = checks.arrays("max_pool2d", x=x)
     geometry = PoolGeometry.of(
         "max_pool2d", x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
@@ -74,8 +74,8 @@ def max_pool2d_grad(
            [0., 1.]])
     """
     operation = "max_pool2d_grad"
-    checks.arrays(operation, dy=dy)
-    checks.one_library(operation, dy=dy, taps=taps)
+    (dy,) = checks.arrays(operation, dy=dy)
+    dy, taps = checks.one_library(operation, dy=dy, taps=taps)
     geometry = PoolGeometry.of(
         operation,
         x_shape,
@@ -117,7 +117,7 @@ def max_pool2d_indices(
            [13, 15]])
     """
     operation = "max_pool2d_indices"
-    checks.one_library(operation, taps=taps)
+    (taps,) = checks.one_library(operation, taps=taps)
     geometry = PoolGeometry.of(
         operation,
         x_shape,
@@ -158,7 +158,7 @@ def avg_pool2d(
            [10.5, 12.5]])
     """
     operation = "avg_pool2d"
-    checks.arrays(operation, x=x)
+    (x,) = checks.arrays(operation, x=x)
     geometry = AvgPoolGeometry.of_average(
         operation,
         x.shape,
@@ -198,7 +198,7 @@ def avg_pool2d_grad(
            [0.25, 0.25]])
     """
     operation = "avg_pool2d_grad"
-    checks.arrays(operation, dy=dy)
+    (dy,) = checks.arrays(operation, dy=dy)
     geometry = AvgPoolGeometry.of_average(
         operation,
         x_shape,

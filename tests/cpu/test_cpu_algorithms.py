@@ -32,7 +32,6 @@ from backstride.kernels.blocked.residues import classes
 from backstride.kernels.blocked.winograd_transforms import Filter
 from backstride.kernels.conv.blocked import correlation_of
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.cpu import threads
 from backstride.kernels.pool.cases import MAX_POOL
 
 Array = np.ndarray
@@ -542,29 +541,6 @@ def test_bits_do_not_depend_on_the_number_of_threads():
         for name, arrays in one_by_one[0].items():
             for expected, got in zip(arrays, other[name], strict=True):
                 np.testing.assert_array_equal(got, expected, err_msg=name)
-
-
-def test_blas_has_its_threads_again_after_a_call_and_after_an_error():
-    before = threads.count()
-    seen = []
-    threads.run(lambda i: seen.append(i), [(i,) for i in range(20)])
-    assert sorted(seen) == list(range(20))
-    assert threads.count() == before
-
-    def fail(i: int) -> None:
-        raise RuntimeError(f"block {i}")
-
-    with pytest.raises(RuntimeError, match="block"):
-        threads.run(fail, [(i,) for i in range(20)])
-    assert threads.count() == before
-
-
-def test_scratch_is_handed_out_again():
-    first, second = threads.scratch(np.dtype(np.float32), (3, 5), (7,))
-    assert first.shape == (3, 5)
-    assert second.shape == (7,)
-    assert not np.shares_memory(first, second)
-    assert np.shares_memory(first, threads.scratch(np.dtype(np.float32), (2,))[0])
 
 
 BIG = {

@@ -225,9 +225,10 @@ class Event:
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False):
         self.time = 0.0
+        self.recorded_on: Stream | None = None
 
     def record(self, stream: Stream | None = None) -> None:
-        self.time = time.perf_counter()
+        self.time, self.recorded_on = time.perf_counter(), stream or get_current_stream()
 
     def synchronize(self) -> None:
         count_synchronisation()

@@ -252,3 +252,29 @@ def test_other_backends(name, cupy):
             backstride.capture(lambda x: x)
         with pytest.raises(backstride.BackendUnavailableError, match=message):
             captured(cupy.zeros(1))
+
+
+def test_g12_calls_on_alternating_streams_are_ordered(cupy, rng, monkeypatch):
+    """A stream that did not make the last call is told to wait for its end; the emulator's runs all at once, so that
+    what it is told is looked at."""
+    told, is_emulated = [], hasattr(cupy.cuda.Event(), "recorded_on")
+
+    def note(stream, event):
+        told.append((stream, event.recorded_on))
+
+    if is_emulated:
+        monkeypatch.setattr(cupy.cuda.Stream, "wait_event", note)
+    eager, captured = Training(), Training()
+    step = backstride.capture(captured.step)
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+    for call in range(6):
+        images, labels = batch(rng, cupy)
+        cupy.cuda.get_current_stream().synchronize()
+        eager.step(images, labels)
+        with streams[call % 2]:
+            step(images, labels)
+    for stream in streams:
+        stream.synchronize()
+    assert_same(captured.state(), eager.state())
+    if is_emulated:
+        assert told == [(streams[call % 2], streams[1 - call % 2]) for call in range(1, 6)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -158,8 +159,9 @@ def test_linear_flattens_and_restores(samples, rng):
     np.testing.assert_allclose(columns(x), rows(x).T, rtol=0, atol=ROUNDING)
     dx = rows.backward(dy)
     np.testing.assert_allclose(dx.reshape(samples, 50), dy @ rows.weight.data, rtol=0, atol=ROUNDING)
-    assert dx.shape == columns.backward(dy.T).shape == x.shape
-    np.testing.assert_allclose(columns.backward(dy.T), dx, rtol=0, atol=ROUNDING)
+    dx_of_columns = columns.backward(dy.T)
+    assert dx.shape == dx_of_columns.shape == x.shape
+    np.testing.assert_allclose(dx_of_columns, dx, rtol=0, atol=ROUNDING)
     assert columns(flat.T).shape == (4, samples)
     assert columns.backward(dy.T).shape == flat.T.shape
 
@@ -202,6 +204,38 @@ def test_relu(dtype):
     assert dx.dtype == dtype
     # At NaN the gradient passes, and a NaN in dy is stopped where x <= 0: both as in PyTorch.
     np.testing.assert_array_equal(dx.astype(float), [0, 0, 0, 4, 5, 0, 7])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_w8_relu_of_an_array_without_axes(dtype):
+    relu = ReLU()
+    for value, slope in ((2, 1), (-2, 0)):
+        y = relu(np.array(value, dtype_of(dtype)))
+        dx = relu.backward(np.array(3, dtype_of(dtype)))
+        assert type(y) is type(dx) is np.ndarray
+        assert (y.shape, dx.shape, y.dtype, dx.dtype) == ((), (), dtype_of(dtype), dtype_of(dtype))
+        assert (float(y), float(dx)) == (max(value, 0), 3 * slope)
+
+
+def test_w9_options_in_lists_are_fixed():
+    """A layer made with lists is the layer made with tuples, whatever becomes of the lists."""
+    pair, sides = [2, 1], [[1, 0], [0, 1]]
+    for make in (
+        lambda pair, sides: Conv2d(2, 4, [3, 2], pair, sides, [1, 2], 2, rng=0),
+        lambda pair, sides: MaxPool2d([3, 2], pair, sides, [1, 2]),
+        lambda pair, sides: AvgPool2d([3, 2], pair, sides),
+    ):
+        given = copy.deepcopy((pair, sides))
+        layer, expected = make(*given), make((2, 1), ((1, 0), (0, 1)))
+        given[0][0], given[1][0][0] = 5, 7
+        x = np.ones((1, 2, 9, 8), np.float32)
+        np.testing.assert_array_equal(layer(x), expected(x))
+        assert repr(layer) == repr(expected)
+        assert layer.backward(layer(x)).shape == x.shape
+    scalar = np.array(2)
+    layer = MaxPool2d(2, stride=scalar)
+    scalar[...] = 1
+    assert layer(np.ones((1, 1, 4, 4))).shape == (1, 1, 2, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -249,6 +283,34 @@ def test_backward_needs_a_forward_in_training_mode(layer, rng):
         layer.backward(in_training)
     layer(x)
     assert layer.backward(in_training).shape == x.shape
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_f16_one_backward_for_each_forward(layer, rng):
+    layer = copy.deepcopy(layer)
+    x = rng.standard_normal((2, 2, 3, 3)).astype(np.float32)
+    y = layer(x)
+    dx = layer.backward(y)
+    once = {name: p.grad.copy() for name, p in layer.named_parameters()}
+    for same in (layer, copy.deepcopy(layer)):
+        with pytest.raises(RuntimeError, match="backward was called a second time; each forward allows one backward"):
+            same.backward(y)
+    for name, p in layer.named_parameters():
+        np.testing.assert_array_equal(p.grad, once[name])
+    layer.zero_grad()
+    layer(2 * x)
+    layer(x)  # the last forward is the one that counts
+    np.testing.assert_array_equal(layer.backward(y), dx)
+    for name, p in layer.named_parameters():
+        np.testing.assert_array_equal(p.grad, once[name])
+
+
+def test_f16_what_forward_kept_is_freed_by_backward():
+    relu, y = ReLU(), np.ones((2, 3))
+    held = weakref.ref(relu(y))
+    assert held() is not None
+    relu.backward(y)
+    assert held() is None
 
 
 def test_inputs_are_not_changed_and_may_be_strided(rng):

@@ -128,6 +128,16 @@ def test_bad_arguments(logits, labels, kind, message):
         CrossEntropyLoss()(logits, labels)
 
 
+def test_f16_one_backward_for_each_forward():
+    loss, logits, labels = CrossEntropyLoss(), np.array([[1.0, 2.0]]), np.array([0])
+    loss(logits, labels)
+    first = loss.backward()
+    with pytest.raises(RuntimeError, match="CrossEntropyLoss: backward was called a second time"):
+        loss.backward()
+    loss(logits, labels)
+    np.testing.assert_array_equal(loss.backward(), first)
+
+
 def test_bad_uses():
     with pytest.raises(RuntimeError, match="backward was called before forward"):
         CrossEntropyLoss().backward()

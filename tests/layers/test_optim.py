@@ -80,6 +80,31 @@ def test_other_dtypes_in_place(rule, options, dtype, rng):
 
 
 @pytest.mark.parametrize(("rule", "options"), RULES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_w7_sixteen_bit_parameters_are_rounded_once(rule, options, dtype, rng):
+    """What float32 gives, rounded: the same bits, step after step."""
+    dtype = dtype_of(dtype)
+    held = Parameter(rng.standard_normal(600).astype(dtype))
+    optimizer = rule([held], **options)
+    for _ in range(3):
+        held.grad[...] = rng.standard_normal(600).astype(dtype)
+        wide = Parameter(held.data.astype(np.float32))
+        wide.grad[...] = held.grad
+        twin = rule([wide], **options)
+        twin.load_state_dict(optimizer.state_dict())
+        optimizer.step()
+        twin.step()
+        np.testing.assert_array_equal(held.data, wide.data.astype(dtype))
+
+
+def test_w9_betas_in_a_list():
+    betas = [0.9, 0.99]
+    optimizer = Adam(Linear(2, 2).parameters(), betas=betas)
+    betas[0] = 2.0
+    assert optimizer.betas == (0.9, 0.99)
+
+
+@pytest.mark.parametrize(("rule", "options"), RULES)
 def test_gradients_are_not_changed_by_a_step(rule, options, rng):
     held = parameters(rng)
     give_gradients(rng, held)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,11 +80,7 @@ class Case:
         arrays = self.convert(backend.asarray)
         if self.operation is training.OPERATION:
             return training.training_step(*arrays)
-        ours = getattr(kernels, self.operation.name)
-        named = calls.public(self.operation, self.configuration, (*arrays, self.geometry))
-        by_name = {n for n, p in inspect.signature(ours).parameters.items() if p.kind is p.KEYWORD_ONLY}
-        options = {name: named.pop(name) for name in by_name & named.keys()}
-        return partial(function or ours, *named.values(), **options)
+        return calls.public_call(self.operation, self.configuration, (*arrays, self.geometry), function)
 
     def in_float64(self) -> Case:
         """The same case on the same numbers, in double precision."""

@@ -15,7 +15,7 @@ import pytest
 
 from backstride.backend import get_backend, synchronize, to_numpy
 from backstride.benchmarks.accuracy import exact, judge
-from backstride.benchmarks.cases import Case, cases
+from backstride.benchmarks.cases import Case, cases, takes
 from backstride.benchmarks.measure import make_timer
 from backstride.benchmarks.peers import Peer, find_peers
 from backstride.benchmarks.run import default_batch, operations_named
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for shape in select(option("--suite") or (), quick=not option("--suite"))
         for operation in operations_named(())
         for peer in (OURS, *peers)
-        if shape.family == operation.family.room == metafunc.module.FAMILY
+        if shape.family == metafunc.module.FAMILY and takes(operation, shape, option("--dtype"))
     ]
     metafunc.parametrize("contestant", chosen, indirect=True)
 

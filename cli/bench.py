@@ -119,7 +119,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         peers=found.choose(given.get("peer", ())),
     )
     if plan.count == 0:
-        raise ValueError("--op is for no shape of --suite; expected one that is")
+        raise ValueError("--op is for no shape of --suite in this --dtype; expected one that is")
     if "candidate" in arguments:
         candidate = _candidate(arguments, plan, console)
         if candidate is None:

@@ -1,7 +1,7 @@
 """What the rooms write their textbook forms with: a loop over the taps, each a strided slice of the padded input.
 
 A textbook form takes an operation's inputs and its geometry. In double precision it is the definition that benchmarks
-judge every result by: it shares nothing with axis.py and the paths.
+judge every result by: of axis.py it uses an axis's numbers alone, and of the paths nothing.
 """
 
 from __future__ import annotations
@@ -11,48 +11,45 @@ from typing import Any
 
 import numpy as np
 
+from .axis import Axis, Windowed
+
 Array = np.ndarray
-Call = Any
+Tap = tuple[int, ...]
 
 
-def padded(x: Array, g: Any, fill: Any = 0) -> Array:
+def padded(x: Array, g: Windowed, fill: Any = 0) -> Array:
     """x with so much of `fill` around it that every tap of every window is on it."""
-    return np.pad(x, ((0, 0), (0, 0), *_margins(g)), constant_values=fill)
+    return np.pad(x, ((0, 0), (0, 0), *((axis.before, _after(axis)) for axis in g.axes)), constant_values=fill)
 
 
-def unpadded(x: Array, g: Any) -> Array:
+def _after(axis: Axis) -> int:
+    """Windows may stop short of the padding's end, or reach past it (ceil_mode)."""
+    last = (axis.windows - 1) * axis.stride + (axis.taps - 1) * axis.dilation
+    return max(0, last + 1 - axis.before - axis.extent)
+
+
+def unpadded(x: Array, g: Windowed) -> Array:
     """What padded() was given."""
-    (top, _), (left, _) = _margins(g)
-    return np.ascontiguousarray(x[:, :, top : top + g.H, left : left + g.W])
+    inside = (slice(axis.before, axis.before + axis.extent) for axis in g.axes)
+    return np.ascontiguousarray(x[(..., *inside)])
 
 
-def slices(g: Any) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
-    """Every tap r, s in row-major order, with the part of the padded input that it meets: (N, C, P, Q)."""
-    for r, s in np.ndindex(g.R, g.S):
-        yield r, s, (..., _slice(r, g.P, 0, g), _slice(s, g.Q, 1, g))
+def slices(g: Windowed) -> Iterator[tuple[Tap, tuple[Any, ...]]]:
+    """Every tap in row-major order, with the part of the padded input that it meets: (N, C, *windows)."""
+    for tap in np.ndindex(g.kernel_size):
+        yield tap, (..., *map(_slice, tap, g.axes))
 
 
-def _slice(tap: int, windows: int, axis: int, g: Any) -> slice:
-    first = tap * g.dilation[axis]
-    return slice(first, first + (windows - 1) * g.stride[axis] + 1, g.stride[axis])
+def _slice(tap: int, axis: Axis) -> slice:
+    first = tap * axis.dilation
+    return slice(first, first + (axis.windows - 1) * axis.stride + 1, axis.stride)
 
 
-def _margins(g: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Before and after each axis; windows may stop short of the padding's end, or reach past it (ceil_mode)."""
-    rows, columns = (
-        (before, max(0, (windows - 1) * stride + (taps - 1) * dilation + 1 - before - extent))
-        for windows, taps, extent, stride, dilation, (before, _) in zip(
-            (g.P, g.Q), (g.R, g.S), (g.H, g.W), g.stride, g.dilation, g.padding, strict=True
-        )
-    )
-    return rows, columns
-
-
-def symmetric_padding(g: Any) -> list[int]:
-    """The padding of both axes for a library that pads both sides alike; NotImplementedError where g does not."""
-    if any(before != after for before, after in g.padding):
+def symmetric_padding(g: Windowed) -> list[int]:
+    """The padding of each axis for a library that pads both sides alike; NotImplementedError where g does not."""
+    if any(axis.before != axis.after for axis in g.axes):
         raise NotImplementedError("it pads both sides of an axis alike")
-    return [before for before, _ in g.padding]
+    return [axis.before for axis in g.axes]
 
 
 def torch_memory_format(like: Any) -> Any:

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, unpadded
+from ..peers import Array, Tap, padded, slices, symmetric_padding, torch_empty, unpadded
 from .geometry import ConvGeometry
 
 
 def _grouped(x: Array, g: ConvGeometry) -> Array:
-    """(N, channels, P, Q) as (N, groups, channels / groups, P * Q)."""
-    return x.reshape(g.N, g.groups, x.shape[1] // g.groups, g.P * g.Q)
+    """(N, channels, *windows) as (N, groups, channels / groups, windows)."""
+    return x.reshape(g.N, g.groups, x.shape[1] // g.groups, math.prod(g.windows))
 
 
-def _tap(w: Array, r: int, s: int, g: ConvGeometry) -> Array:
+def _at(tap: Tap, w: Array, g: ConvGeometry) -> Array:
     """The weights of one tap: (groups, K / groups, C / groups)."""
-    return w[:, :, r, s].reshape(g.groups, g.K // g.groups, g.C // g.groups)
+    return w[(..., *tap)].reshape(g.groups, g.K // g.groups, g.C // g.groups)
 
 
 def conv2d(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
     x = padded(x, g)
-    y = np.zeros((g.N, g.groups, g.K // g.groups, g.P * g.Q), x.dtype)
-    for r, s, met in slices(g):
-        y += _tap(w, r, s, g) @ _grouped(x[met], g)
-    return y.reshape(g.y_shape) + b.reshape(g.K, 1, 1)
+    y = np.zeros((g.N, g.groups, g.K // g.groups, math.prod(g.windows)), x.dtype)
+    for tap, met in slices(g):
+        y += _at(tap, w, g) @ _grouped(x[met], g)
+    return y.reshape(g.y_shape) + b.reshape(g.b_shape)
 
 
 def conv2d_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
-    for r, s, met in slices(g):
-        products = _tap(w, r, s, g).transpose(0, 2, 1) @ _grouped(dy, g)
-        dx[met] += products.reshape(g.N, g.C, g.P, g.Q)
+    for tap, met in slices(g):
+        products = _at(tap, w, g).transpose(0, 2, 1) @ _grouped(dy, g)
+        dx[met] += products.reshape(g.N, g.C, *g.windows)
     return unpadded(dx, g)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     x, dw = padded(x, g), np.zeros(g.w_shape, dy.dtype)
-    for r, s, met in slices(g):
+    for tap, met in slices(g):
         products = _grouped(dy, g) @ _grouped(x[met], g).transpose(0, 1, 3, 2)
-        dw[:, :, r, s] = products.sum(axis=0).reshape(g.K, g.C // g.groups)
+        dw[(..., *tap)] = products.sum(axis=0).reshape(g.K, g.C // g.groups)
     return dw
 
 
 def conv2d_bias_grad(dy: Array, g: ConvGeometry) -> Array:
-    return dy.sum(axis=(0, 2, 3)).reshape(-1, 1, 1)
+    return dy.sum(axis=(0, *range(2, dy.ndim))).reshape(g.b_shape)
 
 
 TEXTBOOK: dict[str, Callable[..., Any]] = {
@@ -99,10 +100,10 @@ TORCH: dict[str, Callable[..., Callable[[], Any]]] = {
 
 def _cublas_conv2d(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     """A 1x1 kernel's convolution, image by image."""
-    if (g.R, g.S, *g.stride, g.groups) != (1, 1, 1, 1, 1) or any(map(any, g.padding)):
+    if {*g.kernel_size, *g.stride, g.groups} != {1} or any(map(any, g.padding)):
         raise NotImplementedError("not a plain matrix product")
     try:
-        y = w.reshape(g.K, g.C) @ x.reshape(g.N, g.C, g.H * g.W)
+        y = w.reshape(g.K, g.C) @ x.reshape(g.N, g.C, math.prod(g.extents))
     except TypeError as error:  # bfloat16, in CuPy 14
         raise NotImplementedError(f"CuPy multiplies no batch of matrices: {error}") from error
     return (y + b.reshape(g.K, 1)).reshape(g.y_shape)

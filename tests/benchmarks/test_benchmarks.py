@@ -203,6 +203,7 @@ class TestAccuracy:
         y, taps = case.prepare()()
         assert judge(case, (y, taps), exact(case)).fault is None
         assert "taps differ" in judge(case, (y, (taps + 1) % 6), exact(case)).fault
+        assert "taps differ" in judge(case, (y, taps + 100), exact(case)).fault
 
 
 class TestCandidates:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, kernels
-from .cases import Case, Operation, awkward_cases
-from .peers import NUMPY_PATH, Peer, reference
+from .. import backend
+from ..kernels.operation import Operation, as_tuple
+from .cases import Case, awkward_cases, peers_of
+from .peers import TEXTBOOK
 
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 """Error allowed, as a share of the exact result's largest magnitude.
@@ -32,12 +33,10 @@ class Verdict:
     declined: str | None = None
 
 
-def exact(case: Case, peer: Peer | None = None) -> tuple[np.ndarray, ...]:
-    """The case's results in double precision on the CPU, by PyTorch where it is installed, or by the peer given."""
-    peer = peer or reference()
+def exact(case: Case) -> tuple[np.ndarray, ...]:
+    """The case's results by the textbook form in double precision, which shares nothing with what is judged."""
     with backend.use_backend("numpy"):
-        result = peer.prepare(case.in_float64())()
-    return _positions(case, tuple(map(peer.to_numpy, _tuple(result))))
+        return _positions(case, as_tuple(TEXTBOOK.prepare(case.in_float64())()))
 
 
 def judge(
@@ -48,7 +47,7 @@ def judge(
     tolerance: float | None = None,
 ) -> Verdict:
     """Compare what a contestant returned with exact(case); `tolerance` None is the dtype's."""
-    results = _positions(case, tuple(map(to_numpy, _tuple(result))))
+    results = _positions(case, tuple(map(to_numpy, as_tuple(result))))
     if len(results) != len(expected):
         return Verdict(np.inf, f"returned {len(results)} arrays; expected {len(expected)}")
     tolerance = TOLERANCE[case.dtype] if tolerance is None else tolerance
@@ -77,14 +76,14 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Case, Verdict]]:
-    """Run a user's own function on the configurations of the conformance suite; our NumPy path says what is right.
+    """Run a user's own function on the configurations of the conformance suite; exact() says what is right.
 
     It may decline one with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
     """
     for case in awkward_cases(operation, dtype):
-        expected = exact(case, NUMPY_PATH)
+        expected = exact(case)
         try:
-            result = replace(case, arguments=case.convert(_read_only)).prepare(function)()
+            result = replace(case, arrays=case.convert(_read_only)).prepare(function)()
             verdict = judge(case, result, expected)
         except NotImplementedError as declined:
             verdict = Verdict(0.0, declined=str(declined) or "NotImplementedError")
@@ -99,12 +98,13 @@ def _read_only(a: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _tuple(result: Any) -> tuple[Any, ...]:
-    return result if isinstance(result, tuple) else (result,)
-
-
 def _positions(case: Case, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Max pooling's taps as positions in the plane, which is what PyTorch returns; other results as they are."""
-    if case.operation.name != "max_pool2d" or len(results) != 2 or results[1].dtype == np.int64:
+    names = [output.name for output in case.operation.outputs]
+    if "taps" not in names or len(results) != len(names):
         return results
-    return results[0], kernels.max_pool2d_indices(results[1], case.arguments[0].shape, **case.options)
+    taps = results[names.index("taps")]
+    if taps.dtype == np.int64:
+        return results
+    positions = peers_of(case.operation).positions_of(taps, case.geometry)
+    return tuple(positions if a is taps else a for a in results)

@@ -1,4 +1,4 @@
-"""A case is one operation on one shape in one dtype: its random arguments, what it costs, and how to call it."""
+"""A case is one operation on one shape in one dtype: its random inputs, what it costs, and how to call it."""
 
 from __future__ import annotations
 
@@ -6,61 +6,40 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import backend, kernels
+from ..conformance import calls
 from ..kernels import dtypes
-from ..kernels.conv.cases import CONV
-from ..kernels.conv.geometry import ConvGeometry
-from ..kernels.linear.cases import LINEAR
-from ..kernels.pool.cases import AVG_POOL, MAX_POOL
-from ..kernels.pool.geometry import PoolGeometry
-from .suites import Layer, Shape
-from .training import training_flops, training_step
+from ..kernels.operation import Case as Configuration
+from ..kernels.operation import Operation, Output, Shape, as_tuple, dtype_of, geometry_of, room_module
+from . import suites, training, training_peers
 
 Call = Callable[[], Any]
+Draw = Callable[[Shape], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Operation:
-    """`name` is the function's in backstride.kernels, `title` what tables call it, `family` the shapes it takes."""
-
-    name: str
-    title: str
-    family: str
+def peers_of(operation: Operation) -> Any:
+    """The module with the operation's TEXTBOOK, TORCH and CUBLAS forms."""
+    return training_peers if operation is training.OPERATION else room_module(operation, "peers")
 
 
 OPERATIONS = {
-    name: Operation(name, title, family)
-    for name, title, family in (
-        ("conv2d", "conv forward", "conv"),
-        ("conv2d_input_grad", "conv dx", "conv"),
-        ("conv2d_weight_grad", "conv dw", "conv"),
-        ("conv2d_bias_grad", "conv db", "conv"),
-        ("max_pool2d", "max pool forward", "pool"),
-        ("max_pool2d_grad", "max pool grad", "pool"),
-        ("avg_pool2d", "avg pool forward", "pool"),
-        ("avg_pool2d_grad", "avg pool grad", "pool"),
-        ("linear", "linear forward", "linear"),
-        ("linear_input_grad", "linear dx", "linear"),
-        ("linear_weight_grad", "linear dw", "linear"),
-        ("linear_bias_grad", "linear db", "linear"),
-        ("training_step", "training step", "training"),
-    )
+    operation.name: operation
+    for operation in (*kernels.OPERATIONS.values(), training.OPERATION)
+    if operation.name in peers_of(operation).TEXTBOOK
 }
+"""What is measured: every operation that others compute too."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on one shape.
+    """One operation on one configuration.
 
-    `group` is the operation's title; products of depthwise convolutions are groups of their own. `arguments` and
-    `options` are what the operation's function takes, the arrays still NumPy's. `flops` counts a multiply and an add
-    for each product (and one operation for each element that a pooling window or a bias gradient reads), whatever the
-    algorithm saves; `bytes` counts every input and output once.
+    `group` is the operation's title; products of depthwise convolutions are groups of their own. `arrays` are the
+    operation's inputs, NumPy's. `bytes` counts every input and output once.
     """
 
     suite: str
@@ -68,74 +47,71 @@ class Case:
     source: str
     group: str
     operation: Operation
+    configuration: Configuration
     dtype: str
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
-    flops: int
-    bytes: int
+    arrays: tuple[np.ndarray, ...]
 
     @property
-    def function(self) -> Callable[..., Any]:
-        """Our implementation."""
-        return training_step if self.operation.family == "training" else getattr(kernels, self.operation.name)
+    def geometry(self) -> Any:
+        return geometry_of(self.operation, self.configuration)
+
+    @property
+    def flops(self) -> int:
+        """A multiply and an add for each product, an operation for each element that is only read, whatever the
+        algorithm saves."""
+        return self.operation.flops(self.geometry)
+
+    @property
+    def bytes(self) -> int:
+        """0 for an operation whose outputs are not recorded."""
+        outputs = self.operation.outputs
+        return sum(a.nbytes for a in self.arrays) + sum(map(self._nbytes, outputs)) if outputs else 0
+
+    def _nbytes(self, output: Output) -> int:
+        dtype = dtype_of(output, self.geometry, self.arrays[0].dtype)
+        return math.prod(output.shape(self.geometry)) * dtype.itemsize
 
     def convert(self, asarray: Callable[[np.ndarray], Any]) -> tuple[Any, ...]:
-        """The arguments with every array passed through `asarray`."""
-        return tuple(asarray(a) if isinstance(a, np.ndarray) else a for a in self.arguments)
+        """The inputs, each passed through `asarray`."""
+        return tuple(map(asarray, self.arrays))
 
     def prepare(self, function: Callable[..., Any] | None = None) -> Call:
         """A call without arguments of `function` (None: ours), the arrays already on the backend in force."""
-        function = function or self.function
-        arguments = self.convert(backend.asarray)
-        if self.operation.family == "training":
-            call: Call = function(*arguments)
-            return call
-        return partial(function, *arguments, **self.options)
+        arrays = self.convert(backend.asarray)
+        if self.operation is training.OPERATION:
+            return training.training_step(*arrays)
+        return calls.public_call(self.operation, self.configuration, (*arrays, self.geometry), function)
 
     def in_float64(self) -> Case:
         """The same case on the same numbers, in double precision."""
-
-        def widened(a: np.ndarray) -> np.ndarray:
-            return a if a.dtype.kind in "iu" else a.astype(np.float64)
-
-        return replace(self, dtype="float64", arguments=self.convert(widened))
+        wide = self.convert(lambda a: a if a.dtype.kind in "iu" else a.astype(np.float64))
+        return replace(self, dtype="float64", arrays=wide)
 
 
-Draw = Callable[[tuple[int, ...]], np.ndarray]
+def takes(operation: Operation, shape: suites.Shape, dtype: str) -> bool:
+    """Whether the operation is measured on this shape. A training step in 16 bits is not: its gradients have passed so
+    many roundings that right and wrong cannot be told apart."""
+    rounded = operation is training.OPERATION and dtypes.named(dtype).itemsize == 2
+    return operation.family.room == shape.family and not rounded
 
 
-def cases(suite: Iterable[Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:
-    """Every operation on every shape of its family; `batch` is for the shapes that fix none.
+def cases(shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:
+    """Every operation on every shape of its room; `batch` is for the shapes that fix none.
 
     The numbers are normal and random: zeros or patterns would flatter a GPU, which draws less power on them. A shape
     meets the same numbers whatever else is measured.
     """
     operations = tuple(operations)
-    for shape in suite:
-        layer = Layer.parse(shape.text)
+    for shape in shapes:
+        layer = suites.Layer.parse(shape.text)
         images = batch if shape.batch is None else shape.batch
+        configuration = Configuration(f"{shape.text} @{images}", *layer.arguments(shape.family, images))
         for operation in operations:
-            if operation.family == shape.family:
-                draw = _normal(shape.text, dtype)
-                x_shape, w_shape, options = layer.arguments(shape.family, images)
-                depthwise = layer.depthwise and operation.name != "conv2d_bias_grad"
-                yield Case(
-                    shape.suite,
-                    f"{shape.text} @{images}",
-                    shape.source,
-                    f"depthwise {operation.title}" if depthwise else operation.title,
-                    operation,
-                    dtype,
-                    *_MAKERS[shape.family](operation.name, x_shape, w_shape, options, draw),
-                )
-
-
-_AWKWARD = {
-    "conv2d": CONV,
-    "max_pool2d": MAX_POOL,
-    "avg_pool2d": AVG_POOL,
-    "linear": LINEAR,
-}
+            if takes(operation, shape, dtype):
+                arrays = _inputs(operation, geometry_of(operation, configuration), _normal(shape.text, dtype))
+                depthwise = "depthwise " if layer.depthwise and operation.is_product else ""
+                where = (shape.suite, configuration.name, shape.source, depthwise + operation.title)
+                yield Case(*where, operation, configuration, dtype, arrays)
 
 
 def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
@@ -143,91 +119,34 @@ def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
 
     The numbers are multiples of a half, so that maxima tie. ValueError for the training step, which has none.
     """
-    names = [name for name in _AWKWARD if operation.name.startswith(name)]
-    if not names:
+    if not operation.family.cases:
         raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
-    for shape in _AWKWARD[names[0]]:
-        draw = _normal(shape.name, dtype)
-
-        def halves(extents: tuple[int, ...], draw: Draw = draw) -> np.ndarray:
-            numbers = draw(extents)
-            return (np.round(2 * numbers) / 2).astype(numbers.dtype)
-
-        made = _MAKERS[operation.family](operation.name, shape.x, shape.w, shape.options, halves)
-        yield Case("awkward", shape.name, "backstride.kernels", operation.title, operation, dtype, *made)
+    for case in operation.family.cases:
+        arrays = _inputs(operation, geometry_of(operation, case), _halves(_normal(case.name, dtype)))
+        yield Case("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)
 
 
 def _normal(seed: str, dtype: str) -> Draw:
     rng = np.random.default_rng(zlib.crc32(seed.encode()))
     kind = dtypes.named(dtype)
-    return lambda extents: rng.standard_normal(extents, dtype=np.float32).astype(kind, copy=False)
+    return lambda shape: rng.standard_normal(shape, dtype=np.float32).astype(kind, copy=False)
 
 
-_Made = tuple[tuple[Any, ...], dict[str, Any], int, int]
-"""Arguments, options, operations and bytes."""
+def _halves(draw: Draw) -> Draw:
+    def halves(shape: Shape) -> np.ndarray:
+        numbers = draw(shape)
+        return (np.round(2 * numbers) / 2).astype(numbers.dtype)
+
+    return halves
 
 
-def _made(arguments: tuple[Any, ...], options: dict[str, Any], flops: int, result: int) -> _Made:
-    """`result` is the bytes of what the operation returns."""
-    moved = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray)) + result
-    return arguments, options, flops, moved
+def _inputs(operation: Operation, g: Any, draw: Draw) -> tuple[np.ndarray, ...]:
+    """Random numbers, and what the textbook's forward operation makes of such."""
+    saved = _forward(operation, g, draw) if any(each.saved for each in operation.inputs) else {}
+    return tuple(saved[each.name] if each.saved else draw(each.shape(g)) for each in operation.inputs)
 
 
-def _conv(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
-    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options
-    g = ConvGeometry.of(name, x_shape, w_shape, **settings)
-    x_size, w_size, y_size = map(math.prod, (x_shape, w_shape, g.y_shape))
-    if name == "conv2d":
-        x = draw(x_shape)
-        return _made((x, draw(w_shape), draw((g.K,))), options, g.flops, y_size * x.itemsize)
-    dy = draw(g.y_shape)
-    if name == "conv2d_input_grad":
-        return _made((dy, draw(w_shape), x_shape), options, g.flops, x_size * dy.itemsize)
-    if name == "conv2d_weight_grad":
-        return _made((dy, draw(x_shape), w_shape), options, g.flops, w_size * dy.itemsize)
-    return _made((dy,), {}, y_size, g.K * dy.itemsize)
-
-
-def _pool(name: str, x_shape: Any, _: Any, options: dict[str, Any], draw: Draw) -> _Made:
-    window = {key: options[key] for key in options.keys() - {"count_include_pad", "divisor_override"}}
-    g = PoolGeometry.of(name, x_shape, **window)
-    windows = math.prod(g.y_shape)
-    read = windows * g.R * g.S
-    x = draw(x_shape)
-    if name == "avg_pool2d":
-        return _made((x,), options, read, windows * x.itemsize)
-    if name == "max_pool2d":
-        return _made((x,), options, read, windows * (x.itemsize + g.tap_dtype.itemsize))
-    dy = draw(g.y_shape)
-    if name == "avg_pool2d_grad":
-        return _made((dy, x_shape), options, read, x.nbytes)
-    return _made((dy, kernels.max_pool2d(x, **options)[1], x_shape), options, windows, x.nbytes)
-
-
-def _linear(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
-    (n, f), (o, _) = x_shape, w_shape
-    flops = 2 * n * f * o
-    if name == "linear":
-        x = draw(x_shape)
-        return _made((x, draw(w_shape), draw((o,))), options, flops, n * o * x.itemsize)
-    dy = draw((n, o))
-    if name == "linear_input_grad":
-        return _made((dy, draw(w_shape)), options, flops, n * f * dy.itemsize)
-    if name == "linear_weight_grad":
-        return _made((dy, draw(x_shape)), options, flops, o * f * dy.itemsize)
-    return _made((dy,), options, n * o, o * dy.itemsize)
-
-
-def _training(name: str, x_shape: Any, w_shape: Any, options: dict[str, Any], draw: Draw) -> _Made:
-    """Bytes are left at 0: how often a step moves its activations is no property of the network."""
-    images = draw(x_shape)
-    labels = np.arange(len(images)) % w_shape[0]
-    return (images, labels), options, training_flops(images.shape), 0
-
-
-_MAKERS: dict[str, Callable[[str, Any, Any, dict[str, Any], Draw], _Made]] = {
-    "conv": _conv,
-    "pool": _pool,
-    "linear": _linear,
-    "training": _training,
-}
+def _forward(operation: Operation, g: Any, draw: Draw) -> dict[str, np.ndarray]:
+    forward = calls.members(operation.family)[0]
+    results = as_tuple(peers_of(forward).TEXTBOOK[forward.name](*_inputs(forward, g, draw), g))
+    return {output.name: result for output, result in zip(forward.outputs, results, strict=True)}

@@ -15,11 +15,12 @@ import pytest
 
 from backstride.backend import get_backend, synchronize, to_numpy
 from backstride.benchmarks.accuracy import exact, judge
-from backstride.benchmarks.cases import Case, Operation, cases
+from backstride.benchmarks.cases import Case, cases, takes
 from backstride.benchmarks.measure import make_timer
 from backstride.benchmarks.peers import Peer, find_peers
 from backstride.benchmarks.run import default_batch, operations_named
 from backstride.benchmarks.suites import Shape, select, suite_names
+from backstride.kernels.operation import Operation
 
 OURS = Peer("backstride", "ours", Case.prepare, to_numpy)
 
@@ -40,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for shape in select(option("--suite") or (), quick=not option("--suite"))
         for operation in operations_named(())
         for peer in (OURS, *peers)
-        if shape.family == operation.family == metafunc.module.FAMILY
+        if shape.family == metafunc.module.FAMILY and takes(operation, shape, option("--dtype"))
     ]
     metafunc.parametrize("contestant", chosen, indirect=True)
 
@@ -56,12 +57,12 @@ def contestant(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Calla
     """The call to time, right by now; it waits for the device."""
     shape, operation, peer = request.param
     case, expected = _case(shape, operation, request.config.getoption("--dtype"))
-    try:
-        call = peer.prepare(case)
-    except NotImplementedError as declined:
-        pytest.skip(f"{peer.name}: {declined}")
     with peer.scope():
-        verdict = judge(case, call(), expected, peer.to_numpy, peer.tolerance)
+        try:
+            call = peer.prepare(case)
+            verdict = judge(case, call(), expected, peer.to_numpy, peer.tolerance)
+        except NotImplementedError as declined:
+            pytest.skip(f"{peer.name}: {declined}")
         assert verdict.fault is None, f"{peer.name}, {case.label}: {verdict.fault}"
         benchmark.group = f"{case.group}, {case.label}"
         benchmark.extra_info |= {

@@ -20,7 +20,9 @@ import numpy as np
 
 from .. import kernels
 from ..backend import use_backend
+from ..conformance.calls import call, public_call
 from ..kernels.cuda.offline import dryrun
+from ..kernels.operation import Case, Input, dtype_of
 
 
 class _Device(dryrun.Device):
@@ -92,37 +94,33 @@ def installed() -> Iterator[FreeCupy]:
         sys.modules.update(others)
 
 
+_SMALL = {
+    "conv": Case("", (32, 16, 14, 14), (32, 16, 3, 3), {"padding": 1}),
+    "conv_transpose": Case("", (32, 32, 14, 14), (32, 16, 3, 3), {"padding": 1}),
+    "max_pool": Case("", (32, 16, 14, 14), options={"kernel_size": 2}),
+    "avg_pool": Case("", (32, 16, 14, 14), options={"kernel_size": 2}),
+    "linear": Case("", (32, 64), (10, 64)),
+}
+"""A small network's shapes, by family; another family has the first of its cases."""
+
+_MORE = {
+    "conv2d, depthwise": Case("", (32, 16, 14, 14), (16, 1, 3, 3), {"padding": 1, "groups": 16}),
+    "conv2d_grads, tiny": Case("", (32, 1, 8, 8), (8, 1, 3, 3), {"padding": 1}),
+}
+
+
 def calls(cupy: FreeCupy) -> dict[str, Callable[[], Any]]:
-    """Every operation on a small network's shapes."""
+    """Every operation on a small shape."""
+    small = {name: _SMALL.get(each.family.name, each.family.cases[0]) for name, each in kernels.OPERATIONS.items()}
+    return {name: _call(name.split(",")[0], case, cupy) for name, case in (small | _MORE).items()}
 
-    def array(*shape: int) -> Any:
-        return cupy.empty(shape, "float32")
 
-    x, w, b, y = array(32, 16, 14, 14), array(32, 16, 3, 3), array(32, 1, 1), array(32, 32, 14, 14)
-    tiny_x, tiny_w, tiny_y = array(32, 1, 8, 8), array(8, 1, 3, 3), array(32, 8, 8, 8)
-    depthwise = array(16, 1, 3, 3)
-    rows, weight, bias, out = array(32, 64), array(10, 64), array(10), array(32, 10)
-    pooled, taps = array(32, 16, 7, 7), cupy.empty((32, 16, 7, 7), "uint8")
-    return {
-        "conv2d": lambda: kernels.conv2d(x, w, b, padding=1),
-        "conv2d_input_grad": lambda: kernels.conv2d_input_grad(y, w, x.shape, padding=1),
-        "conv2d_weight_grad": lambda: kernels.conv2d_weight_grad(y, x, w.shape, padding=1),
-        "conv2d_bias_grad": lambda: kernels.conv2d_bias_grad(y),
-        "conv2d_parameter_grads": lambda: kernels.conv2d_parameter_grads(y, x, w.shape, padding=1),
-        "conv_transpose2d": lambda: kernels.conv_transpose2d(y, w, padding=1),
-        "conv2d, depthwise": lambda: kernels.conv2d(x, depthwise, padding=1, groups=16),
-        "conv2d_grads, tiny": lambda: kernels.conv2d_grads(tiny_y, tiny_x, tiny_w, padding=1),
-        "linear": lambda: kernels.linear(rows, weight, bias),
-        "linear_input_grad": lambda: kernels.linear_input_grad(out, weight),
-        "linear_weight_grad": lambda: kernels.linear_weight_grad(out, rows),
-        "linear_bias_grad": lambda: kernels.linear_bias_grad(out),
-        "linear_parameter_grads": lambda: kernels.linear_parameter_grads(out, rows),
-        "linear_grads, tiny": lambda: kernels.linear_grads(out, rows, weight),
-        "max_pool2d": lambda: kernels.max_pool2d(x, 2),
-        "max_pool2d_grad": lambda: kernels.max_pool2d_grad(pooled, taps, x.shape, 2),
-        "avg_pool2d": lambda: kernels.avg_pool2d(x, 2),
-        "avg_pool2d_grad": lambda: kernels.avg_pool2d_grad(pooled, x.shape, 2),
-    }
+def _call(name: str, case: Case, cupy: FreeCupy) -> Callable[[], Any]:
+    def make(each: Input, geometry: Any) -> Any:
+        return cupy.empty(each.shape(geometry), dtype_of(each, geometry, np.dtype("float32")))
+
+    operation = kernels.OPERATIONS[name]
+    return public_call(operation, case, call(operation, case, make))
 
 
 def measure(call: Callable[[], Any], repeats: int = 9, number: int = 300) -> tuple[float, int]:
@@ -136,10 +134,10 @@ def measure(call: Callable[[], Any], repeats: int = 9, number: int = 300) -> tup
 
 def main() -> None:
     with installed() as cupy:
-        print(f"{'operation':20} {'us/call':>8} {'kernels':>8} {'us/kernel':>10}")
+        print(f"{'operation':22} {'us/call':>8} {'kernels':>8} {'us/kernel':>10}")
         for name, call in calls(cupy).items():
             seconds, launches = measure(call)
-            print(f"{name:20} {seconds * 1e6:8.1f} {launches:8} {seconds * 1e6 / launches:10.1f}")
+            print(f"{name:22} {seconds * 1e6:8.1f} {launches:8} {seconds * 1e6 / launches:10.1f}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 from . import plots
 from .report import Line, headline, legend, mean_lines, remarks, row_lines
@@ -20,6 +21,10 @@ tr.heading td { font-weight: bold; padding-top: .8rem; }
 .green { color: #187018; } .red { color: #b02020; }
 img { max-width: 100%; }
 """
+
+
+def save(results: Results, path: Path) -> None:
+    path.write_text(page(results), encoding="utf-8")
 
 
 def page(results: Results) -> str:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,7 @@ import numpy as np
 
 from .. import backend
 from ..kernels.cpu import threads
-from . import textbook
-from .cases import Call, Case
+from .cases import Call, Case, peers_of
 
 TF32_TOLERANCE = 4e-3
 """Of the largest magnitude: TF32 keeps 10 bits of each factor, so its products err by up to 2**-10."""
@@ -64,12 +64,6 @@ def find_peers() -> Peers:
     return _cuda_peers() if backend.get_backend() == "cupy" else _cpu_peers()
 
 
-def reference() -> Peer:
-    """What results are checked against, in double precision on the CPU: PyTorch, or our NumPy path without it."""
-    torch = _import_torch()
-    return NUMPY_PATH if torch is None else _torch_peer(torch, "torch", "cpu")
-
-
 def _cpu_peers() -> Peers:
     return _with_torch(("torch", "torch-nhwc"), "cpu", TEXTBOOK)
 
@@ -108,7 +102,6 @@ def _describe_torch(torch: Any, device: str, nhwc: bool, tf32: bool) -> str:
 
 def _torch_peer(torch: Any, name: str, device: str) -> Peer:
     nhwc, tf32 = "nhwc" in name, "tf32" in name
-    operations = import_module(f"{__package__}.torch_operations")
     memory_format = torch.channels_last if nhwc else torch.contiguous_format
 
     def tensor(a: np.ndarray) -> Any:
@@ -121,11 +114,11 @@ def _torch_peer(torch: Any, name: str, device: str) -> Peer:
         return t.to(device, memory_format=memory_format if a.ndim == 4 else torch.preserve_format)
 
     def prepare(case: Case) -> Call:
-        if nhwc and case.operation.family in ("linear", "training"):
+        if nhwc and case.operation.family.room in ("linear", "training"):
             raise NotImplementedError("channels_last is a layout of images")
         if tf32 and case.dtype != "float32":
             raise NotImplementedError("TF32 is a precision of float32")
-        call: Call = getattr(operations, case.operation.name)(*case.convert(tensor), **case.options)
+        call: Call = _form(case, "TORCH")(*case.convert(tensor), case.geometry)
         return call
 
     def to_numpy(result: Any) -> np.ndarray:
@@ -147,26 +140,21 @@ def _torch_peer(torch: Any, name: str, device: str) -> Peer:
 
 
 def _prepare_textbook(case: Case) -> Call:
-    function = getattr(textbook, case.operation.name, None)
-    if function is None:
-        raise NotImplementedError("the textbook has no optimiser")
-    return case.prepare(function)
-
-
-NUMPY_PATH = Peer("numpy", "backstride's NumPy path", Case.prepare)
-TEXTBOOK = Peer("textbook", "NumPy, im2col of the whole batch", _prepare_textbook)
+    if np.dtype(case.arrays[0].dtype).itemsize == 2:
+        raise NotImplementedError("it would add up in 16 bits")
+    return partial(_form(case, "TEXTBOOK"), *case.arrays, case.geometry)
 
 
 def _prepare_cublas(case: Case) -> Call:
-    """A plain matrix product does a linear layer, and a convolution by a 1x1 kernel image by image."""
-    if case.operation.name in ("linear", "linear_input_grad", "linear_weight_grad"):
-        return case.prepare(getattr(textbook, case.operation.name))
-    if case.operation.name == "conv2d" and case.arguments[1].shape[2:] == (1, 1) and case.options == _PLAIN:
-        x, w, b = case.convert(backend.asarray)
-        n, c, height, width = x.shape
-        weights, pixels, bias = w.reshape(len(w), c), x.reshape(n, c, height * width), b.reshape(-1, 1)
-        return lambda: (weights @ pixels + bias).reshape(n, len(w), height, width)
-    raise NotImplementedError("not a plain matrix product")
+    return partial(_form(case, "CUBLAS"), *case.convert(backend.asarray), case.geometry)
 
 
-_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": 1, "groups": 1}
+def _form(case: Case, library: str) -> Callable[..., Any]:
+    """The operation's form in TEXTBOOK, TORCH or CUBLAS; NotImplementedError where its room has none."""
+    forms: dict[str, Callable[..., Any]] = getattr(peers_of(case.operation), library)
+    if case.operation.name not in forms:
+        raise NotImplementedError("it has no such operation")
+    return forms[case.operation.name]
+
+
+TEXTBOOK = Peer("textbook", "NumPy, a product for each tap", _prepare_textbook)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from itertools import cycle
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from .report import headline
 from .results import Results, Row
 
+FORMATS = (".png", ".pdf", ".svg")
+DPI = 120
 MARKERS = "os^Dv<>Pphd*X8"
 
 
@@ -27,9 +30,14 @@ def picture(results: Results) -> Figure:
     return figure
 
 
-def png(results: Results, dpi: int = 120) -> bytes:
+def save(results: Results, path: Path) -> None:
+    """In the format of the path's ending, one of FORMATS."""
+    picture(results).savefig(path, dpi=DPI)
+
+
+def png(results: Results) -> bytes:
     buffer = io.BytesIO()
-    picture(results).savefig(buffer, format="png", dpi=dpi)
+    picture(results).savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 

@@ -105,13 +105,13 @@ class Results:
 
     def save(self, path: str | Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
-        Path(path).write_text(text + "\n")
+        Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
         """ValueError where the file is not one that save() wrote."""
         try:
-            data = json.loads(Path(path).read_text())
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data.pop("format") != FORMAT:
                 raise ValueError("another format")
             data["ceilings"] = {dtype: Ceilings(**c) for dtype, c in data["ceilings"].items()}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import backend
+from ..kernels.operation import Operation
 from . import environment
 from .accuracy import exact, judge
-from .cases import OPERATIONS, Case, Operation, cases
+from .cases import OPERATIONS, Case, cases, takes
 from .measure import Contestant, Timer, interleave, make_timer, measure_ceilings
 from .peers import Peer, Peers
 from .results import Ratio, Results, Row
@@ -34,7 +35,7 @@ class Plan:
 
     @property
     def count(self) -> int:
-        return sum(o.family == s.family for s in self.shapes for o in self.operations)
+        return sum(takes(o, s, self.dtype) for s in self.shapes for o in self.operations)
 
 
 def default_batch() -> int:

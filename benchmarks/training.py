@@ -1,4 +1,4 @@
-"""A whole training step of a small CNN: forward, loss, backward and update, ours and its PyTorch twin.
+"""A whole training step of a small CNN, as an operation: forward, loss, backward and update.
 
 conv 3x3 -> ReLU -> max pool 2x2 -> conv 3x3 -> ReLU -> max pool 2x2 -> linear, cross-entropy, SGD with momentum.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..backend import asarray
+from ..kernels.operation import Case, Family, Input, Operation
 
 CHANNELS = (32, 64)
 CLASSES = 10
@@ -40,14 +44,20 @@ def network(image_shape: tuple[int, ...], dtype: str = "float32") -> Any:
     return net
 
 
-def training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:
-    """A call that takes one step on images (N, C, H, W) and labels (N,).
+def labels_of(images: Any) -> np.ndarray:
+    """A class for each image."""
+    return np.arange(len(images)) % CLASSES
+
+
+def training_step(images: Any) -> Callable[[], tuple[Any, ...]]:
+    """A call that takes one step on images (N, C, H, W).
 
     It returns the parameters and their gradients, in PyTorch's shapes.
     """
     from ..layers import CrossEntropyLoss
     from ..optim import SGD
 
+    labels = asarray(labels_of(images))
     net = network(images.shape[1:], images.dtype.name)
     loss = CrossEntropyLoss()
     parameters = list(net.parameters())
@@ -63,46 +73,36 @@ def training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:
     return step
 
 
-def torch_training_step(images: Any, labels: Any) -> Callable[[], tuple[Any, ...]]:
-    """The same step by PyTorch, from the same parameters; images and labels are its tensors."""
-    import torch
-    from torch import nn
+@dataclass(frozen=True)
+class Geometry:
+    """The images of a step, (N, C, H, W)."""
 
-    _, channels, height, width = images.shape
-    first, second = CHANNELS
-    net = nn.Sequential(
-        nn.Conv2d(channels, first, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(second * (height // 4) * (width // 4), CLASSES),
-    )
-    ours = network((channels, height, width))
-    with torch.no_grad():
-        for theirs, parameter in zip(net.parameters(), ours.parameters(), strict=True):
-            theirs.copy_(torch.from_numpy(parameter.data).reshape(theirs.shape))
-    net.to(images.device, images.dtype)
-    loss = nn.CrossEntropyLoss()
-    parameters = list(net.parameters())
-    optimizer = torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM)
+    images_shape: tuple[int, ...]
 
-    def step() -> tuple[Any, ...]:
-        optimizer.zero_grad()
-        loss(net(images), labels).backward()
-        optimizer.step()
-        return tuple(a.detach() for p in parameters for a in (p, p.grad))
-
-    return step
+    @property
+    def flops(self) -> int:
+        """Operations of the convolutions and the linear layer: forward, dx and dw, without the first layer's dx."""
+        n, channels, height, width = self.images_shape
+        first, second = CHANNELS
+        conv1 = 2 * n * first * height * width * channels * 9
+        conv2 = 2 * n * second * math.prod((height // 2, width // 2)) * first * 9
+        linear = 2 * n * CLASSES * second * (height // 4) * (width // 4)
+        return 2 * conv1 + 3 * conv2 + 3 * linear
 
 
-def training_flops(images_shape: tuple[int, ...]) -> int:
-    """Operations of the convolutions and the linear layer: forward, dx and dw, without the first layer's dx."""
-    n, channels, height, width = images_shape
-    first, second = CHANNELS
-    conv1 = 2 * n * first * height * width * channels * 9
-    conv2 = 2 * n * second * math.prod((height // 2, width // 2)) * first * 9
-    linear = 2 * n * CLASSES * second * (height // 4) * (width // 4)
-    return 2 * conv1 + 3 * conv2 + 3 * linear
+OPERATION = Operation(
+    "training_step",
+    "training step",
+    Family(
+        "training",
+        room="training",
+        options={},
+        geometry=lambda operation, x_shape, w_shape: Geometry(x_shape),
+        case=lambda g: Case("", g.images_shape),
+        cases=(),
+    ),
+    inputs=(Input("images", lambda g: g.images_shape),),
+    outputs=(),
+    flops=lambda g: g.flops,
+)
+"""Without outputs, whose bytes would count: how often a step moves its activations is no property of the network."""

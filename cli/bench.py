@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, meaning in (
         ("--json", "write everything that was measured"),
-        ("--plot", "draw the roofline and the ratios (PNG)"),
+        ("--plot", "draw the roofline and the ratios: .png, .pdf or .svg"),
         ("--html", "write one page with tables and picture"),
     ):
         parser.add_argument(name, type=writable_file, default=unset, metavar="FILE", help=meaning)
@@ -105,7 +105,9 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
 
     if "plot" in arguments or "html" in arguments:
         with needed_for("backstride bench --plot and --html"):
-            importlib.import_module("matplotlib")
+            from ..benchmarks.plots import FORMATS
+        if "plot" in arguments and arguments.plot.suffix.lower() not in FORMATS:
+            raise ValueError(f"argument --plot: {arguments.plot} should end in {' or '.join(FORMATS)}")
     given = vars(arguments)
     found = find_peers()
     plan = Plan(
@@ -117,7 +119,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         peers=found.choose(given.get("peer", ())),
     )
     if plan.count == 0:
-        raise ValueError("--op is for no shape of --suite; expected one that is")
+        raise ValueError("--op is for no shape of --suite in this --dtype; expected one that is")
     if "candidate" in arguments:
         candidate = _candidate(arguments, plan, console)
         if candidate is None:
@@ -197,10 +199,10 @@ def _write(given: dict[str, Any], results: Results) -> None:
     if "json" in given:
         results.save(given["json"])
     if "plot" in given:
-        from ..benchmarks.plots import png
+        from ..benchmarks import plots
 
-        given["plot"].write_bytes(png(results))
+        plots.save(results, given["plot"])
     if "html" in given:
-        from ..benchmarks.page import page
+        from ..benchmarks import page
 
-        given["html"].write_text(page(results))
+        page.save(results, given["html"])

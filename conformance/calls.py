@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,17 @@ def public(operation: Operation, case: Case, arguments: tuple[Any, ...]) -> dict
         elif name in known:
             found[name] = known[name]
     return found
+
+
+def public_call(
+    operation: Operation, case: Case, arguments: tuple[Any, ...], function: Callable[..., Any] | None = None
+) -> Callable[[], Any]:
+    """A call without arguments of the public function, or of another with its signature: only options by name."""
+    ours = getattr(kernels, operation.name)
+    options = public(operation, case, arguments)
+    parameters = inspect.signature(ours).parameters.values()
+    positional = [options.pop(each.name) for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    return partial(function or ours, *positional, **options)
 
 
 def members(family: Family) -> tuple[Operation, ...]:

@@ -1,6 +1,7 @@
 """How backpropagation runs through a network: shapes, formulas, agreement, and elements term by term."""
 
-from .explanation import Explanation, Gradient, Step, explain
-from .terms import Term, Terms
+from ..kernels.explain import Term
+from .explanation import Explanation, explain
+from .step import Gradient, Step, Terms
 
 __all__ = ["Explanation", "Gradient", "Step", "Term", "Terms", "explain"]

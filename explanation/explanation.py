@@ -5,55 +5,20 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..backend import asarray, to_numpy
 from ..kernels import checks
+from ..kernels.explain import Formulas, Index, Shape
 from ..layers import Layer, Sequential
 from .finite_differences import disagreements
-from .formulas import Formulas, Shape, formulas
-from .terms import Index, Terms, terms
+from .markdown import document
+from .step import Gradient, Step, Terms, formulas, short
 
 AGREES = 1e-8
 """The largest disagreement taken for rounding: float64 keeps 16 digits, and a small step costs up to half of them."""
-
-
-@dataclass(eq=False)
-class Gradient:
-    """One gradient of one layer. `disagreement` is None until it is measured."""
-
-    name: str
-    of: str
-    formula: str
-    value: Any
-    disagreement: float | None = None
-
-    @property
-    def shape(self) -> Shape:
-        return self.value.shape
-
-
-@dataclass(eq=False)
-class Step:
-    """One layer: its input x and the gradient dy that arrives at its output, on this pass."""
-
-    name: str
-    layer: Layer
-    x: Any
-    dy: Any
-    formulas: Formulas
-    gradients: list[Gradient]
-
-    def facts(self) -> list[tuple[str, str]]:
-        """Label and text: the shapes of input, kernel, bias and output, and the window's options."""
-        parameters = dict(self.layer.named_parameters())
-        labels = {"weight": "kernel" if self.formulas.kind == "conv" else "weight", "bias": "bias"}
-        shapes = [(labels.get(name, name), str(p.data.shape)) for name, p in parameters.items() if name != "bias"]
-        bias = [("bias", str(parameters["bias"].data.shape) if "bias" in parameters else "none")]
-        return [("input", str(self.x.shape)), *shapes, *self.formulas.facts, *bias, ("output", str(self.dy.shape))]
 
 
 class Explanation:
@@ -120,15 +85,11 @@ class Explanation:
             raise ValueError(f"there is no gradient {name!r}; there are {possible}")
         gradient = self.gradients[name]
         _check_index(name, index, gradient.shape)
-        step = next(step for step in self.steps if gradient in step.gradients)
-        found = terms(step.layer, gradient.of, index, to_numpy(step.x), to_numpy(step.dy))
-        return Terms(name, index, tuple(found), float(gradient.value[index]))
+        return next(step for step in self.steps if gradient in step.gradients).terms(gradient, index)
 
     def to_markdown(self) -> str:
         """The explanation as a document."""
-        from .markdown import document
-
-        return document(self)
+        return document(self.description, self.input_shape, self.steps)
 
     def __str__(self) -> str:
         return self.to_markdown()
@@ -174,15 +135,13 @@ def _numbered(kinds: list[str]) -> list[str]:
     return names
 
 
-_SHORT = {"input": "dx", "weight": "dw", "bias": "db"}
-
-
 def _gradients(name: str, layer: Layer, written: Formulas, dx: Any) -> list[Gradient]:
     values = {"input": dx} | {of: parameter.grad for of, parameter in layer.named_parameters()}
+    by_short = {f"d{short(of)}": of for of in values}
     return [
-        Gradient(f"{name}.{_SHORT.get(of, 'd' + of)}", of, formula, values[of])
-        for of, formula in written.gradients.items()
-        if of in values
+        Gradient(f"{name}.{gradient}", by_short[gradient], formula, values[by_short[gradient]])
+        for gradient, formula in written.gradients.items()
+        if gradient in by_short
     ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from .explanation import Explanation, Gradient, Step
+from collections.abc import Iterable
+
+from ..kernels.explain import Shape
 from .finite_differences import DIRECTIONS
+from .step import Gradient, Step
 
 MEASUREMENT = (
     f"The last column is measured: along {DIRECTIONS} random directions of +1 and -1, how far the change that the "
@@ -11,16 +14,15 @@ MEASUREMENT = (
 )
 
 
-def document(explanation: Explanation) -> str:
+def document(description: str, input_shape: Shape, steps: Iterable[Step]) -> str:
     head = [
         "# Backpropagation, layer by layer",
-        f"Network: `{explanation.description}`",
-        f"Input: {explanation.input_shape}. The loss is L = Σ G · Y for random numbers G, so ∂L/∂Y = G at the output. "
+        f"Network: `{description}`",
+        f"Input: {input_shape}. The loss is L = Σ G · Y for random numbers G, so ∂L/∂Y = G at the output. "
         "In the formulas dY stands for ∂L/∂Y, and so do dW, dX and db.",
         MEASUREMENT,
     ]
-    steps = [_layer(place, step) for place, step in enumerate(explanation.steps, 1)]
-    return "\n\n".join([*head, *steps]) + "\n"
+    return "\n\n".join([*head, *(_layer(place, step) for place, step in enumerate(steps, 1))]) + "\n"
 
 
 def _layer(place: int, step: Step) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,8 @@ def dtype_of(array: Input | Output, geometry: Any, dtype: np.dtype) -> np.dtype:
 def as_tuple(result: Any) -> tuple[Any, ...]:
     """What a path's function returned, as a tuple of its outputs."""
     return result if isinstance(result, tuple) else (result,)
+
+
+def room_module(operation: Operation, name: str) -> Any:
+    """A module of the operation's room, such as "explain" or "peers", which is loaded at first use."""
+    return import_module(f".{operation.family.room}.{name}", __package__)

@@ -57,6 +57,8 @@ class Layer:
     """
 
     training = True
+    operation: str | None = None
+    """The operation of backstride.kernels that forward is, where it is one."""
     _for_backward: Any = None
 
     def forward(self, x: Any) -> Any:
@@ -73,6 +75,10 @@ class Layer:
 
     def __call__(self, x: Any) -> Any:
         return self.forward(x)
+
+    def geometry(self, x_shape: tuple[int, ...]) -> Any:
+        """The geometry of `operation` for an input of x_shape; None where there is no operation."""
+        return None
 
     def _keep(self, value: Any) -> None:
         self._for_backward = value if self.training else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
 from ..kernels.axis import parse_axes
-from ..kernels.conv.geometry import check_groups
+from ..kernels.conv.geometry import ConvGeometry, check_groups
 from .base import Layer, Parameter, float_dtype, uniform
 
 
@@ -19,6 +19,8 @@ class Conv2d(Layer):
     'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a
     fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None.
     """
+
+    operation = "conv2d"
 
     def __init__(
         self,
@@ -67,6 +69,9 @@ class Conv2d(Layer):
         self.weight.add_grad(dw)
         self.bias.add_grad(db)
         return dx
+
+    def geometry(self, x_shape: tuple[int, ...]) -> ConvGeometry:
+        return ConvGeometry.of(self.operation, x_shape, self.weight.data.shape, **self.options)
 
     def __repr__(self) -> str:
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import on_device
 from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
-from ..kernels.linear.geometry import check_batch_axis
+from ..kernels.linear.geometry import LinearGeometry, check_batch_axis
 from .base import Layer, Parameter, float_dtype, uniform
 
 
@@ -21,6 +21,8 @@ class Linear(Layer):
     a Flatten before batch_axis=1 would be wrong, since two axes mean (F, N) there. weight is (O, F). dtype and rng as
     for Conv2d.
     """
+
+    operation = "linear"
 
     def __init__(
         self,
@@ -80,6 +82,12 @@ class Linear(Layer):
         with on_device(x):
             rows = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         return rows if self.batch_axis == 0 else rows.T
+
+    def geometry(self, x_shape: tuple[int, ...]) -> LinearGeometry:
+        if len(x_shape) > 2:
+            samples, features = x_shape[0], math.prod(x_shape[1:])
+            x_shape = (samples, features) if self.batch_axis == 0 else (features, samples)
+        return LinearGeometry.of(self.operation, self.batch_axis, w_shape=self.weight.data.shape, x_shape=x_shape)
 
     def __repr__(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"

@@ -6,12 +6,14 @@ from typing import Any
 
 from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
 from ..kernels.axis import parse_axes
-from ..kernels.pool.geometry import PoolGeometry, check_divisor_override
+from ..kernels.pool.geometry import AvgPoolGeometry, PoolGeometry, check_divisor_override
 from .base import Layer
 
 
 class MaxPool2d(Layer):
     """The largest element of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are max_pool2d's."""
+
+    operation = "max_pool2d"
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
@@ -29,12 +31,17 @@ class MaxPool2d(Layer):
         taps, x_shape = self._kept()
         return max_pool2d_grad(dy, taps, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
 
+    def geometry(self, x_shape: tuple[int, ...]) -> PoolGeometry:
+        return PoolGeometry.of(self.operation, x_shape, self.kernel_size, **self.options)
+
     def __repr__(self) -> str:
         return _describe("MaxPool2d", self.kernel_size, self.options)
 
 
 class AvgPool2d(Layer):
     """The average of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are avg_pool2d's."""
+
+    operation = "avg_pool2d"
 
     def __init__(
         self,
@@ -63,6 +70,9 @@ class AvgPool2d(Layer):
     def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
         x_shape = self._kept()
         return avg_pool2d_grad(dy, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
+
+    def geometry(self, x_shape: tuple[int, ...]) -> AvgPoolGeometry:
+        return AvgPoolGeometry.of_average(self.operation, x_shape, self.kernel_size, **self.options)
 
     def __repr__(self) -> str:
         return _describe("AvgPool2d", self.kernel_size, self.options)

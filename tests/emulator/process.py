@@ -75,7 +75,7 @@ def explain(report: str, source: Path) -> str:
     reason = next(filter(None, (re.search(pattern, report) for pattern in _REASONS)), None)
     if not reason:
         return report
-    text = source.read_text().splitlines()
+    text = source.read_text(encoding="utf-8").splitlines()
     frames = re.findall(rf"#\d+ \S+ in (\w+).*? {re.escape(str(source))}:(\d+)", report)
     lines = [f"  {name}, line {n}: {text[int(n) - 1].strip()}" for name, n in frames if name != "emulator_entry"]
     return "\n".join([f"{place[1]}: {reason[1]}" if place else reason[1], *lines])

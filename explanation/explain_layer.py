@@ -1,0 +1,58 @@
+"""What explains a layer: the room of the operation that it calls, or for a layer without one the functions here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..kernels import OPERATIONS
+from ..kernels.explain import Explain, Formulas, Index, Shape, Term, element, term
+from ..kernels.operation import room_module
+from ..layers import Flatten, Layer, ReLU
+
+
+def explain_layer(layer: Layer) -> Explain:
+    if layer.operation is not None:
+        found: Explain = room_module(OPERATIONS[layer.operation], "explain").EXPLAIN[layer.operation]
+        return found
+    return next((known for kind, known in _WITHOUT_ROOM.items() if isinstance(layer, kind)), _of_a_users_own(layer))
+
+
+def _relu_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
+    return Formulas("relu", "Y = max(X, 0)", {"dx": "dX = dY where X > 0, else 0"})
+
+
+def _relu_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
+    if not arrays["x"][index] <= 0:
+        yield term(element("dY", arrays["dy"], *index))
+
+
+def _flatten_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
+    return Formulas("flatten", "Y = X, one row per sample", {"dx": "dX = dY, in X's shape again"})
+
+
+def _flatten_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
+    feature = int(np.ravel_multi_index(index[1:], arrays["x"].shape[1:]))
+    yield term(element("dY", arrays["dy"], index[0], feature))
+
+
+_WITHOUT_ROOM: dict[type[Layer], Explain] = {
+    ReLU: Explain(_relu_formulas, _relu_terms),
+    Flatten: Explain(_flatten_formulas, _flatten_terms),
+}
+
+
+def _of_a_users_own(layer: Layer) -> Explain:
+    def formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
+        gradients = {f"d{name}": "as the layer defines it" for name in shapes}
+        facts = tuple((name, str(shape)) for name, shape in shapes.items() if name not in ("x", "b"))
+        return Formulas(type(layer).__name__.lower(), f"Y = {layer!r}(X)", gradients, facts)
+
+    def terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
+        raise NotImplementedError(
+            f"{type(layer).__name__} is not one of this package's layers: its terms are not known"
+        )
+
+    return Explain(formulas, terms)

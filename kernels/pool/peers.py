@@ -1,0 +1,129 @@
+"""Pooling by others: as a textbook writes it in NumPy, and in PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ..axis import Axis
+from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_memory_format, unpadded
+from .geometry import AvgPoolGeometry, PoolGeometry
+
+
+def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
+    """Tap after tap takes the windows in which it is larger than all before it; the last NaN takes them all."""
+    inside = padded(np.ones((1, 1, *g.extents), bool), g, False)
+    x = padded(x, g)
+    y = np.full(g.y_shape, -np.inf, x.dtype)
+    taps = np.full(g.y_shape, g.no_tap, g.tap_dtype)
+    for number, (_, met) in enumerate(slices(g)):
+        value = x[met]
+        wins = inside[met] & ((value > y) | (taps == g.no_tap) | np.isnan(value))
+        y = np.where(wins, value, y)
+        taps[wins] = number
+    return y, taps
+
+
+def max_pool2d_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
+    dx = padded(np.zeros(g.x_shape, dy.dtype), g)
+    for number, (_, met) in enumerate(slices(g)):
+        dx[met] += np.where(taps == number, dy, 0)
+    return unpadded(dx, g)
+
+
+def avg_pool2d(x: Array, g: AvgPoolGeometry) -> Array:
+    x, y = padded(x, g), np.zeros(g.y_shape, x.dtype)
+    for _, met in slices(g):
+        y += x[met]
+    return y / _divisors(g).astype(x.dtype)
+
+
+def avg_pool2d_grad(dy: Array, g: AvgPoolGeometry) -> Array:
+    dx, share = padded(np.zeros(g.x_shape, dy.dtype), g), dy / _divisors(g).astype(dy.dtype)
+    for _, met in slices(g):
+        dx[met] += share
+    return unpadded(dx, g)
+
+
+def _divisors(g: AvgPoolGeometry) -> Array:
+    """Of each window: the override, or how many taps lie on the padded input, or on the input itself."""
+    if g.divisor_override is not None:
+        return np.full(g.windows, g.divisor_override)
+    return reduce(np.multiply.outer, [_counted(axis, g.count_include_pad) for axis in g.axes])
+
+
+def _counted(axis: Axis, padding: bool) -> Array:
+    positions = _starts(axis).reshape(-1, 1) + np.arange(axis.taps)
+    before, after = (axis.before, axis.after) if padding else (0, 0)
+    return ((positions >= -before) & (positions < axis.extent + after)).sum(axis=1)
+
+
+def _starts(axis: Axis) -> Array:
+    """Where each window's first tap stands."""
+    return np.arange(axis.windows) * axis.stride - axis.before
+
+
+def positions_of(taps: Array, g: PoolGeometry) -> Array:
+    """The flat positions in each plane that the taps stand for: -1 for a window wholly in padding, -2 for no tap."""
+    known = (taps >= 0) & (taps < math.prod(g.kernel_size))
+    numbers = np.unravel_index(np.where(known, taps, 0).astype(np.int64), g.kernel_size)
+    flat = np.zeros(taps.shape, np.int64)
+    for start, number, axis in zip(np.ix_(*map(_starts, g.axes)), numbers, g.axes, strict=True):
+        flat = flat * axis.extent + start + number * axis.dilation
+    return np.where(known, flat, np.where(taps == g.no_tap, -1, -2))
+
+
+TEXTBOOK: dict[str, Callable[..., Any]] = {
+    "max_pool2d": max_pool2d,
+    "max_pool2d_grad": max_pool2d_grad,
+    "avg_pool2d": avg_pool2d,
+    "avg_pool2d_grad": avg_pool2d_grad,
+}
+
+CUBLAS: dict[str, Callable[..., Any]] = {}
+
+
+def _torch_max_pool(x: Any, g: PoolGeometry) -> Callable[[], Any]:
+    from torch.nn import functional as F
+
+    padding = symmetric_padding(g)
+    return lambda: F.max_pool2d(x, g.kernel_size, g.stride, padding, g.dilation, return_indices=True)
+
+
+def _torch_max_pool_grad(dy: Any, taps: Any, g: PoolGeometry) -> Callable[[], Any]:
+    """PyTorch takes positions, which its forward has left ready."""
+    import torch
+    from torch.ops import aten
+
+    positions = torch.as_tensor(positions_of(taps, g), device=dy.device)
+    indices = positions.contiguous(memory_format=torch_memory_format(dy))
+    x = torch_empty(g.x_shape, dy)
+    window = list(g.kernel_size), list(g.stride), symmetric_padding(g), list(g.dilation)
+    return lambda: aten.max_pool2d_with_indices_backward(dy, x, *window, False, indices)
+
+
+def _torch_avg_pool(x: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
+    from torch.nn import functional as F
+
+    padding = symmetric_padding(g)
+    return lambda: F.avg_pool2d(x, g.kernel_size, g.stride, padding, False, g.count_include_pad, g.divisor_override)
+
+
+def _torch_avg_pool_grad(dy: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
+    from torch.ops import aten
+
+    x = torch_empty(g.x_shape, dy)
+    window = list(g.kernel_size), list(g.stride), symmetric_padding(g)
+    return lambda: aten.avg_pool2d_backward(dy, x, *window, False, g.count_include_pad, g.divisor_override)
+
+
+TORCH: dict[str, Callable[..., Callable[[], Any]]] = {
+    "max_pool2d": _torch_max_pool,
+    "max_pool2d_grad": _torch_max_pool_grad,
+    "avg_pool2d": _torch_avg_pool,
+    "avg_pool2d_grad": _torch_avg_pool_grad,
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from .. import _files
 from .measure import Ceilings, Timing
 
 FORMAT = 1
@@ -105,13 +106,13 @@ class Results:
 
     def save(self, path: str | Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
-        Path(path).write_text(text + "\n")
+        _files.save(path, text + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
         """ValueError where the file is not one that save() wrote."""
         try:
-            data = json.loads(Path(path).read_text())
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data.pop("format") != FORMAT:
                 raise ValueError("another format")
             data["ceilings"] = {dtype: Ceilings(**c) for dtype, c in data["ceilings"].items()}

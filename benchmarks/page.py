@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 from . import plots
 from .report import Line, headline, legend, mean_lines, remarks, row_lines
@@ -23,14 +22,10 @@ img { max-width: 100%; }
 """
 
 
-def save(results: Results, path: Path) -> None:
-    path.write_text(page(results), encoding="utf-8")
-
-
 def page(results: Results) -> str:
     """The HTML text."""
     title = escape(headline(results))
-    image = base64.b64encode(plots.png(results)).decode()
+    image = base64.b64encode(plots.drawn(results)).decode()
     environment = {k: v for k, v in results.environment.items() if v}
     return "\n".join(
         [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..peers import Array, Tap, padded, slices, symmetric_padding, torch_empty, unpadded
+from ..peers import Array, Index, padded, slices, symmetric_padding, torch_empty, unpadded
 from .geometry import ConvGeometry
 
 
@@ -17,7 +17,7 @@ def _grouped(x: Array, g: ConvGeometry) -> Array:
     return x.reshape(g.N, g.groups, x.shape[1] // g.groups, math.prod(g.windows))
 
 
-def _at(tap: Tap, w: Array, g: ConvGeometry) -> Array:
+def _at(tap: Index, w: Array, g: ConvGeometry) -> Array:
     """The weights of one tap: (groups, K / groups, C / groups)."""
     return w[tap].reshape(g.groups, g.K // g.groups, g.C // g.groups)
 

@@ -34,10 +34,10 @@ def unpadded(x: Array, g: Windowed) -> Array:
     return np.ascontiguousarray(x[inside])
 
 
-def slices(g: Windowed) -> Iterator[tuple[Index, Index]]:
-    """For every tap in row-major order where it is in the weights, and what it meets of the padded input."""
+def slices(g: Windowed) -> Iterator[Index]:
+    """For every tap in row-major order the part of the padded input that it meets: (..., *windows)."""
     for tap in np.ndindex(g.kernel_size):
-        yield (..., *tap), (..., *map(_slice, tap, g.axes))
+        yield (..., *map(_slice, tap, g.axes))
 
 
 def _slice(tap: int, axis: Axis) -> slice:

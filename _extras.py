@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class MissingExtraError(ImportError):
@@ -19,3 +20,10 @@ def needed_for(feature: str, extra: str = "cli") -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         message = f"{feature} needs the package {package!r}: pip install 'backstride[{extra}]'"
         raise MissingExtraError(message, name=error.name) from error
+
+
+def ml_dtypes() -> Any:
+    """The package that makes NumPy know bfloat16. MissingExtraError without it."""
+    with needed_for("bfloat16", "bfloat16"):
+        import ml_dtypes
+    return ml_dtypes

@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 
+def environment(variable: str) -> str | None:
+    """The value of an environment variable; None where it is unset or empty."""
+    return os.environ.get(variable, "").strip() or None
+
+
 class Switch:
-    """One of `names`; the environment `variable` is read at the first `get`, `names[0]` where it is unset.
+    """One of `names`; the environment `variable` is read at the first `get`, `names[0]` where it is unset or empty.
 
     resolve(name) gives what `get` returns for a name, or raises; the choice in force then stays.
     """
@@ -40,7 +45,7 @@ class Switch:
         if scoped is not None:
             return scoped
         if self._process is None:
-            self._process = self._named(os.environ.get(self.variable, self.names[0]), self.variable)
+            self._process = self._named(environment(self.variable) or self.names[0], self.variable)
         return self._process
 
     def _named(self, name: str, source: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ._extras import ml_dtypes
 from ._switch import Switch
 
 NAMES = ("auto", "numpy", "cupy", "compare")
@@ -59,7 +60,8 @@ def probe_cupy() -> Probe:
         if int(out.get()[0]) != 42:
             raise RuntimeError("the trivial kernel ran and wrote a wrong value")
     except Exception as error:
-        return Probe("kernel", _one_line(error), "install the CUDA headers and NVRTC: pip install 'cupy-cuda12x[ctk]'")
+        mend = "install NVRTC and the CUDA headers: pip install 'backstride[cuda12]' (or [cuda13])"
+        return Probe("kernel", _one_line(error), mend)
     return Probe(None, f"CuPy {cupy.__version__} runs kernels on {count} device(s)", "")
 
 
@@ -166,10 +168,12 @@ def get_array_module(*arrays: object) -> ModuleType:
 def asarray(a: Any, dtype: Any = None) -> Any:
     """`a` as an array of the backend in force, copied only where it must be.
 
-    a: anything numpy.asarray takes, or an array of either library. dtype: of the result; None keeps it. TypeError for
-    a masked array.
+    a: anything numpy.asarray takes, or an array of either library. dtype: of the result; None keeps it, and "bfloat16"
+    needs ml_dtypes (MissingExtraError). TypeError for a masked array.
     """
     _refuse_masked("asarray", a)
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        dtype = ml_dtypes().bfloat16
     if get_backend() == "numpy":
         return np.asarray(a.get() if is_cupy(a) else a, dtype=dtype)
     return import_cupy().asarray(a, dtype=dtype)

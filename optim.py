@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._state import Shape, checked
+from ._state import Expected, checked
 from .backend import get_array_module, is_capturing, on_device, plain
 from .kernels import checks
 from .kernels.dtypes import accumulation_dtype
@@ -119,9 +119,12 @@ class Optimizer:
 
     def check_state_dict(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of `state` as NumPy arrays, without loading them. Raises as load_state_dict."""
-        shapes: dict[str, tuple[Shape, ...]] = {"steps": ((),)}
-        shapes |= {name: (array.shape,) for name, array in self._named_arrays()}
-        return checked(type(self).__name__, shapes, state)
+        expected = {"steps": Expected(((),), np.dtype(np.int64), "a whole number of at least 0", _is_count)}
+        for name, array in self._named_arrays():
+            expected[name] = Expected((array.shape,), array.dtype)
+            if name.endswith(".square"):
+                expected[name] = Expected((array.shape,), array.dtype, "no number below 0", _none_below_0)
+        return checked(type(self).__name__, expected, state)
 
     def _named_arrays(self) -> Iterable[tuple[str, Any]]:
         for place, state in enumerate(self._state):
@@ -247,6 +250,14 @@ def _accumulator(parameter: Parameter) -> Any:
     data = parameter.data
     with on_device(data):
         return get_array_module(data).zeros(data.shape, accumulation_dtype(data.dtype))
+
+
+def _is_count(steps: np.ndarray) -> bool:
+    return bool(0 <= steps < 2**63 and steps == np.floor(steps))
+
+
+def _none_below_0(array: np.ndarray) -> bool:
+    return not (array < 0).any()
 
 
 def _at_least_0(optimizer: Optimizer, argument: str, value: float) -> float:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ._extras import needed_for
+from . import _files
+from ._extras import ml_dtypes, needed_for
 from .backend import to_numpy
 from .layers import Layer
 from .optim import Optimizer
 
-_OPTIMIZER = "optimizer."
+_READABLE = frozenset("BOOL U8 I8 U16 I16 F16 BF16 U32 I32 F32 U64 I64 F64".split())
+"""safetensors' names of the dtypes that NumPy has, with ml_dtypes."""
+
+_PICKLES = (b"PK", b"\x80")
+"""How the files of torch.save begin."""
+
+_PICKLE_HINT = (
+    "; a file of torch.save (.pt, .pth) is never opened here, because unpickling can run any code in it: convert it "
+    "where PyTorch is, by safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
+)
 
 
 def save_weights(
@@ -26,39 +35,54 @@ def save_weights(
 ) -> None:
     """Write the parameters of `net` to `path` under their state_dict names.
 
-    optimizer: its state is added, under names that begin with "optimizer.". metadata: strings to keep beside.
-    A crash on the way leaves an old file of that name as it was: the new one is written beside it, flushed to the
-    disk, and renamed. Raises OSError where the folder cannot be written, MissingExtraError without safetensors.
+    optimizer: its state is added, under names that begin with "optimizer." (or, where a layer is called so, with
+    "_optimizer."). metadata: strings to keep beside. A crash on the way leaves an old file of that name as it was: the
+    new one is written beside it, flushed to the disk, and renamed. Raises OSError where the file cannot be written,
+    MissingExtraError without safetensors.
     """
     with needed_for("save_weights"):
         from safetensors.numpy import save
 
     arrays = dict(net.state_dict())
     if optimizer is not None:
-        arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
-    data = save({name: to_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
-    _replace(Path(path).resolve(), data)
+        prefix = _optimizer_prefix(net)
+        arrays |= {prefix + name: array for name, array in optimizer.state_dict().items()}
+    _files.save(path, save({name: to_numpy(array) for name, array in arrays.items()}, dict(metadata or {})))
 
 
 def load_weights(net: Layer, path: str | os.PathLike[str], *, optimizer: Optimizer | None = None) -> dict[str, str]:
     """Load a file of save_weights (or a PyTorch state_dict saved as safetensors) into `net`; returns its metadata.
 
     optimizer: its state is loaded too; without it, names that begin with "optimizer." are passed over. Raises
-    ValueError listing every missing or unexpected name and wrong shape, or where the file is damaged, and then nothing
-    has been changed; FileNotFoundError; MissingExtraError without safetensors.
+    ValueError listing every missing or unexpected name, wrong shape, dtype or value, or where the file is damaged, and
+    then nothing has been changed; OSError where it cannot be read; MissingExtraError without safetensors.
     """
     arrays, metadata = read_weights(path)
-    state = {name.removeprefix(_OPTIMIZER): a for name, a in arrays.items() if name.startswith(_OPTIMIZER)}
-    weights = {name: a for name, a in arrays.items() if not name.startswith(_OPTIMIZER)}
-    try:
-        if optimizer is not None:
-            optimizer.check_state_dict(state)
-        net.load_state_dict(weights)
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
+    prefix = _optimizer_prefix(net)
+    state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    weights = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+    loaded: list[tuple[Layer | Optimizer, Mapping[str, np.ndarray]]] = [(net, weights)]
     if optimizer is not None:
-        optimizer.load_state_dict(state)
+        loaded.append((optimizer, state))
+    problems = []
+    for owner, found in loaded:
+        try:
+            owner.check_state_dict(found)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"{os.fspath(path)}: " + "\n".join(problems))
+    for owner, found in loaded:
+        owner.load_state_dict(found)
     return metadata
+
+
+def _optimizer_prefix(net: Layer) -> str:
+    """What the names of the optimizer's state begin with, and no name of the network."""
+    prefix = "optimizer."
+    while any(name.startswith(prefix) for name, _ in net.named_parameters()):
+        prefix = f"_{prefix}"
+    return prefix
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -66,36 +90,19 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     with needed_for("load_weights"):
         from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):
-        pass  # safetensors' own error for a missing or unreadable file does not name it
+    shown = os.fspath(path)
+    if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+        raise ValueError(f"{shown} is no regular file")
+    with open(path, "rb") as raw:  # safetensors' own error for an unreadable file does not name it
+        hint = _PICKLE_HINT if raw.read(2).startswith(_PICKLES) else ""
     try:
         with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            wrong = [f"{name} has dtype {dtype}" for name, dtype in dtypes.items() if dtype not in _READABLE]
+            if wrong:
+                raise ValueError(f"{shown}: {', '.join(wrong)}; expected one of {' '.join(sorted(_READABLE))}")
+            if "BF16" in dtypes.values():
+                ml_dtypes()
+            return {name: file.get_tensor(name) for name in dtypes}, file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is no safetensors file, or is damaged: {error}") from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path` in one step, so that no reader and no crash sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    file = open(temporary, "xb")  # noqa: SIM115 - closed by the with below; a failed open leaves nothing to remove
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the rename itself reach the disk, where the system can do that for a folder."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor: Any = os.open(folder, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        raise ValueError(f"{shown} is no safetensors file, or is damaged: {error}{hint}") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from .. import _files
 from . import plots
 from .report import Line, headline, legend, mean_lines, remarks, row_lines
 from .results import Results
@@ -24,7 +25,7 @@ img { max-width: 100%; }
 
 
 def save(results: Results, path: Path) -> None:
-    path.write_text(page(results), encoding="utf-8")
+    _files.save(path, page(results))
 
 
 def page(results: Results) -> str:

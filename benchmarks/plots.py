@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._files import replacing
 from .report import headline
 from .results import Results, Row
 
@@ -32,7 +33,8 @@ def picture(results: Results) -> Figure:
 
 def save(results: Results, path: Path) -> None:
     """In the format of the path's ending, one of FORMATS."""
-    picture(results).savefig(path, dpi=DPI)
+    with replacing(path) as file:
+        picture(results).savefig(file, format=path.suffix.lower().removeprefix("."), dpi=DPI)
 
 
 def png(results: Results) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from .. import _files
 from .measure import Ceilings, Timing
 
 FORMAT = 1
@@ -105,7 +106,7 @@ class Results:
 
     def save(self, path: str | Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        _files.save(path, text + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:

@@ -1,7 +1,8 @@
 """The command line: `backstride train | explain | info | bench | check | plan | warm`, also `python -m backstride`.
 
 A command is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit status, named in
-COMMANDS. Bad input is one line on stderr, `backstride: error: ...`, and exit status 2.
+COMMANDS. What goes wrong is one line on stderr, `backstride: error: ...`; the exit status is 2 for a command line that
+cannot be used, and 1 for a file that cannot be written or in which something is wrong.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from .._extras import MissingExtraError
 from .._version import __version__
 from ..backend import BackendUnavailableError
-from .errors import CommandError
+from .errors import CommandError, FileError
 
 COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")
 
@@ -49,11 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without the sign for a sum gets a question mark
-    try:
-        parser = _parser()
-    except ValueError as error:  # an environment variable that an option's default reads
-        print(f"backstride: error: {error}", file=sys.stderr)
-        return 2
+    parser = _parser()
     try:
         arguments = parser.parse_args(argv)
         if arguments.command is None:
@@ -64,13 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except (CommandError, BackendUnavailableError, MissingExtraError) as error:
         print(f"backstride: error: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "status", CommandError.status)
     except KeyboardInterrupt:
         print("backstride: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has all it wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:  # the disk under the standard output is full, say
+        print(f"backstride: error: {error}", file=sys.stderr)
+        _drop_output()
+        return FileError.status
+
+
+def _drop_output() -> None:
+    """Have what is still to be written to the standard output go nowhere, without another error."""
+    with suppress(OSError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> _Parser:

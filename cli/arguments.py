@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from .._files import check_writable
 from ..backend import NAMES, get_backend, set_backend
+from ..precision import NAMES as PRECISIONS
+from ..precision import get_float32_precision, use_float32_precision
 from .errors import CommandError
 
 Number = TypeVar("Number", int, float)
@@ -31,6 +34,26 @@ def select_backend(arguments: argparse.Namespace) -> str:
         return get_backend()
     except ValueError as error:
         raise CommandError(error) from error
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=argparse.SUPPRESS,
+        help="of float32 products (default: BACKSTRIDE_FLOAT32_PRECISION, or else auto)",
+    )
+
+
+@contextmanager
+def selected_precision(arguments: argparse.Namespace) -> Iterator[str]:
+    """--precision in force, or what the environment says; its name."""
+    try:
+        name = arguments.precision if "precision" in arguments else get_float32_precision()
+    except ValueError as error:
+        raise CommandError(error) from error
+    with use_float32_precision(name):
+        yield name
 
 
 def positive_int(text: str) -> int:
@@ -58,15 +81,18 @@ def _number(kind: Callable[[str], Number], text: str, expected: str, accept: Cal
 def writable_file(text: str) -> Path:
     """A path that can be written to: its folder is there and takes a file."""
     path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            return path
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder")
+        if not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: {error.strerror}") from None
+    try:
+        check_writable(path)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{path.parent} cannot be written: {error.strerror}") from None
+    return path
 
 
 def readable_file(text: str) -> Path:
@@ -75,3 +101,9 @@ def readable_file(text: str) -> Path:
             return Path(text)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text} cannot be read: {error.strerror}") from None
+
+
+def check_ending(option: str, path: Path, endings: Sequence[str]) -> None:
+    """CommandError where the name of `path` promises another format than the one that is written."""
+    if path.suffix.lower() not in endings:
+        raise CommandError(f"argument {option}: {path} should end in {' or '.join(filter(None, endings))}")

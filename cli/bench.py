@@ -22,8 +22,8 @@ from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
 from ..kernels import dtypes
-from .arguments import add_backend, positive_int, readable_file, select_backend, writable_file
-from .errors import CommandError
+from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
+from .errors import CommandError, writing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,8 +106,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
     if "plot" in arguments or "html" in arguments:
         with needed_for("backstride bench --plot and --html"):
             from ..benchmarks.plots import FORMATS
-        if "plot" in arguments and arguments.plot.suffix.lower() not in FORMATS:
-            raise ValueError(f"argument --plot: {arguments.plot} should end in {' or '.join(FORMATS)}")
+        if "plot" in arguments:
+            check_ending("--plot", arguments.plot, FORMATS)
     given = vars(arguments)
     found = find_peers()
     plan = Plan(
@@ -131,8 +131,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             execute(plan, results, begin)
         except KeyboardInterrupt:
             console.print("interrupted: what was measured follows", style="bold")
-    _write(given, results)
     console.print(tables(results, console))
+    _write(given, results)
     return 130 if not results.complete else 1 if any(row.fault for row in results.rows) else 0
 
 
@@ -197,12 +197,15 @@ def _command(given: dict[str, Any]) -> str:
 
 def _write(given: dict[str, Any], results: Results) -> None:
     if "json" in given:
-        results.save(given["json"])
+        with writing(given["json"]):
+            results.save(given["json"])
     if "plot" in given:
         from ..benchmarks import plots
 
-        plots.save(results, given["plot"])
+        with writing(given["plot"]):
+            plots.save(results, given["plot"])
     if "html" in given:
         from ..benchmarks import page
 
-        page.save(results, given["html"])
+        with writing(given["html"]):
+            page.save(results, given["html"])

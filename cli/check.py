@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from .._extras import needed_for
@@ -17,10 +18,8 @@ from ..backend import probe_cupy
 from ..conformance import suite
 from ..conformance.suite import Outcome
 from ..kernels import OPERATIONS, dtypes
-from ..precision import NAMES as PRECISIONS
-from ..precision import get_float32_precision, use_float32_precision
-from .arguments import writable_file
-from .errors import CommandError
+from .arguments import add_precision, selected_precision, writable_file
+from .errors import CommandError, write
 
 HELP = "check every operation on this machine's GPU against float64"
 
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help=f"only this {option}; may be given several times",
         )
-    parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
+    add_precision(parser)
     parser.add_argument(
         "--json",
         nargs="?",
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{probe.mend}. To check the NumPy path instead: backstride check --backend numpy"
             )
     chosen = vars(args)
-    with use_float32_precision(args.precision):
+    with selected_precision(args) as precision:
         outcomes = suite.run(
             args.backend,
             dtypes=chosen.get("dtype", _dtypes()),
@@ -69,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         collected = list(outcomes) if "json" in args else _collect_with_progress(outcomes)
     failed = sum(not outcome.passed for outcome in collected)
     if "json" in args:
-        text = json.dumps(_document(args, collected, failed), indent=1) + "\n"
-        sys.stdout.write(text) if args.json is None else args.json.write_text(text, encoding="utf-8")
+        text = json.dumps(_document(args.backend, precision, collected, failed), indent=1) + "\n"
+        _write(text, args.json)
         print(f"{len(collected)} calls, {failed} failed", file=sys.stderr)
     else:
         _print_table(args, collected, failed)
@@ -86,14 +85,21 @@ def _dtypes() -> Sequence[str]:
     return dtypes.NAMES
 
 
-def _document(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: int) -> dict[str, Any]:
+def _write(text: str, path: Path | None) -> None:
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        write(path, text)
+
+
+def _document(backend: str, precision: str, outcomes: Sequence[Outcome], failed: int) -> dict[str, Any]:
     def row(outcome: Outcome) -> dict[str, Any]:
         # JSON has no infinity: null
         return asdict(outcome) | {"error": outcome.error if math.isfinite(outcome.error) else None}
 
     return {
-        "device": device_name(args.backend),
-        "precision": args.precision,
+        "device": device_name(backend),
+        "precision": precision,
         "calls": len(outcomes),
         "failed": failed,
         "outcomes": [row(outcome) for outcome in outcomes],

@@ -14,7 +14,7 @@ from .._extras import needed_for
 from ..explanation import Explanation, Gradient, Step, Terms
 from ..layers import Conv2d, Linear, MaxPool2d, Sequential
 from .arguments import add_backend, natural, select_backend, writable_file
-from .errors import CommandError
+from .errors import CommandError, write
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,7 +87,7 @@ def _write_markdown(explanation: Explanation, path: Path | None) -> None:
     if path is None:
         print(explanation.to_markdown(), end="")
     else:
-        path.write_text(explanation.to_markdown(), encoding="utf-8")
+        write(path, explanation.to_markdown())
         print(f"wrote {path.resolve()}")
 
 

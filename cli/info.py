@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 
-from ..backend import VARIABLE, probe_cupy
+from .._switch import environment
+from ..backend import VARIABLE, BackendUnavailableError, probe_cupy, use_backend
 from ..kernels.cuda.runtime import cubins
-from ..precision import get_float32_precision
+from ..precision import get_float32_precision, use_float32_precision
 from .arguments import add_backend, select_backend
+from .errors import CommandError
 
 HELP = "versions, the backend in force and why, device, BLAS"
 
@@ -23,13 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend = select_backend(arguments)
-    for label, text in _facts(backend, _asked(arguments)):
+    """Exit status: 0, or 2 where what the options or the environment ask for cannot be; all else is shown even then."""
+    backend, wrong_backend = _in_force(lambda: select_backend(arguments))
+    precision, wrong_precision = _in_force(get_float32_precision)
+    for label, text in _facts(f"{backend} ({_asked(arguments)})", precision):
         first, *rest = textwrap.wrap(text, _width()) or [""]
         print(f"{label:<{_LABEL}}{first}")
         for line in rest:
             print(" " * _LABEL + line)
+    wrong = [*wrong_backend, *wrong_precision]
+    if wrong:
+        raise CommandError("; ".join(wrong))
     return 0
+
+
+def _in_force(get: Callable[[], str]) -> tuple[str, list[str]]:
+    """A choice, or "none" and why."""
+    try:
+        return get(), []
+    except (CommandError, BackendUnavailableError, ValueError) as error:
+        return "none", [str(error)]
 
 
 def _width() -> int:
@@ -41,18 +56,22 @@ def _asked(arguments: argparse.Namespace) -> str:
     """Who asked for which backend."""
     if "backend" in arguments:
         return f"--backend {arguments.backend}"
-    return f"{VARIABLE}={os.environ[VARIABLE]}" if VARIABLE in os.environ else f"{VARIABLE} is not set: auto"
+    name = environment(VARIABLE)
+    return f"{VARIABLE} is not set: auto" if name is None else f"{VARIABLE}={name}"
 
 
-def _facts(backend: str, asked: str) -> list[tuple[str, str]]:
+def _facts(backend: str, precision: str) -> list[tuple[str, str]]:
     from ..benchmarks.environment import describe
 
-    found, probe = describe(), probe_cupy()
+    probe = probe_cupy()
+    # what is in force may be what cannot be
+    with use_backend("numpy" if probe.failed else "cupy"), use_float32_precision("auto"):
+        found = describe()
     facts = [
         ("backstride", found["backstride"]),
         ("python", f"{found['python']} ({sys.executable})"),
         *((name, version) for name, version in found["packages"].items()),
-        ("backend", f"{backend} ({asked})"),
+        ("backend", backend),
     ]
     if probe.failed is None:
         facts.append(("cupy", probe.reason))
@@ -64,7 +83,7 @@ def _facts(backend: str, asked: str) -> list[tuple[str, str]]:
     facts += [
         ("processor", f"{found['processor']}, {found['cores']} cores for this process"),
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
-        ("float32 products", get_float32_precision()),
+        ("float32 products", precision),
         ("compiled ahead", f"{len(list(cubins.folder().glob('*.cubin')))} kernels in {cubins.folder()}"),
     ]
     return facts

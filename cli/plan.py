@@ -12,9 +12,7 @@ from ..kernels import OPERATIONS, dtypes
 from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.offline.plan import plan
 from ..kernels.cuda.runtime.gpus import GPUS, Gpu
-from ..precision import NAMES as PRECISIONS
-from ..precision import get_float32_precision, use_float32_precision
-from .arguments import positive_int
+from .arguments import add_precision, positive_int, selected_precision
 from .errors import CommandError
 from .suite_calls import suite
 
@@ -29,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
     parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")
     parser.add_argument("--dtype", choices=dtypes.NAMES, default="float32")
-    parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
+    add_precision(parser)
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--sm", type=int, choices=sorted(LIMITS), default=90, help="compute capability, 90 for 9.0")
     target.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], default=unset, help="a GPU by name")
@@ -43,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     gpu = _gpu(args)
     try:
-        with use_float32_precision(args.precision):
+        with selected_precision(args) as precision:
             if "suite" in args:
-                _print_suite(args, gpu)
+                _print_suite(args, gpu, precision)
             else:
-                _print_call(args, gpu)
+                _print_call(args, gpu, precision)
     except ValueError as error:
         raise CommandError(error) from error
     return 0
@@ -59,10 +57,10 @@ def _gpu(args: argparse.Namespace) -> Gpu:
     return replace(gpu, multiprocessors=args.sms) if "sms" in args else gpu
 
 
-def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
+def _print_call(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
     operation = OPERATIONS[args.operation]
     arguments = calls.call(operation, call_text.case_of(args), calls.bare(dtypes.named(args.dtype)))
-    found = plan(operation, arguments, gpu, args.precision, compile_=not args.source)
+    found = plan(operation, arguments, gpu, precision, compile_=not args.source)
     if args.source:
         print("\n".join(kernel.launch.text for kernel in found.kernels))
     else:
@@ -71,12 +69,12 @@ def _print_call(args: argparse.Namespace, gpu: Gpu) -> None:
         print_call(found, f"{args.operation} {args.dtype}")
 
 
-def _print_suite(args: argparse.Namespace, gpu: Gpu) -> None:
+def _print_suite(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
     from .plan_view import print_suite, print_suite_resources
 
     make = calls.bare(dtypes.named(args.dtype))
     rows = (
-        (layer, plan(operation, calls.call(operation, case, make), gpu, args.precision, compile_=args.resources))
+        (layer, plan(operation, calls.call(operation, case, make), gpu, precision, compile_=args.resources))
         for layer, operation, case in suite(args.suite, args.batch)
     )
     show = print_suite_resources if args.resources else print_suite

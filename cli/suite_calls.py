@@ -16,7 +16,7 @@ from ..conformance.call_text import parse
 from ..conformance.recording import noting
 from ..kernels import OPERATIONS
 from ..kernels.operation import Case, Operation
-from .digits import TEST_IMAGES, TRAIN_IMAGES
+from .train.data import TEST_IMAGES, TRAIN_IMAGES
 
 Shaped = tuple[str, Operation, Case]
 """The layer's name, an operation, and the shape."""
@@ -39,7 +39,7 @@ def suite(name: str, batch: int) -> Iterator[Shaped]:
 
 def own_networks() -> Iterator[Shaped]:
     """The network of backprop.md, and the one of `backstride train` with all of its batch sizes."""
-    from .digits_run import Settings, network
+    from .train.run import Settings, network
 
     yield from suite("backprop", batch=1)
     step = Settings().batch_size

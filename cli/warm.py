@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._extras import needed_for
+from .._files import check_writable
 from ..backend import probe_cupy
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
@@ -20,10 +21,8 @@ from ..kernels.cuda.offline.dryrun import Device
 from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.runtime import cubins, nvrtc
 from ..kernels.cuda.runtime.gpus import GPUS
-from ..precision import NAMES as PRECISIONS
-from ..precision import get_float32_precision, use_float32_precision
-from .arguments import positive_int, readable_file
-from .errors import CommandError
+from .arguments import add_precision, positive_int, readable_file, selected_precision
+from .errors import CommandError, FileError
 from .suite_calls import own_networks, suite, with_gradients
 
 HELP = "compile kernels ahead of time, for GPUs that are not here"
@@ -72,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="of everything but the lines of --shapes that name one",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default=get_float32_precision(), help="of float32 products")
+    add_precision(parser)
     parser.add_argument(
         "--cache",
         type=Path,
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     devices = _devices(args)
     where = _folder(args)
-    with use_float32_precision(args.precision):
+    with selected_precision(args):
         kernels = _kernels(args, devices)
     begun = time.monotonic()
     try:
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     except nvrtc.CompilationError as error:
         raise CommandError(f"a kernel does not compile; please report this: {error}") from error
     except OSError as error:
-        raise CommandError(f"{where} cannot be written: {error.strerror}") from error
+        raise FileError(f"{where} cannot be written: {error.strerror or error}") from error
     _report(console, kept, where, time.monotonic() - begun)
     return 0
 
@@ -147,6 +146,10 @@ def _folder(args: argparse.Namespace) -> Path:
         where.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{where} cannot be made a folder: {error.strerror}") from error
+    try:
+        check_writable(where / "kernel")
+    except OSError as error:
+        raise CommandError(f"{where} cannot be written: {error.strerror}") from error
     return where
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .. import _files
 from ..kernels import OPERATIONS
 from ..kernels.dispatch import watching
 from ..kernels.operation import Compute
@@ -16,11 +17,17 @@ from ..kernels.operation import Compute
 def record_shapes(file: str | os.PathLike[str]) -> Iterator[None]:
     """Write a line for every different call of an operation that this thread or task makes in the with block.
 
-    One training step is enough, on either backend: shapes, options and dtypes are what counts. OSError where the file
-    cannot be written.
+    One training step is enough, on either backend: shapes, options and dtypes are what counts. The file is written at
+    the end of the block, whatever ends it. OSError where it cannot be, before the block where that is known then.
     """
-    with open(file, "w", encoding="utf-8") as lines, noting(lambda text: print(text, file=lines)):
-        yield
+    file = os.path.abspath(file)  # wherever the block changes the folder to
+    _files.check_writable(file)
+    lines: list[str] = []
+    try:
+        with noting(lines.append):
+            yield
+    finally:
+        _files.save(file, "".join(f"{line}\n" for line in lines))
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import Any
 
 import numpy as np
 
+from .._files import replacing
 from ..backend import to_numpy
 from . import OPERATIONS
 from .accuracy import Deviation, worst
@@ -55,6 +57,11 @@ def _save(operation: str, named: dict[str, Any]) -> str:
             stored[name] = np.array(repr(value))
         else:
             stored[name] = value.astype(np.float32) if value.dtype.name == "bfloat16" else value
-    with tempfile.NamedTemporaryFile(prefix=f"backstride-{operation}-", suffix=".npz", delete=False) as file:
-        np.savez(file, **stored)
-    return file.name
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f"backstride-{operation}-", suffix=".npz")
+        os.close(descriptor)
+        with replacing(name) as file:
+            np.savez(file, **stored)
+    except OSError as error:  # the divergence is what must be told
+        return f"no file ({error})"
+    return name

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .._extras import needed_for
+from .._extras import ml_dtypes
 
 NAMES = ("float16", "bfloat16", "float32", "float64")
 
 
 def named(name: str) -> np.dtype:
     """The dtype of this name; bfloat16 is ml_dtypes' (MissingExtraError)."""
-    return np.dtype(_ml_dtypes().bfloat16 if name == "bfloat16" else name)
+    return np.dtype(ml_dtypes().bfloat16 if name == "bfloat16" else name)
 
 
 @cache
@@ -30,10 +30,4 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
 
 def finfo(dtype: np.dtype) -> Any:
     """NumPy's finfo of the dtype; bfloat16's is of the same make."""
-    return _ml_dtypes().finfo(dtype) if dtype.name == "bfloat16" else np.finfo(dtype)
-
-
-def _ml_dtypes() -> Any:
-    with needed_for("bfloat16", "test"):
-        import ml_dtypes
-    return ml_dtypes
+    return ml_dtypes().finfo(dtype) if dtype.name == "bfloat16" else np.finfo(dtype)

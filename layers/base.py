@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._state import checked
+from .._state import Expected, checked
 from ..backend import asarray, get_array_module, on_device, plain, use_backend
 from ..kernels import checks, dtypes
 
@@ -150,11 +150,18 @@ class Layer:
         ValueError lists every missing or unexpected name and wrong shape, and then nothing has been changed.
         """
         parameters = dict(self.named_parameters())
-        shapes = {name: tuple({p.state_shape, p.data.shape}) for name, p in parameters.items()}
-        for name, array in checked("load_state_dict", shapes, state).items():
+        for name, array in self.check_state_dict(state).items():
             data = parameters[name].data
             with on_device(data):
                 data[...] = get_array_module(data).asarray(array).reshape(data.shape)
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The entries of `state` as NumPy arrays, without loading them. Raises as load_state_dict."""
+        expected = {
+            name: Expected(tuple(dict.fromkeys((p.state_shape, p.data.shape))), p.data.dtype)
+            for name, p in self.named_parameters()
+        }
+        return checked("load_state_dict", expected, state)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype: np.dtype) -> Any:

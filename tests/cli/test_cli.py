@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
+from commands import BACKSTRIDE, process, refused
 
 import backstride
 from backstride import cli
-from backstride.cli.digits import load_digits
-from backstride.cli.digits_run import Run, network
 
 pytest.importorskip("rich", reason="the command line shows its work with rich")
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 pytest.importorskip("safetensors", reason="weights are kept as safetensors")
 
-BACKSTRIDE = [sys.executable, "-m", "backstride"]
-
-
-@pytest.fixture(autouse=True)
-def on_numpy(monkeypatch):
-    """Whatever this machine has, and with the backend that was in force before each test put back after it."""
-    monkeypatch.setenv("BACKSTRIDE_BACKEND", "numpy")
-    monkeypatch.setattr(backstride.backend._switch, "_process", None)
-
-
-def process(*arguments, **options):
-    options = {"capture_output": True, "text": True, "timeout": 120, "encoding": "utf-8"} | options
-    return subprocess.run([*BACKSTRIDE, *arguments], **options)
-
-
-def refused(capsys, *arguments):
-    """The error line of a command line that cannot be used; there is nothing else on either stream."""
-    try:
-        status = cli.main(arguments)
-    except SystemExit as stopped:  # argparse's way
-        status = stopped.code
-    out, err = capsys.readouterr()
-    assert status == 2
-    assert out == ""
-    assert err.startswith("backstride: error: ")
-    assert err.count("\n") == 1
-    return err
+pytestmark = pytest.mark.usefixtures("on_numpy")
 
 
 # --- the program
@@ -93,6 +64,9 @@ def test_parsing_imports_nothing_heavy():
         (["train", "--seed", "-1"], "argument --seed: '-1' is not an int of at least 0"),
         (["train", "--save", "no/such/w.safetensors"], "argument --save: there is no folder no/such"),
         (["train", "--save", "."], "argument --save: . is a folder"),
+        (["train", "--save", "w.npz"], "argument --save: w.npz should end in .safetensors"),
+        (["bench", "--plot", "x.gif"], "argument --plot: x.gif should end in .png"),
+        (["train", "--save", "w" * 300], "cannot be written: File name too long"),
         (["train", "--plot", "x.jpg"], "argument --plot: x.jpg should end in .png or .pdf or .svg"),
         (["train", "--resume", "no-such-file"], "argument --resume: no-such-file cannot be read: No such file"),
         (["train", "--backend", "tpu"], "argument --backend: invalid choice: 'tpu'"),
@@ -119,14 +93,29 @@ def test_a_folder_that_takes_no_file(capsys, monkeypatch):
 
 def test_a_wrong_environment_variable(capsys, monkeypatch):
     monkeypatch.setenv("BACKSTRIDE_BACKEND", "tpu")
-    for command in ("train", "explain", "info"):
+    for command in ("train", "explain"):
         assert "BACKSTRIDE_BACKEND is 'tpu'; expected one of auto, numpy" in refused(capsys, command)
+    monkeypatch.setattr(backstride.precision._switch, "_process", None)
+    monkeypatch.setenv("BACKSTRIDE_FLOAT32_PRECISION", "exact")
+    for command in (["check", "--backend", "numpy"], ["plan", "--x", "1,1,1,1"]):
+        assert "BACKSTRIDE_FLOAT32_PRECISION is 'exact'; expected one of auto, ieee" in refused(capsys, *command)
+
+
+def test_empty_environment_variables_are_unset_ones(capsys, monkeypatch):
+    for variable in ("BACKSTRIDE_BACKEND", "BACKSTRIDE_FLOAT32_PRECISION", "BACKSTRIDE_CACHE_DIR"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(backstride.precision._switch, "_process", None)
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "BACKSTRIDE_BACKEND is not set: auto" in out
+    assert re.search(r"^float32 products +auto$", out, re.MULTILINE)
+    assert re.search(r"^compiled ahead .*/\.cache/backstride$", out, re.MULTILINE)
 
 
 def test_a_backend_that_is_not_there(capsys):
     if backstride.backend.probe_cupy().failed is None:
         pytest.skip("CuPy works here")
-    for command in ("train", "explain", "info"):
+    for command in ("train", "explain"):
         assert "backend 'cupy' is unavailable: the" in refused(capsys, command, "--backend", "cupy")
 
 
@@ -144,7 +133,7 @@ def test_a_missing_extra_is_named(package, arguments, capsys, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "backstride.cli.training_plot", raising=False)
+    monkeypatch.delitem(sys.modules, "backstride.cli.train.plot", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     assert f"needs the package '{package}'" in (line := refused(capsys, *arguments))
     assert "pip install 'backstride[cli]'" in line
@@ -183,6 +172,30 @@ def test_info_says_why_not_cupy(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "not used: the device probe failed: no driver" in out
     assert "to mend it: install one" in out
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("BACKSTRIDE_BACKEND", "tpu", "BACKSTRIDE_BACKEND is 'tpu'; expected one of"),
+        ("BACKSTRIDE_BACKEND", "cupy", "backend 'cupy' is unavailable: the device probe failed (no driver)"),
+        ("BACKSTRIDE_FLOAT32_PRECISION", "exact", "BACKSTRIDE_FLOAT32_PRECISION is 'exact'; expected one of"),
+    ],
+)
+def test_info_tells_all_it_can_where_what_is_asked_for_cannot_be(variable, value, message, capsys, monkeypatch):
+    probe = backstride.backend.Probe("device", "no driver", "install one")
+    for module in ("backstride.backend", "backstride.cli.info"):
+        monkeypatch.setattr(f"{module}.probe_cupy", lambda: probe)
+    monkeypatch.setattr(backstride.precision._switch, "_process", None)
+    monkeypatch.setenv(variable, value)
+    assert cli.main(["info"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("backstride: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    for label in ("backstride", "python", "numpy", "backend", "cupy", "processor", "blas", "float32 products"):
+        assert re.search(rf"^{label}  ", out, re.MULTILINE)
+    assert re.search(r"^(backend|float32 products) +none", out, re.MULTILINE)
 
 
 # --- explain
@@ -284,119 +297,3 @@ def test_explain_fails_where_a_gradient_is_wrong(capsys, monkeypatch):
     monkeypatch.setattr(layer, "conv2d_grads", wrong)
     assert cli.main(["explain"]) == 1
     assert "disagrees with finite differences" in capsys.readouterr().err
-
-
-# --- train
-
-
-def test_the_digits_are_split_for_good():
-    train, test = load_digits()
-    assert (len(train), len(test)) == (1437, 360)
-    assert train.images.shape == (1437, 1, 8, 8)
-    assert train.images.dtype == np.float32
-    assert (train.images.min(), train.images.max()) == (0, 1)
-    seen = {image.tobytes() for image in train.images}
-    assert not any(image.tobytes() in seen for image in test.images)
-    again, _ = load_digits()
-    np.testing.assert_array_equal(again.images, train.images)
-    # scikit-learn's own order, somewhere in ours: images and labels moved together
-    from sklearn import datasets
-
-    found = datasets.load_digits()
-    pairs = zip(found.images, found.target, strict=True)
-    labels = {(image / 16).astype(np.float32).tobytes(): label for image, label in pairs}
-    assert [labels[image.tobytes()] for image in test.images] == test.labels.tolist()
-
-
-def test_the_network_has_the_shape_of_the_text():
-    conv, _, pool, linear = network(np.random.default_rng(0))
-    height, width = conv.kernel_size
-    assert height != width
-    assert conv.options["stride"] == 2
-    y = pool(conv(np.zeros((3, 1, 8, 8), np.float32)))
-    assert linear(y).shape == (3, 10)
-
-
-def test_train_reads_97_percent(capsys):
-    """The promise of the README, with the default settings."""
-    started = time.perf_counter()
-    assert cli.main(["train"]) == 0
-    assert time.perf_counter() - started < 60
-    out = capsys.readouterr().out
-    accuracy = float(re.search(r"^test accuracy ([\d.]+)%", out, re.MULTILINE)[1])
-    assert accuracy >= 97
-    assert len(re.findall(r"^epoch \d+/20  loss ", out, re.MULTILINE)) == 20
-    assert "\x1b" not in out
-
-
-def test_a_loss_that_runs_away_is_told_in_words():
-    done = process("train", "--epochs", "2", "--batch-size", "200", "--lr", "1e30")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "a smaller --lr may help" in done.stdout
-
-
-def test_same_seed_same_bits_also_across_a_break(tmp_path, capsys):
-    whole, half, resumed, other = (tmp_path / f"{name}.safetensors" for name in ("whole", "half", "resumed", "other"))
-    options = ["--batch-size", "100", "--lr", "0.1"]
-    cli.main(["train", "--epochs", "3", "--seed", "5", *options, "--save", str(whole)])
-    cli.main(["train", "--epochs", "1", "--seed", "5", *options, "--save", str(half)])
-    cli.main(["train", "--epochs", "3", "--seed", "6", *options, "--save", str(other)])
-    assert cli.main(["train", "--epochs", "3", "--resume", str(half), "--save", str(resumed)]) == 0
-    assert whole.read_bytes() == resumed.read_bytes()  # weights, optimizer and history
-    assert whole.read_bytes() != other.read_bytes()
-    out = capsys.readouterr().out
-    assert str(whole) in out
-    assert len(Run.load(resumed).history) == 3
-
-
-def test_what_was_saved_loads_as_weights(tmp_path, capsys):
-    path = tmp_path / "w.safetensors"
-    cli.main(["train", "--epochs", "2", "--save", str(path)])
-    net = network(np.random.default_rng(1))
-    backstride.load_weights(net, path)
-    _, test = load_digits()
-    right = int((net(test.images).argmax(1) == test.labels).sum())
-    assert f"({right} of 360 digits read right)" in capsys.readouterr().out
-
-
-def test_resuming_with_what_does_not_fit(tmp_path, capsys):
-    run, weights = tmp_path / "run.safetensors", tmp_path / "weights.safetensors"
-    cli.main(["train", "--epochs", "1", "--batch-size", "500", "--save", str(run)])
-    backstride.save_weights(network(np.random.default_rng(0)), weights)
-    capsys.readouterr()
-    assert "argument --seed: 3, but" in refused(capsys, "train", "--resume", str(run), "--seed", "3")
-    assert "was begun with 500" in refused(capsys, "train", "--resume", str(run), "--batch-size", "50")
-    assert "has 1 epochs already" in refused(capsys, "train", "--resume", str(run), "--epochs", "1")
-    assert "it has weights and no training state" in refused(capsys, "train", "--resume", str(weights))
-    weights.write_bytes(b"nothing of the kind")
-    assert "no safetensors file, or is damaged" in refused(capsys, "train", "--resume", str(weights))
-
-
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_plot(suffix, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="draws with matplotlib")
-    path = tmp_path / f"training.{suffix}"
-    cli.main(["train", "--epochs", "1", "--batch-size", "200", "--plot", str(path)])
-    assert str(path) in capsys.readouterr().out
-    signature = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
-    assert path.read_bytes().startswith(signature)
-
-
-def test_ctrl_c_saves_what_was_asked_and_says_where(tmp_path):
-    path = tmp_path / "w.safetensors"
-    options = ["--epochs", "100000", "--batch-size", "200"]
-    with subprocess.Popen(
-        [*BACKSTRIDE, "train", *options, "--save", str(path)], stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as training:
-        while not training.stdout.readline().startswith("epoch 2/"):
-            assert training.poll() is None
-        training.send_signal(signal.SIGINT)
-        out = training.communicate(timeout=60)[0]
-    assert training.returncode == 130
-    epochs = int(re.search(r"stopped by Ctrl-C after epoch (\d+) of 100000", out)[1])
-    assert f"saved {path} (go on with --resume {path})" in out
-    assert "test accuracy" in out
-    assert len(Run.load(path).history) == epochs >= 2
-    done = process("train", "--resume", str(path), "--epochs", str(epochs + 1))
-    assert f"epoch {epochs + 1}/{epochs + 1}" in done.stdout
-    assert done.returncode == 0

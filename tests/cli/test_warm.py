@@ -20,7 +20,7 @@ import backstride
 from backstride import backend
 from backstride.cli import main
 from backstride.cli import warm as warm_command
-from backstride.cli.digits_run import Run, Settings
+from backstride.cli.train.run import Run, Settings
 from backstride.conformance import call_text, calls
 from backstride.conformance.recording import noting
 from backstride.conformance.suite import all_cases
@@ -137,10 +137,10 @@ def test_without_a_folder_there_is_nothing(tmp_path):
 
 
 def test_nothing_half_written_stays(folder, monkeypatch):
-    def full(self, target):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space"):
         cubins.save("text", 90, b"cubin", folder)
     assert list(folder.iterdir()) == []
@@ -389,9 +389,19 @@ def test_a_folder_that_takes_no_file(folder, compiler, monkeypatch, capsys):
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     assert warm("--sm", "90", "--suite", "backprop") == 2
     assert f"{folder} cannot be written: Permission denied" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_half_way(folder, compiler, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert warm("--sm", "90", "--suite", "backprop") == 1
+    assert f"{folder} cannot be written: No space left on device" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
 
 
 # --- a program's calls as text

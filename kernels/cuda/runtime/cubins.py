@@ -6,12 +6,12 @@ into an image or shared by many machines, several processes may write into its f
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from .... import _files
+from ...._switch import environment
 from .nvrtc import OPTIONS
 
 VARIABLE = "BACKSTRIDE_CACHE_DIR"
@@ -19,7 +19,7 @@ VARIABLE = "BACKSTRIDE_CACHE_DIR"
 
 def folder() -> Path:
     """Where programs look for cubins: BACKSTRIDE_CACHE_DIR, or else ~/.cache/backstride."""
-    return Path(os.environ.get(VARIABLE) or os.path.expanduser("~/.cache/backstride"))
+    return Path(environment(VARIABLE) or "~/.cache/backstride").expanduser()
 
 
 def find(text: str, sm: int, where: Path) -> Path | None:
@@ -34,15 +34,7 @@ def find(text: str, sm: int, where: Path) -> Path | None:
 def save(text: str, sm: int, cubin: bytes, where: Path) -> Path:
     """Keep the cubin of this CUDA text; the file appears complete or, where that fails (OSError), not at all."""
     file = where / f"{_stem(text, sm)}-{_digest(cubin)}.cubin"
-    descriptor, name = tempfile.mkstemp(dir=where, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as part:
-            part.write(cubin)
-        Path(name).chmod(0o644)  # a temporary file is its owner's alone; these are for every user of an image
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    _files.save(file, cubin)
     return file
 
 

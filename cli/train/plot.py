@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
-from ..backend import to_numpy
-from .digits_run import Run
+from ..._files import replacing
+from ...backend import to_numpy
+from .run import Run
 
 FORMATS = (".png", ".pdf", ".svg")
 MISREAD_SHOWN = 10
@@ -25,7 +26,8 @@ def save_plot(training: Run, read: np.ndarray, path: Path) -> None:
     _curves(curves, training)
     _filters(filters, to_numpy(training.net[0].weight.data)[:, 0])  # type: ignore[attr-defined]
     _misread(misread, training, read)
-    figure.savefig(path)
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix.lower().removeprefix("."))
 
 
 def _curves(figure: SubFigure, training: Run) -> None:

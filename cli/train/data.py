@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._extras import needed_for
+from ..._extras import needed_for
 
 TRAIN_IMAGES, TEST_IMAGES = 1437, 360
 

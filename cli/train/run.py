@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,18 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import asarray, to_numpy
-from ..layers import Conv2d, CrossEntropyLoss, Linear, MaxPool2d, ReLU, Sequential
-from ..optim import SGD
-from ..weights import load_weights, read_weights, save_weights
-from .digits import Digits, load_digits
-from .errors import CommandError
+from ..._state import Check, is_int, is_number, items, record, scalar
+from ...backend import asarray, to_numpy
+from ...layers import Conv2d, CrossEntropyLoss, Linear, MaxPool2d, ReLU, Sequential
+from ...optim import SGD
+from ...weights import load_weights, read_weights, save_weights
+from ..errors import CommandError, FileError
+from .data import Digits, load_digits
 
 MOMENTUM = 0.9
 FILTERS = 48
 
 _METADATA = "backstride train"
 """The name of the training state in a saved file's metadata."""
+
+_SHOWN = 10
+"""How many faults of a file are told."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +120,49 @@ class Run:
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        """The run that `save` left in the file; CommandError where it is no such file."""
+        """The run that `save` left in the file; CommandError where it is no such file, FileError where something in it
+        is wrong."""
         try:
             _, metadata = read_weights(path)
-            if _METADATA not in metadata:
-                raise CommandError(f"{path} was not saved by `backstride train`: it has weights and no training state")
-            training = json.loads(metadata[_METADATA])
-            run = cls(Settings(**training["settings"]))
-            run.history = [Epoch(**epoch) for epoch in training["history"]]
+        except (ValueError, OSError) as error:
+            raise CommandError(_on_one_line(error)) from error
+        if _METADATA not in metadata:
+            raise CommandError(f"{path} was not saved by `backstride train`: it has weights and no training state")
+        training = _parsed(path, metadata[_METADATA])
+        run = cls(Settings(**training["settings"]))
+        run.history = [Epoch(**epoch) for epoch in training["history"]]
+        try:
             load_weights(run.net, path, optimizer=run.optimizer)
-        except (ValueError, TypeError, KeyError) as error:
-            raise CommandError(" ".join(str(error).split())) from error
+        except ValueError as error:
+            raise FileError(_on_one_line(error)) from error
         return run
+
+
+_LOSS = scalar("a number of at least 0, or NaN", lambda loss: is_number(loss) and not loss < 0)
+_SHARE = scalar("a number from 0 to 1", lambda share: is_number(share) and 0 <= share <= 1)
+_CHECK: Check = record(
+    settings=record(
+        batch_size=scalar("an int of at least 1", lambda size: is_int(size, 1)),
+        lr=scalar("a finite number above 0", lambda lr: is_number(lr) and 0 < lr < math.inf),
+        seed=scalar("an int of at least 0", lambda seed: is_int(seed, 0)),
+    ),
+    history=items(record(loss=_LOSS, accuracy=_SHARE, test_loss=_LOSS, test_accuracy=_SHARE)),
+)
+"""What a saved training state must be."""
+
+
+def _parsed(path: Path, text: str) -> Any:
+    """The training state in a file's metadata; FileError that lists what is wrong with it."""
+    try:
+        training = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: the metadata {_METADATA!r} is damaged: {error}") from error
+    problems = list(_CHECK("training", training))
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise FileError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}")
+    return training
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

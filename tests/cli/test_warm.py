@@ -167,9 +167,8 @@ def test_a_dry_run_reads_no_file(folder):
     assert texts() == before
 
 
+@pytest.mark.compiler
 def test_files_are_cubins_of_the_right_architecture(folder):
-    if nvrtc.unavailable(80) is not None:
-        pytest.skip(nvrtc.unavailable(80))
     text = 'extern "C" __global__ void k(int* x) { *x = 42; }'
     for sm in (80, 90):
         (kept,) = ahead.compile_into(folder, [(sm, text)])
@@ -181,9 +180,8 @@ def test_files_are_cubins_of_the_right_architecture(folder):
         assert again == ahead.Kept(kept.file, sm, None)
 
 
+@pytest.mark.compiler
 def test_a_text_that_does_not_compile_says_so_and_the_others_stay(folder):
-    if nvrtc.unavailable(80) is not None:
-        pytest.skip(nvrtc.unavailable(80))
     good, bad = 'extern "C" __global__ void k(int* x) { *x = 1; }', "int broken("
     with pytest.raises(nvrtc.CompilationError, match="sm_80"):
         list(ahead.compile_into(folder, [(80, bad), (80, good)]))

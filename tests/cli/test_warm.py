@@ -349,6 +349,19 @@ def test_a_bad_line_is_named(folder, compiler, tmp_path, line, message, capsys):
     assert compiler == []
 
 
+def test_every_bad_line_is_named(folder, compiler, tmp_path, capsys):
+    file = tmp_path / "bad.shapes"
+    file.write_text("fly --x 1\nconv2d --x 1,3,8,8 --w 4,3,3,3\nconv2d --x 1,a\n" + "max_pool2d --x 1,3,8,8\n" * 11)
+    assert warm("--sm", "90", "--shapes", file) == 2
+    err = capsys.readouterr().err
+    assert f"{file}, line 1: " in err
+    assert f"; {file}, line 3: argument --x: invalid extents value: '1,a'; {file}, line 4: " in err
+    assert "line 2:" not in err
+    assert err.endswith("; and 3 more\n")
+    assert err.count("\n") == 1
+    assert compiler == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
-from .. import _files
 from . import plots
 from .report import Line, headline, legend, mean_lines, remarks, row_lines
 from .results import Results
@@ -24,14 +22,10 @@ img { max-width: 100%; }
 """
 
 
-def save(results: Results, path: Path) -> None:
-    _files.save(path, page(results))
-
-
 def page(results: Results) -> str:
     """The HTML text."""
     title = escape(headline(results))
-    image = base64.b64encode(plots.png(results)).decode()
+    image = base64.b64encode(plots.drawn(results)).decode()
     environment = {k: v for k, v in results.environment.items() if v}
     return "\n".join(
         [

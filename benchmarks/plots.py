@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import math
 from itertools import cycle
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .._files import replacing
 from .report import headline
 from .results import Results, Row
 
@@ -31,15 +29,10 @@ def picture(results: Results) -> Figure:
     return figure
 
 
-def save(results: Results, path: Path) -> None:
-    """In the format of the path's ending, one of FORMATS."""
-    with replacing(path) as file:
-        picture(results).savefig(file, format=path.suffix.lower().removeprefix("."), dpi=DPI)
-
-
-def png(results: Results) -> bytes:
+def drawn(results: Results, ending: str = ".png") -> bytes:
+    """A file with both charts, of the format that has this ending, one of FORMATS."""
     buffer = io.BytesIO()
-    picture(results).savefig(buffer, format="png", dpi=DPI)
+    picture(results).savefig(buffer, format=ending.lower().removeprefix("."), dpi=DPI)
     return buffer.getvalue()
 
 

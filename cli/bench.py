@@ -23,7 +23,7 @@ from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
 from ..kernels import dtypes
 from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
-from .errors import CommandError, writing
+from .errors import CommandError, write, writing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -200,12 +200,10 @@ def _write(given: dict[str, Any], results: Results) -> None:
         with writing(given["json"]):
             results.save(given["json"])
     if "plot" in given:
-        from ..benchmarks import plots
+        from ..benchmarks.plots import drawn
 
-        with writing(given["plot"]):
-            plots.save(results, given["plot"])
+        write(given["plot"], drawn(results, given["plot"].suffix))
     if "html" in given:
-        from ..benchmarks import page
+        from ..benchmarks.page import page
 
-        with writing(given["html"]):
-            page.save(results, given["html"])
+        write(given["html"], page(results))

@@ -19,7 +19,8 @@ from .checks import Pair, Sides, value_error
 
 @dataclass(frozen=True)
 class Axis:
-    """before, after: the padding, of which a window need not reach all; negative where positions are cut off."""
+    """The windows along one axis. before, after: the padding, of which windows need not reach all; negative where they
+    leave out positions of the input itself."""
 
     extent: int
     taps: int

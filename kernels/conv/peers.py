@@ -19,7 +19,7 @@ def _grouped(x: Array, g: ConvGeometry) -> Array:
 
 def _at(tap: Tap, w: Array, g: ConvGeometry) -> Array:
     """The weights of one tap: (groups, K / groups, C / groups)."""
-    return w[(..., *tap)].reshape(g.groups, g.K // g.groups, g.C // g.groups)
+    return w[tap].reshape(g.groups, g.K // g.groups, g.C // g.groups)
 
 
 def conv2d(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
@@ -42,7 +42,7 @@ def conv2d_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     x, dw = padded(x, g), np.zeros(g.w_shape, dy.dtype)
     for tap, met in slices(g):
         products = _grouped(dy, g) @ _grouped(x[met], g).transpose(0, 1, 3, 2)
-        dw[(..., *tap)] = products.sum(axis=0).reshape(g.K, g.C // g.groups)
+        dw[tap] = products.sum(axis=0).reshape(g.K, g.C // g.groups)
     return dw
 
 

@@ -3,4 +3,5 @@
 from setuptools import find_packages, setup
 
 found = find_packages(exclude=["tests", "tests.*", "build", "build.*"])
-setup(packages=["backstride", *(f"backstride.{name}" for name in found)])
+# by its script's name setuptools knows which file beside the package's modules is none of them
+setup(script_name="setup.py", packages=["backstride", *(f"backstride.{name}" for name in found)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .._files import save
@@ -34,3 +34,9 @@ def write(path: str | os.PathLike[str], data: bytes | str) -> None:
     """`data` into a file; FileError where it cannot be written."""
     with writing(path):
         save(path, data)
+
+
+def listed(problems: Sequence[str]) -> str:
+    """All of them on one line, or the first ten and how many there are besides."""
+    more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
+    return "; ".join([*problems[:10], *more])

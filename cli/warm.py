@@ -22,7 +22,7 @@ from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.runtime import cubins, nvrtc
 from ..kernels.cuda.runtime.gpus import GPUS
 from .arguments import add_precision, positive_int, readable_file, selected_precision
-from .errors import CommandError, FileError
+from .errors import CommandError, FileError, listed
 from .suite_calls import own_networks, suite, with_gradients
 
 HELP = "compile kernels ahead of time, for GPUs that are not here"
@@ -182,19 +182,27 @@ def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.Call]]:
         yield from _file_calls(args.shapes, args.dtype)
 
 
-def _file_calls(file: Path, names: list[str]) -> Iterator[tuple[str, ahead.Call]]:
+def _file_calls(file: Path, names: list[str]) -> list[tuple[str, ahead.Call]]:
+    """The calls of a file, or a CommandError with every line that says none."""
+    found, problems = [], []
     for number, line in enumerate(_lines(file), 1):
         where = f"{file}, line {number}"
         try:
-            call = call_text.parse(line)
-            if call is None:
-                continue
-            for dtype in [call.dtype] if call.dtype else names:
-                make = calls.bare(dtypes.named(dtype))
-                for operation in with_gradients(call.operation):
-                    yield where, (operation, calls.call(operation, call.case, make))
+            found += [(where, call) for call in _line_calls(line, names)]
         except ValueError as error:
-            raise CommandError(f"{where}: {error}") from error
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise CommandError(listed(problems))
+    return found
+
+
+def _line_calls(line: str, names: list[str]) -> Iterator[ahead.Call]:
+    call = call_text.parse(line)
+    if call is not None:
+        for dtype in [call.dtype] if call.dtype else names:
+            make = calls.bare(dtypes.named(dtype))
+            for operation in with_gradients(call.operation):
+                yield operation, calls.call(operation, call.case, make)
 
 
 def _lines(file: Path) -> Iterable[str]:

@@ -8,15 +8,17 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
+import cupys
 import emulator
 import hypothesis
 import numpy as np
 import pytest
 
 from backstride import backend
-from backstride.kernels.cuda.runtime import cubins, replay
+from backstride.kernels.cuda.runtime import cubins, nvrtc, replay
 
 backend.set_backend("numpy")  # of arrays that a test makes without naming one, on a machine with a GPU too
 os.environ[cubins.VARIABLE] = os.devnull  # kernels that were compiled ahead on this machine are none of the tests'
@@ -102,3 +104,42 @@ def forgotten() -> None:
     """Tests that change what launchers do, or which CuPy they use, must not meet what another test found out."""
     replay.forget()
     backend.probe_cupy.cache_clear()
+
+
+@pytest.fixture
+def torch() -> ModuleType:
+    return pytest.importorskip("torch", reason="PyTorch is the reference")
+
+
+SAMPLE = 8
+"""One emulated test in this many is in ci/test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a part of CI needs more for than the others, see `markers` in pyproject.toml."""
+    for item in items:
+        if _is_emulated(item):
+            item.add_marker("emulated")
+        if item.get_closest_marker("emulated") and zlib.crc32(item.nodeid.encode()) % SAMPLE == 0:
+            item.add_marker("sample")
+        if _looks_at_torch(item):
+            item.add_marker("torch")
+
+
+def _is_emulated(item: pytest.Item) -> bool:
+    """Whether its array library is the emulator's: on that path, or by a fixture that is not for real CuPy."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if "path" in parameters:
+        return parameters["path"] == "emulated"
+    return "cupy" in getattr(item, "fixturenames", ()) and parameters.get("cupy") is not cupys.real
+
+
+def _looks_at_torch(item: pytest.Item) -> bool:
+    by_name = "torch" in getattr(item, "fixturenames", ()) or hasattr(getattr(item, "module", None), "torch")
+    return by_name or item.path.parent.name == "benchmarks"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("compiler") and nvrtc.unavailable(80) is not None:
+        pytest.skip(str(nvrtc.unavailable(80)))

@@ -16,7 +16,7 @@ from ...backend import asarray, to_numpy
 from ...layers import Conv2d, CrossEntropyLoss, Linear, MaxPool2d, ReLU, Sequential
 from ...optim import SGD
 from ...weights import load_weights, read_weights, save_weights
-from ..errors import CommandError, FileError
+from ..errors import CommandError, FileError, listed
 from .data import Digits, load_digits
 
 MOMENTUM = 0.9
@@ -24,9 +24,6 @@ FILTERS = 48
 
 _METADATA = "backstride train"
 """The name of the training state in a saved file's metadata."""
-
-_SHOWN = 10
-"""How many faults of a file are told."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +156,7 @@ def _parsed(path: Path, text: str) -> Any:
         raise FileError(f"{path}: the metadata {_METADATA!r} is damaged: {error}") from error
     problems = list(_CHECK("training", training))
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise FileError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}")
+        raise FileError(f"{path}: {listed(problems)}")
     return training
 
 

@@ -261,6 +261,27 @@ def test_explain_as_a_document(capsys, tmp_path):
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_a_full_disk_is_one_line_and_status_1(capfd):
+    """H9"""
+    assert cli.main(["explain", "--markdown", "/dev/full"]) == 1
+    assert capfd.readouterr() == ("", "backstride: error: /dev/full cannot be written: No space left on device\n")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = process("info", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 1
+    assert done.stderr == "backstride: error: [Errno 28] No space left on device\n"
+
+
+def test_a_document_into_a_pipe(tmp_path):
+    """As `backstride explain --markdown >(less)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([*BACKSTRIDE, "explain", "--markdown", str(pipe)], stdout=subprocess.PIPE) as explaining:
+        assert pipe.read_text(encoding="utf-8").startswith("# Backpropagation")
+        explaining.communicate(timeout=60)
+    assert explaining.returncode == 0
+    assert pipe.is_fifo()
+
+
 def test_explain_one_term(capsys):
     assert cli.main(["explain", "--term", "conv.dx", "0,1,4,6"]) == 0
     head, *products, total, computed, difference = capsys.readouterr().out.splitlines()

@@ -167,9 +167,8 @@ def test_a_dry_run_reads_no_file(folder):
     assert texts() == before
 
 
+@pytest.mark.compiler
 def test_files_are_cubins_of_the_right_architecture(folder):
-    if nvrtc.unavailable(80) is not None:
-        pytest.skip(nvrtc.unavailable(80))
     text = 'extern "C" __global__ void k(int* x) { *x = 42; }'
     for sm in (80, 90):
         (kept,) = ahead.compile_into(folder, [(sm, text)])
@@ -181,9 +180,8 @@ def test_files_are_cubins_of_the_right_architecture(folder):
         assert again == ahead.Kept(kept.file, sm, None)
 
 
+@pytest.mark.compiler
 def test_a_text_that_does_not_compile_says_so_and_the_others_stay(folder):
-    if nvrtc.unavailable(80) is not None:
-        pytest.skip(nvrtc.unavailable(80))
     good, bad = 'extern "C" __global__ void k(int* x) { *x = 1; }', "int broken("
     with pytest.raises(nvrtc.CompilationError, match="sm_80"):
         list(ahead.compile_into(folder, [(80, bad), (80, good)]))
@@ -347,6 +345,19 @@ def test_a_bad_line_is_named(folder, compiler, tmp_path, line, message, capsys):
     err = capsys.readouterr().err
     assert err.startswith(f"backstride: error: {file}, line 2: ")
     assert message in err
+    assert err.count("\n") == 1
+    assert compiler == []
+
+
+def test_every_bad_line_is_named(folder, compiler, tmp_path, capsys):
+    file = tmp_path / "bad.shapes"
+    file.write_text("fly --x 1\nconv2d --x 1,3,8,8 --w 4,3,3,3\nconv2d --x 1,a\n" + "max_pool2d --x 1,3,8,8\n" * 11)
+    assert warm("--sm", "90", "--shapes", file) == 2
+    err = capsys.readouterr().err
+    assert f"{file}, line 1: " in err
+    assert f"; {file}, line 3: argument --x: invalid extents value: '1,a'; {file}, line 4: " in err
+    assert "line 2:" not in err
+    assert err.endswith("; and 3 more\n")
     assert err.count("\n") == 1
     assert compiler == []
 

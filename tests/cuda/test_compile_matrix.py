@@ -56,6 +56,7 @@ def faults(launch: Launch, sm: int, usage: ptxas.Usage) -> list[str]:
     return found
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("sm", sorted(LIMITS))
 def test_variants_compile_within_their_resources(sm, matrix, capsys):
     reason = ptxas.unavailable(sm)
@@ -80,10 +81,9 @@ def test_every_architecture_is_reached(matrix):
     assert set(matrix) == set(LIMITS)
 
 
+@pytest.mark.compiler
 def test_spills_and_a_missed_budget_are_reported():
     """Sixty-four accumulators cannot live in the 32 registers that 2,048 threads per SM leave to each."""
-    if ptxas.unavailable(80) is not None:
-        pytest.skip(ptxas.unavailable(80))
     text = """
     extern "C" __global__ void __launch_bounds__(1024, 2) greedy(float* x) {
         float a[64];
@@ -112,8 +112,7 @@ def test_spills_and_a_missed_budget_are_reported():
     ]
 
 
+@pytest.mark.compiler
 def test_a_kernel_that_does_not_compile_says_so():
-    if ptxas.unavailable(80) is not None:
-        pytest.skip(ptxas.unavailable(80))
     with pytest.raises(ptxas.CompilationError, match=r'identifier "undeclared" is undefined'):
         ptxas.compiled('extern "C" __global__ void k(int* x) { *x = undeclared; }', 80)

@@ -151,11 +151,10 @@ def test_blocks_for_few_channels_cover_the_output():
         assert c.columns * c.tile_w * c.tile_columns >= g.W > c.columns * c.tile_w * (c.tile_columns - 1)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
 def test_the_compiler_finds_as_much_shared_memory_as_the_host(operation, dtype):
-    if ptxas.unavailable(90) is not None:
-        pytest.skip(ptxas.unavailable(90))
     module = {"conv2d": few_channels, "conv2d_input_grad": few_channels_input_grad}[operation]
     launches = {g: first_launch(operation, g, dtype) for g in FEW_CHANNELS}
     few = {g: launch for g, launch in launches.items() if launch.entry.startswith("few_channels")}
@@ -236,6 +235,7 @@ def test_words_of_a_piece(extent, first, count, quad):
 SMALL = [c for c in CONV if 0 < c.w[1] <= few_channels.CHANNELS and 0 not in c.x and "depthwise" not in c.name]
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize(
     ("direct", "dtype"), [(True, "float16"), (True, "float32"), (True, "float64"), (False, "float32")]
 )
@@ -280,6 +280,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize(("shape", "options"), POOLS)
+@pytest.mark.emulated
 @pytest.mark.usefixtures("cut_small")
 def test_pooling_in_tall_tiles(shape, options, rng):
     import cupy
@@ -312,6 +313,7 @@ DEPTHWISE = [
 
 
 @pytest.mark.parametrize(("shape", "w_shape", "options"), DEPTHWISE)
+@pytest.mark.emulated
 @pytest.mark.usefixtures("cut_small")
 def test_depthwise_in_tall_tiles(shape, w_shape, options, rng):
     import cupy

@@ -14,7 +14,6 @@ from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
 from backstride.kernels.conv import cuda
 from backstride.kernels.cuda.gemm.tiles import LAUNCH_SECONDS
-from backstride.kernels.cuda.offline import ptxas
 from backstride.kernels.cuda.offline.dryrun import Device, dry_run
 from backstride.kernels.cuda.offline.occupancy import LIMITS, blocks_per_sm
 from backstride.kernels.cuda.offline.plan import plan, scored
@@ -126,10 +125,9 @@ def test_every_architecture_has_a_gpu():
     assert {gpu.sm for gpu in GPUS} == set(LIMITS)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("operation", ["conv2d", "conv2d_weight_grad", "max_pool2d", "linear"])
 def test_resources_come_from_the_compiler(operation):
-    if ptxas.unavailable(90) is not None:
-        pytest.skip(ptxas.unavailable(90))
     for kernel in planned(operation).kernels:
         assert 0 < kernel.usage.registers <= 255
         assert kernel.waves == kernel.launch.blocks / (kernel.blocks_per_sm * 132)

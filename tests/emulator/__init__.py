@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from backstride.tests.emulator import array, build, device, memory, module
-from backstride.tests.emulator.module import EmulatorFault, Launch, record_launches
+from . import array, build, device, memory, module
+from .module import EmulatorFault, Launch, record_launches
 
 __all__ = ["EmulatorFault", "Launch", "allocations", "installed", "record_launches", "synchronisations"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backstride.tests.emulator import device, memory
+from . import device, memory
 
 # What cupy has under the same name and meaning; these functions take and return device arrays.
 FUNCTIONS = """

@@ -10,7 +10,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from backstride.tests.emulator import device
+from . import device
 
 _HERE = Path(__file__).parent
 # -march=native: fma and half conversions as instructions; no contraction: only what the text calls fma is one.

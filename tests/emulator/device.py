@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from backstride.tests.emulator import memory
+from . import memory
 
 _MULTIPROCESSORS = 4
 

@@ -102,7 +102,7 @@ allocations = 0
 
 
 def _current_device() -> int:
-    from backstride.tests.emulator.device import current_device
+    from .device import current_device
 
     return current_device()
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from backstride.tests.emulator import device, memory
-from backstride.tests.emulator.array import ndarray
-from backstride.tests.emulator.build import kernel_library, source_of
-from backstride.tests.emulator.process import Server, explain
+from . import device, memory
+from .array import ndarray
+from .build import kernel_library, source_of
+from .process import Server, explain
 
 _SHARED_BYTES_WITHOUT_OPTIN = 48 << 10
 _GRID_LIMITS = (2**31 - 1, 65535, 65535)

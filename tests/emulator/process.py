@@ -10,8 +10,8 @@ import subprocess
 import threading
 from pathlib import Path
 
-from backstride.tests.emulator import memory
-from backstride.tests.emulator.build import server_program
+from . import memory
+from .build import server_program
 
 _ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",

@@ -67,8 +67,7 @@ def test_textbook_shapes(rng):
     assert {name: p.data.shape for name, p in net.named_parameters()} == expected
 
 
-def test_textbook_gradients_are_pytorchs(rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+def test_textbook_gradients_are_pytorchs(rng, torch):
     net = textbook()
     nn = torch.nn
     state = {name: torch.from_numpy(array) for name, array in net.state_dict().items()}
@@ -115,8 +114,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("samples", [0, 1, 4])
-def test_values_and_gradients_are_pytorchs(name, samples, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+def test_values_and_gradients_are_pytorchs(name, samples, rng, torch):
     net = copy.deepcopy(Sequential(*NETWORKS[name]))
     twin = torch_twin(torch, net)
     x = rng.standard_normal((samples, 3, 8, 10))
@@ -357,8 +355,7 @@ def test_state_dict_loads_either_form_of_a_bias_and_keeps_the_arrays():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_state_dict_from_pytorch(dtype):
-    torch = pytest.importorskip("torch", reason="loads PyTorch tensors")
+def test_state_dict_from_pytorch(dtype, torch):
     dtype_of(dtype)
     twin = torch.nn.Sequential(torch.nn.Conv2d(3, 2, (3, 2)), torch.nn.ReLU(), torch.nn.Linear(5, 4))
     twin = twin.to(getattr(torch, dtype))

@@ -94,8 +94,7 @@ def test_one_class_costs_nothing():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pytorch_agrees(dtype, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+def test_pytorch_agrees(dtype, rng, torch):
     logits = (10 * rng.standard_normal((33, 11))).astype(dtype)
     labels = rng.integers(0, 11, 33)
     theirs = torch.from_numpy(logits).requires_grad_()

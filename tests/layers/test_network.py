@@ -60,9 +60,8 @@ def test_every_shape_of_the_text(network):
     }
 
 
-def test_every_gradient_is_autograds(network):
+def test_every_gradient_is_autograds(network, torch):
     """1e-12 of the largest magnitude: sums of up to 1,960 products in float64, in two orders."""
-    torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch")
     t = {n: torch.tensor(network[n], requires_grad=True) for n in ("x", "w2", "b2", "w4", "b4")}
     z2 = torch.nn.functional.conv2d(t["x"], t["w2"], t["b2"].reshape(2), stride=2)
     z3 = torch.nn.functional.max_pool2d(z2, 2, stride=3)

@@ -32,8 +32,7 @@ def give_gradients(rng, held):
 
 
 @pytest.mark.parametrize(("rule", "options"), RULES)
-def test_twenty_steps_are_pytorchs(rule, options, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+def test_twenty_steps_are_pytorchs(rule, options, rng, torch):
     held = parameters(rng)
     theirs = [torch.from_numpy(p.data.copy()).requires_grad_() for p in held]
     ours, reference = rule(held, **options), getattr(torch.optim, rule.__name__)(theirs, **options)

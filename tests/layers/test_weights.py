@@ -43,8 +43,7 @@ def test_round_trip(dtype, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-def test_pytorch_reads_it_and_writes_it(tmp_path):
-    torch = pytest.importorskip("torch", reason="reads and writes the file with PyTorch")
+def test_pytorch_reads_it_and_writes_it(tmp_path, torch):
     from safetensors.torch import load_file, save_file
 
     net, path = network(), tmp_path / "net.safetensors"

@@ -1,11 +1,17 @@
 // The bias gradient beside the weight gradient: sums of B's rows over k, taken from the k-tiles being multiplied.
 //
-// LANES threads take a row, each a run of every tile's k, perhaps with threads to spare; at the end their sums are added in a fixed order. The blocks
-// of the first m-tile see all of B once: they alone do it.
+// LANES threads take a row, each a run of every tile's k, perhaps with threads to spare; at the end their sums are
+// added in a fixed order. The blocks of the first m-tile see all of B once: they alone do it.
 #ifndef BACKSTRIDE_ROW_SUMS
 #define BACKSTRIDE_ROW_SUMS
 
 #include "gemm.cuh"
+
+// Where the sums go, null where none are wanted; `partial` is null unless SPLIT.
+struct BiasGrad {
+    Element* db;
+    Acc* partial;
+};
 
 // The largest power of two up to n.
 DEVICE constexpr int power_of_two(int n) { return n < 2 ? 1 : 2 * power_of_two(n / 2); }
@@ -36,14 +42,13 @@ struct RowSums : Mma {
         }
     }
 
-    // To y or, where SPLIT, to this block's partial sums; both point to the group's first of `columns` rows.
-    DEVICE void store_sums(Element* y, Acc* partial, int n0, int columns) const {
+    DEVICE void store_sums(const BiasGrad& to, const Product& product, const Block& block) const {
         Acc total = sum;
         for (int mask = LANES / 2; mask > 0; mask /= 2) total = add_rn(total, shuffle_xor(total, mask));
-        int n = n0 + summed_row();
-        if (!summing() || summing_lane() > 0 || n >= columns) return;
-        if constexpr (SPLIT) partial[n] = total;
-        else y[n] = Storage<Element>::store(total);
+        int n = block.n0 + summed_row(), row = block.group * product.columns + n;
+        if (!summing() || summing_lane() > 0 || n >= product.columns) return;
+        if constexpr (SPLIT) to.partial[block.split * (int)product.groups.divisor * product.columns + row] = total;
+        else to.db[row] = Storage<Element>::store(total);
     }
 };
 

@@ -10,9 +10,9 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* x;
     const Element* w;
-    Product product;
     Window window;
     Images images;
 };

@@ -8,13 +8,13 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* x;
     const Element* w;  // packed
-    int packed_channels;
-    Product product;
     Window window;
     Images images;
     HaloTiles tiles;
+    int packed_channels;
 };
 
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_halo(const Params params) {

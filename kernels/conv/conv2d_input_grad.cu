@@ -11,9 +11,9 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* dy;
     const Element* w;
-    Product product;
     Window window;
     Images images;
     int filters;

@@ -13,9 +13,9 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* dy;
     const Element* x;
-    Product product;
     Window window;
     Images images;
     BiasGrad bias_grad;

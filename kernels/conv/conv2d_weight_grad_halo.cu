@@ -11,13 +11,13 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* dy;
     const Element* x;
-    int group_channels;
-    Product product;
     Window window;
     Images images;
     HaloTiles tiles;
+    int group_channels;
     BiasGrad bias_grad;
 };
 

@@ -7,9 +7,10 @@ struct Params {
     const Element* b;  // null: none
     Element* y;
     int first_filter;
-    FastDiv filters, multiplier;
+    FastDiv filters;
     Windows windows;
     Tiles tiles;
+    FastDiv multiplier;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_forward(Params params) {

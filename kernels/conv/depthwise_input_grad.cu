@@ -9,9 +9,10 @@ struct Params {
     const Element* b;  // null: none
     Element* dx;
     int first_channel;
-    FastDiv channels, multiplier;
+    FastDiv channels;
     Windows windows;
     Tiles tiles;
+    FastDiv multiplier;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_input_grad(Params params) {

@@ -10,9 +10,9 @@ struct Params {
     FastDiv parts;
     int part_tiles;
     long long image_x, image_y;
-    FastDiv multiplier;
     Windows windows;
     Tiles tiles;
+    FastDiv multiplier;
 };
 
 constexpr int WARPS = THREADS / 32;

@@ -13,10 +13,10 @@
 #endif
 
 struct Params {
+    Product product;
     const Element* a;
     const Element* b;
     int stride_a, stride_b;
-    Product product;
     BiasGrad bias_grad;
 };
 

@@ -6,8 +6,8 @@
 
 // `divisor`, or where that is 0 each window's elements in [begin, end): the input with or without its padding.
 struct Average {
-    double divisor;
     int begin_h, end_h, begin_w, end_w;
+    double divisor;
 };
 
 // The extent of a window that starts at `start`, clipped to [begin, end).

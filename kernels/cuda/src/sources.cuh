@@ -104,10 +104,9 @@ struct Window {
 
 // Elements of x and y: of one channel's plane, of an image, and of one group's part of it.
 struct Images {
-    int plane_x;
     FastDiv plane_y;
     long long image_x, image_y;
-    int group_x, group_y;
+    int group_x, group_y, plane_x;
 };
 
 // The element that tap (c, r, s) reads for pixel (n, p, q) is x[n, c, p*stride_h - top + r*dilation_h, ...]: a part

@@ -38,7 +38,8 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forw
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
-    Output<ByImage> out(product, block, images.group_y, group_bias(product, block.group), product.rows,
+    long long group_y = (long long)block.group * images.group_y;
+    Output<ByImage> out(product, block.split, group_y, group_bias(product, block.group), product.rows,
                         images.plane_y.divisor, {images.plane_y, images.image_y});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

@@ -37,8 +37,9 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_halo
     Multiply<Halo::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first * taps, share.last * taps, (Element*)shared);
 
+    long long group_y = (long long)block.group * images.group_y;
     TilePixels<TILE_M> pixels{params.tiles.column_tiles, params.window.P, rows, columns, images.image_y};
-    Output<TilePixels<TILE_M>> out(product, block, images.group_y, group_bias(product, block.group),
+    Output<TilePixels<TILE_M>> out(product, block.split, group_y, group_bias(product, block.group),
                                    product.m_tiles.divisor * TILE_M, images.plane_y.divisor, pixels);
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

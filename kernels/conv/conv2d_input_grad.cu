@@ -71,7 +71,8 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
-    Output<Pixels> out(product, block, images.group_x, group_bias(product, block.group), product.rows, images.plane_x,
+    long long group_x = (long long)block.group * images.group_x;
+    Output<Pixels> out(product, block.split, group_x, group_bias(product, block.group), product.rows, images.plane_x,
                        pixels);
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

@@ -48,10 +48,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    mma.store_sums(params.bias_grad, product, block);
+    const BiasGrad& to = params.bias_grad;
+    int filter = block.group * product.columns, filters = product.groups.divisor * product.columns;
+    mma.store_sums(to.db + filter, to.partial + block.split * filters + filter, block.n0, product.columns);
 #endif
 
-    Output<Contiguous> out(product, block, (long long)product.columns * product.rows, nullptr, product.rows,
-                           product.rows, {});
+    long long group_w = (long long)block.group * product.columns * product.rows;
+    Output<Contiguous> out(product, block.split, group_w, nullptr, product.rows, product.rows, {});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

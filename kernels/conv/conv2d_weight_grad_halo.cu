@@ -46,10 +46,13 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    mma.store_sums(params.bias_grad, product, block);
+    const BiasGrad& to = params.bias_grad;
+    int filter = block.group * product.columns, filters = product.groups.divisor * product.columns;
+    mma.store_sums(to.db + filter, to.partial + block.split * filters + filter, block.n0, product.columns);
 #endif
 
-    Output<TapPlaces> out(product, block, (long long)product.columns * product.rows, nullptr, TILE_M, product.rows,
+    long long group_w = (long long)block.group * product.columns * product.rows;
+    Output<TapPlaces> out(product, block.split, group_w, nullptr, TILE_M, product.rows,
                           {params.tiles.taps, channel0, params.group_channels});
     store_tile(mma, out, 0, block.n0, (Element*)shared);
 }

@@ -41,9 +41,8 @@ class Tiling:
 
     def defines(self, g: Windowed, dtype: np.dtype) -> dict[str, object]:
         """The #defines of windows.cuh; the window is constant where it is unrolled, else read from the parameters."""
-        window = {"DILATION_H": g.dilation[0], "DILATION_W": g.dilation[1]}
-        if self.unrolled:
-            window |= {name.upper(): number for name, number in (_steps(g) | _paddings(g)).items()}
+        numbers = _dilations(g) | (_steps(g) | _paddings(g) if self.unrolled else {})
+        window = {name.upper(): number for name, number in numbers.items()}
         tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
         threads = {"THREADS": THREADS, "BLOCKS_PER_SM": self._blocks_per_sm(g, dtype.itemsize), "LANES": self.lanes}
         return {"TYPE": C_TYPES[dtype.name], "UNROLLED": int(self.unrolled), **threads, **tile, **window}
@@ -66,6 +65,10 @@ def _steps(g: Windowed) -> dict[str, int]:
     return {"kernel_h": g.R, "kernel_w": g.S, "stride_h": g.stride[0], "stride_w": g.stride[1]}
 
 
+def _dilations(g: Windowed) -> dict[str, int]:
+    return {"dilation_h": g.dilation[0], "dilation_w": g.dilation[1]}
+
+
 def _paddings(g: Windowed) -> dict[str, int]:
     return {"pad_top": g.padding[0][0], "pad_left": g.padding[1][0]}
 
@@ -73,8 +76,8 @@ def _paddings(g: Windowed) -> dict[str, int]:
 @cache
 def window_values(g: Windowed) -> dict[str, Any]:
     """The struct Windows of windows.cuh for this geometry."""
-    extents = {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q}
-    return extents | {name: fast_div(number) for name, number in _steps(g).items()} | _paddings(g)
+    divisors = {name: fast_div(number) for name, number in (_steps(g) | _dilations(g)).items()}
+    return {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q, **divisors, **_paddings(g)}
 
 
 @cache

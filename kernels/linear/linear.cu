@@ -41,9 +41,10 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(cons
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    mma.store_sums(params.bias_grad, product, block);
+    const BiasGrad& to = params.bias_grad;
+    mma.store_sums(to.db, to.partial + block.split * product.columns, block.n0, product.columns);
 #endif
 
-    Output<Contiguous> out(product, block, 0, product.bias, product.rows, product.rows, {});
+    Output<Contiguous> out(product, block.split, 0, product.bias, product.rows, product.rows, {});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

@@ -159,12 +159,11 @@ struct Output {
     int rows, columns, column_stride;
     Place place;
 
-    // group_size: elements of y from one group to the next.
-    DEVICE Output(const Product& product, const Block& block, long long group_size, const Element* bias, int rows,
-                  int column_stride, Place place)
-        : y(product.y + block.group * group_size),
-          partial(product.partial + block.split * product.output_size + block.group * group_size), bias(bias),
-          rows(rows), columns(product.columns), column_stride(column_stride), place(place) {}
+    // group: elements of y before this group's.
+    DEVICE Output(const Product& product, int split, long long group, const Element* bias, int rows, int column_stride,
+                  Place place)
+        : y(product.y + group), partial(product.partial + split * product.output_size + group), bias(bias), rows(rows),
+          columns(product.columns), column_stride(column_stride), place(place) {}
 
     DEVICE long long row(int m) const { return m < rows ? place(m) : -1; }
 

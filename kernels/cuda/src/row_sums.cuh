@@ -42,13 +42,14 @@ struct RowSums : Mma {
         }
     }
 
-    DEVICE void store_sums(const BiasGrad& to, const Product& product, const Block& block) const {
+    // To y or, where SPLIT, to this block's partial sums; both point to the group's first of `columns` rows.
+    DEVICE void store_sums(Element* y, Acc* partial, int n0, int columns) const {
         Acc total = sum;
         for (int mask = LANES / 2; mask > 0; mask /= 2) total = add_rn(total, shuffle_xor(total, mask));
-        int n = block.n0 + summed_row(), row = block.group * product.columns + n;
-        if (!summing() || summing_lane() > 0 || n >= product.columns) return;
-        if constexpr (SPLIT) to.partial[block.split * (int)product.groups.divisor * product.columns + row] = total;
-        else to.db[row] = Storage<Element>::store(total);
+        int n = n0 + summed_row();
+        if (!summing() || summing_lane() > 0 || n >= columns) return;
+        if constexpr (SPLIT) partial[n] = total;
+        else y[n] = Storage<Element>::store(total);
     }
 };
 

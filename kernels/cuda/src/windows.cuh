@@ -23,8 +23,11 @@
 #define TILE_W 1
 #define VEC_X 1
 #define VEC_Y 1
-#define DILATION_H 1
-#define DILATION_W 1
+#endif
+
+#ifndef DILATION_H
+#define DILATION_H ((int)windows.dilation_h.divisor)
+#define DILATION_W ((int)windows.dilation_w.divisor)
 #endif
 
 #ifndef KERNEL_H
@@ -39,7 +42,7 @@
 // H x W inputs, P x Q outputs and the windows between them.
 struct Windows {
     int H, W, P, Q;
-    FastDiv kernel_h, kernel_w, stride_h, stride_w;
+    FastDiv kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
     int pad_top, pad_left;
 };
 

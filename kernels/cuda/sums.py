@@ -10,24 +10,10 @@ from ..dtypes import accumulation_dtype
 from .gemm.tiles import WORKSPACE_LIMIT
 from .runtime.arrays import ALIGNMENT
 from .runtime.launch import check_index, launch
-from .runtime.loader import C_TYPES, Params, fast_div
+from .runtime.loader import C_TYPES, fast_div
 from .runtime.replay import empty
 from .windows import THREADS, WARP, largest_power_of_two
 
-_DY = ("dy", "const Element*")
-_VECTORS = (("vectors", "int"), ("part_vectors", "int"), ("plane", "FastDiv"), ("image", "long long"))
-_BIAS_GRAD = Params((_DY, ("partial", "Acc*"), ("filters", "int"), ("filter_blocks", "FastDiv"), *_VECTORS))
-_SPLIT_SUM = Params(
-    (
-        ("y", "Element*"),
-        ("bias", "const Element*"),
-        ("partial", "const Acc*"),
-        ("size", "int"),
-        ("parts", "int"),
-        ("inner", "FastDiv"),
-        ("channels", "FastDiv"),
-    )
-)
 _SUM_THREADS = 256
 
 PARTIAL_SUMS = 2**12
@@ -66,7 +52,6 @@ def bias_grad(dy: Any) -> Any:
         "bias_grad.cu",
         "bias_grad",
         {"TYPE": C_TYPES[dy.dtype.name], "THREADS": THREADS, "LANES": lanes, "VEC": vec},
-        _BIAS_GRAD,
         filter_blocks * split.parts,
         THREADS,
         0,
@@ -91,7 +76,6 @@ def sum_partials(partial: Any, y: Any, bias: Any, parts: int, channels: tuple[in
         "split_sum.cu",
         "split_sum",
         defines,
-        _SPLIT_SUM,
         -(-y.size * lanes // _SUM_THREADS),
         _SUM_THREADS,
         0,

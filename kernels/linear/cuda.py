@@ -6,17 +6,13 @@ from typing import Any
 
 from ..conv import tiny
 from ..conv.geometry import ConvGeometry
-from ..cuda.gemm.product import BIAS_GRAD, configure, launch_product, launch_product_and_bias_grad, product_params
+from ..cuda.gemm.product import configure, launch_product_and_bias_grad
 from ..cuda.gemm.tiles import Product, vector
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import check_index, inputs
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
 from .geometry import LinearGeometry
-
-_MATRICES = ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
-_PARAMS = product_params(*_MATRICES)
-_PARAMETER_GRADS = product_params(*_MATRICES, *BIAS_GRAD)
 
 
 @reported
@@ -112,11 +108,7 @@ def _product(
         "BIAS_ALONG_M": int(bias_along_m),
     }
     values = {"a": a, "b": b, "stride_a": a.shape[1], "stride_b": b.shape[1]}
-    if db is None:
-        defines["BIAS_GRAD"] = 0
-        launch_product("linear", configuration, _PARAMS, defines, c, bias, channels=channels, **values)
-    else:
-        launch_product_and_bias_grad("linear", configuration, _PARAMETER_GRADS, defines, c, db, **values)
+    launch_product_and_bias_grad("linear", configuration, defines, c, bias, db, channels=channels, **values)
 
 
 @reported

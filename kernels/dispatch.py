@@ -43,17 +43,19 @@ class Paths(Generic[Path]):
 
     def of(self, array: Array) -> Path:
         """The path for this array."""
-        path, watch = self.numpy, watching.get()
-        if is_cupy(array):
-            path = self.cuda
-            if get_backend() == "compare":
-                from .compare import compared
+        path = self._on_cupy() if is_cupy(array) else self.numpy
+        watch = watching.get()
+        return path if watch is None else cast(Path, _Watched(path, watch))
 
-                path = cast(Path, Watched(path, compared))
-        return path if watch is None else cast(Path, Watched(path, watch))
+    def _on_cupy(self) -> Path:
+        if get_backend() != "compare":
+            return self.cuda
+        from .compare import compared
+
+        return cast(Path, _Watched(self.cuda, compared))
 
 
-class Watched:
+class _Watched:
     """A path whose calls `watch` makes."""
 
     def __init__(self, path: Any, watch: Watch) -> None:

@@ -52,16 +52,21 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
 
 @reported
 def conv2d_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
-    return bias_grad(*inputs(dy))
+    (dy,) = inputs(dy)
+    return _bias_grad(dy, geometry)
+
+
+def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
+    return bias_grad(dy, g.N, g.K, math.prod(g.windows), g.b_shape)
 
 
 @reported
 def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
-        return direct.depthwise_weight_grad(dy, x, geometry), bias_grad(dy)
+        return direct.depthwise_weight_grad(dy, x, geometry), _bias_grad(dy, geometry)
     if 0 in geometry.w_shape:
-        return empty(geometry.w_shape, dy.dtype), bias_grad(dy)
+        return empty(geometry.w_shape, dy.dtype), _bias_grad(dy, geometry)
     db = empty(geometry.b_shape, dy.dtype)
     return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
 

@@ -118,7 +118,7 @@ _TRANSPOSE = Operation(
     "conv_transpose2d",
     "conv transpose",
     _CONV_TRANSPOSE,
-    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, 1, 1))),
+    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
     outputs=(Output("y", _x_shape, _input_grad_terms),),
     flops=_flops,
     is_product=True,

@@ -36,15 +36,15 @@ class Split:
         return cls(max(1, -(-terms // size)) if size else 1, size)
 
 
-def bias_grad(dy: Any) -> Any:
-    n, k, p, q = dy.shape
-    db = empty((k, 1, 1), dy.dtype)
+def bias_grad(dy: Any, n: int, k: int, pixels: int, db_shape: tuple[int, ...]) -> Any:
+    """The sums of dy, n images of k channels of so many pixels, over all but the channels."""
+    db = empty(db_shape, dy.dtype)
     if k == 0:
         return db
-    vec = largest_power_of_two(p * q, ALIGNMENT // dy.itemsize)
-    plane = p * q // vec
+    vec = largest_power_of_two(pixels, ALIGNMENT // dy.itemsize)
+    plane = pixels // vec
     lanes = min(WARP, 1 << max(plane - 1, 0).bit_length())
-    check_index("conv2d_bias_grad", pixels=n * p * q)
+    check_index("conv2d_bias_grad", pixels=n * pixels)
     split = Split.of(n * plane, lanes, k, k)
     partial = empty((split.parts, k), accumulation_dtype(dy.dtype))
     filter_blocks = -(-k * lanes // THREADS)
@@ -62,7 +62,7 @@ def bias_grad(dy: Any) -> Any:
         vectors=n * plane,
         part_vectors=split.size,
         plane=fast_div(max(plane, 1)),
-        image=k * p * q,
+        image=k * pixels,
     )
     sum_partials(partial, db, None, split.parts, (1, 1))
     return db

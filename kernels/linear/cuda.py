@@ -55,7 +55,7 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
     dy, x = inputs(dy, x)
     dw = empty(g.w_shape, dy.dtype)
     if dw.size == 0:
-        return dw, _bias_grad(dy, g.batch_axis)
+        return dw, _bias_grad(dy, g)
     db = empty(g.b_shape, dy.dtype)
     k_major = g.batch_axis == 1
     _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
@@ -114,13 +114,10 @@ def _product(
 @reported
 def linear_bias_grad(dy: Any, geometry: LinearGeometry) -> Any:
     (dy,) = inputs(dy)
-    return _bias_grad(dy, geometry.batch_axis)
+    return _bias_grad(dy, geometry)
 
 
-def _bias_grad(dy: Any, batch_axis: int) -> Any:
-    """The bias gradient of a 1x1 image whose channels are the outputs."""
-    if batch_axis == 0:
-        n, o = dy.shape
-        return bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
-    o, n = dy.shape
-    return bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)
+def _bias_grad(dy: Any, g: LinearGeometry) -> Any:
+    """Outputs are channels; samples are images of one pixel or, as columns, the pixels of one image."""
+    images, pixels = (g.N, 1) if g.batch_axis == 0 else (1, g.N)
+    return bias_grad(dy, images, g.O, pixels, g.b_shape)

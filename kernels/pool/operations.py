@@ -22,7 +22,7 @@ def _avg_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any
 
 
 def _max_case(g: PoolGeometry) -> Case:
-    options: dict[str, Any] = {"kernel_size": (g.R, g.S), "stride": g.stride}
+    options: dict[str, Any] = {"kernel_size": g.kernel_size, "stride": g.stride}
     if any(map(any, g.padding)):
         options["padding"] = g.padding
     if any(step != 1 for step in g.dilation):
@@ -73,7 +73,7 @@ def _tap_dtype(g: PoolGeometry) -> np.dtype:
 
 
 def _window(g: PoolGeometry) -> int:
-    return g.R * g.S
+    return math.prod(g.kernel_size)
 
 
 def _read(g: PoolGeometry) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int, ...]
+from .types import Shape
+
 Compute = Callable[..., Any]
 """A path's function: it takes an operation's inputs and a geometry and returns its output, or a tuple of them."""
 

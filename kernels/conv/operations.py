@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..operation import Case, Family, Input, Operation, Output, Shape, composite
+from ..operation import Case, Family, Input, Operation, Output, composite
+from ..types import Shape
 from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
 from .geometry import ConvGeometry
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..operation import Case, Compute, Family, Input, Operation, Output, Shape
+from ..operation import Case, Compute, Family, Input, Operation, Output
+from ..types import Shape
 from .cases import AVG_POOL, MAX_POOL
 from .geometry import AvgPoolGeometry, PoolGeometry
 

@@ -24,7 +24,7 @@ Draw = Callable[[Shape], np.ndarray]
 
 def peers_of(operation: Operation) -> Any:
     """The module with the operation's TEXTBOOK, TORCH and CUBLAS forms."""
-    return training_peers if operation is training.OPERATION else room_module(operation, "peers")
+    return training_peers if operation is training.OPERATION else room_module(operation.family.room, "peers")
 
 
 OPERATIONS = {

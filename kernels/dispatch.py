@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property, partial
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
-from .operation import Compute, Operation
+from .operation import Compute, Operation, room_module
 from .types import Array
 
 Path = TypeVar("Path")
@@ -35,11 +34,11 @@ class Paths(Generic[Path]):
 
     @cached_property
     def numpy(self) -> Path:
-        return cast(Path, _module(self._room, NUMPY))
+        return cast(Path, room_module(self._room, NUMPY))
 
     @cached_property
     def cuda(self) -> Path:
-        return cast(Path, _module(self._room, CUDA))
+        return cast(Path, room_module(self._room, CUDA))
 
     def of(self, array: Array) -> Path:
         """The path for this array."""
@@ -70,7 +69,7 @@ class _Watched:
 
 def implementation(operation: Operation, path: str) -> Compute:
     """The operation's function on this path."""
-    found: Compute = getattr(_module(operation.family.room, path), operation.name)
+    found: Compute = getattr(room_module(operation.family.room, path), operation.name)
     return found
 
 
@@ -78,7 +77,3 @@ def judge(operation: Operation) -> Compute:
     """The operation's function on the path that the others are measured against."""
     plain = find_spec(f"{__package__}.{operation.family.room}.{PLAIN}")
     return implementation(operation, PLAIN if plain else NUMPY)
-
-
-def _module(room: str, path: str) -> Any:
-    return import_module(f".{room}.{path}", __package__)

@@ -46,6 +46,7 @@ class TellingCupy(DryCupy):
         super().__init__(device)
         self.read, self.compiled, self.loads = [], [], loads
         self.cuda.driver = SimpleNamespace(CUDADriverError=NoImage)
+        self.reads_cubins = True
 
     __hash__ = object.__hash__
 
@@ -365,7 +366,7 @@ def test_every_bad_line_is_named(folder, compiler, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sm", "91"], "argument --sm: '91' is not one of 75, 80, 86"),
+        (["--sm", "91"], "argument --sm: '91' is not one of 50, 52, 60, 61, 70, 72, 75, 80, 86"),
         (["--sm", "90,"], "argument --sm: '' is not one of"),
         (["--sm", "90", "--dtype", "float8"], "argument --dtype: 'float8' is not one of float16, bfloat16"),
         (["--sm", "90", "--batch", "4,0"], "argument --batch: '0' is not an int of at least 1"),

@@ -117,11 +117,7 @@ def _dtype(text: str) -> str:
 def _devices(args: argparse.Namespace) -> list[Device]:
     """The GPUs to compile for, as dry runs take them; CommandError where one is not known or NVRTC is missing."""
     if "sm" in args:
-        found = [
-            Device(sm, count)
-            for sm in args.sm
-            for count in getattr(args, "sms", _multiprocessors(sm))
-        ]
+        found = [Device(sm, count) for sm in args.sm for count in getattr(args, "sms", _multiprocessors(sm))]
     elif probe_cupy().failed is None:
         found = [ahead.current_device()]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -279,6 +280,31 @@ def test_a_launch_asks_for_shared_memory_as_soon_as_it_needs_it_and_never_for_le
         launch.ask_for_shared_memory(some, shared * 1024)
         assert some.max_dynamic_shared_size_bytes == asked
         some((1,), (4,), (cupy.zeros(4, "i4"),), shared_mem=shared * 1024)
+
+
+def test_two_threads_that_ask_for_shared_memory_leave_the_larger() -> None:
+    """While one is between reading and setting the limit, the other must wait."""
+
+    class Function:
+        shared_size_bytes, limit = 0, 48 << 10
+
+        @property
+        def max_dynamic_shared_size_bytes(self) -> int:
+            found = self.limit
+            if not other.is_alive() and found == 48 << 10:
+                other.start()
+                other.join(0.2)  # long enough for one that does not wait
+            return found
+
+        @max_dynamic_shared_size_bytes.setter
+        def max_dynamic_shared_size_bytes(self, size: int) -> None:
+            self.limit = size
+
+    function = Function()
+    other = threading.Thread(target=launch.ask_for_shared_memory, args=(function, 80 << 10))
+    launch.ask_for_shared_memory(function, 60 << 10)
+    other.join()
+    assert function.limit == 80 << 10
 
 
 def test_arguments_must_have_the_sizes_of_the_parameters(cupy: ModuleType) -> None:

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import variants
 from accuracy import DTYPES, dtype_of
 
 from backstride import use_float32_precision
 from backstride.cli import main
 from backstride.conformance import calls
-from backstride.kernels.cuda.gemm.choice import multiply_policy
+from backstride.kernels.cuda.gemm.choice import candidates, choose, multiply_policy
 from backstride.kernels.cuda.gemm.configuration import Architecture, Product
 from backstride.kernels.cuda.offline import ptxas
 from backstride.kernels.cuda.offline.dryrun import Launch
@@ -60,13 +61,13 @@ def test_lanes_and_peaks_agree_on_a_clock(gpu: Gpu) -> None:
     clock = gpu.float32 * 1e12 / (2 * gpu.multiprocessors * one.ffma)
     assert 1.2e9 < clock < 2.7e9
     if not one.mma_float64:  # else it is the tensor cores' peak
-        assert gpu.float64 * 1e12 / (2 * gpu.multiprocessors * one.float64) == pytest.approx(clock, rel=0.05)
+        assert gpu.float64 * 1e12 / (2 * gpu.multiprocessors * one.float64) == pytest.approx(clock, rel=0.07)  # rounded
     assert (gpu.tf32 is None) == (one.mma_tf32 == 0)
 
 
-def planned(sm: int, dtype: str) -> Iterator[CallPlan]:
+def planned(sm: int, dtype: str, requests: list[tuple[str, Case]] = CALLS) -> Iterator[CallPlan]:
     gpu = Gpu("", sm, gpu_of(sm).multiprocessors, 1, 1, 1, 1, 1)
-    for operation, case in CALLS:
+    for operation, case in requests:
         yield plan(operation, calls.call(operation, case, calls.bare(dtype_of(dtype))), gpu, "auto", compile_=False)
 
 
@@ -95,15 +96,15 @@ def supported(sm: int, dtype: str) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore:nothing is known here about GPUs:RuntimeWarning")
-@pytest.mark.parametrize("sm", ALL)
+@pytest.mark.parametrize("sm", [sm for sm in ALL if sm not in variants.ARCHITECTURES])
 def test_kernels_compile_for_every_architecture_without_spills(sm: int) -> None:
-    """G3, G4. The compile matrix takes all variants through fewer architectures; here it is one call in each dtype."""
+    """G3, G4: one call in each dtype, another one for each architecture; the compile matrix takes those it leaves."""
     if ptxas.unavailable(sm) is not None:
         pytest.skip(ptxas.unavailable(sm))
     launches: dict[str, Launch] = {}
-    for place, dtype in enumerate(DTYPES):
-        for found in list(planned(sm, dtype))[place % 2 :: 3]:
-            launches |= {kernel.launch.text: kernel.launch for kernel in found.kernels}
+    for place, dtype in enumerate(DTYPES, ALL.index(sm)):
+        for found in planned(sm, dtype, CALLS[place % len(CALLS) :][:1]):
+            launches[found.main.launch.text] = found.main.launch
     with ThreadPoolExecutor() as pool:
         usages = list(pool.map(lambda text: ptxas.compiled(text, sm), launches))
     for launch, usage in zip(launches.values(), usages, strict=True):
@@ -164,8 +165,6 @@ def test_commands_take_the_architectures_in_between(sm: int, capsys: pytest.Capt
 
 def test_every_shape_of_product_fits_the_smallest_blocks() -> None:
     """48 KiB, before sm_70."""
-    from backstride.kernels.cuda.gemm.choice import candidates, choose
-
     for dtype in DTYPES:
         for a_k_major, b_k_major in np.ndindex(2, 2):
             product = Product(500, 300, 700, 2, bool(a_k_major), bool(b_k_major))

@@ -228,7 +228,9 @@ def test_command_shows_the_score_of_every_candidate(capsys):
     compared = scored(found, found.products[0])
     scores = re.findall(r"^ (chosen)? +(\d+x\d+)x16 .* (\d[\d.]*) *$", out, re.MULTILINE)
     assert [tile for _, tile, _ in scores] == [f"{c.tile.m}x{c.tile.n}" for c, _ in compared]
-    assert [float(score) for *_, score in scores] == pytest.approx([cost.seconds(c) * 1e6 for c, _ in compared], rel=5e-3)
+    assert [float(score) for *_, score in scores] == pytest.approx(
+        [cost.seconds(c) * 1e6 for c, _ in compared], rel=5e-3
+    )
     assert [mark for mark, *_ in scores] == ["chosen"] + [""] * (len(compared) - 1)
     assert "scored for sm_90 with 132 SMs" in out
     assert re.search(r"predicted +│ \d+ µs by the selection model; the floor is \d+% of that", out)

@@ -133,8 +133,9 @@ class Gpu:
     """One GPU: compute capability sm / 10, SMs, peaks in TFLOP/s and memory bandwidth in GB/s.
 
     Peaks are dense rates at the boost clock, from datasheets and architecture white papers; real kernels stay below
-    them. GB10's are derived from its 1000 sparse FP4 TFLOP/s. `half` is the tensor cores' float16 rate with float32 accumulation, and bfloat16's from sm_80 on; float64 is
-    with tensor cores where they take it. tf32 is None where there is no such unit.
+    them. GB10's are derived from its 1000 sparse FP4 TFLOP/s. `half` is the tensor cores' float16 rate with float32
+    accumulation, and bfloat16's from sm_80 on; float64 is with tensor cores where they take it. tf32 is None where
+    there is no such unit.
     """
 
     name: str

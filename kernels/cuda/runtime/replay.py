@@ -72,7 +72,7 @@ class KeptCall:
 
 @dataclass
 class FirstCall:
-    """A call as it is made. `arrays` are its arguments and what it allocates, kept so that no address is given twice."""
+    """A call as it is made. `arrays`: its arguments and what it allocates, kept so that no address is given twice."""
 
     arrays: list[Any]
     given: int

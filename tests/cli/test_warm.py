@@ -237,7 +237,7 @@ def test_kernels_are_compiled_ahead_on_the_current_device(monkeypatch):
 
         monkeypatch.setattr(cupy, "RawModule", module)
         with cupy.cuda.Device(1):
-            ahead.compile_ahead(calls.conv(CASE, calls.bare(np.dtype(np.float32))))
+            ahead.compile_ahead(convolutions())
     assert len(loaded) > 4
     assert set(loaded) == {1}
 

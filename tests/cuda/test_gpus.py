@@ -98,6 +98,7 @@ def supported(sm: int, dtype: str) -> set[str]:
     return {"Ffma"} | (units if sm >= (75 if dtype == "float16" else 80) else set())
 
 
+@pytest.mark.compiler
 @pytest.mark.filterwarnings("ignore:nothing is known here about GPUs:RuntimeWarning")
 @pytest.mark.parametrize("sm", [sm for sm in ALL if sm not in variants.ARCHITECTURES])
 def test_kernels_compile_for_every_architecture_without_spills(sm: int) -> None:

@@ -16,7 +16,6 @@ from .configuration import Configuration, Product
 from .decisions import record_configuration
 
 
-
 def configure(product: Product, array: Any) -> Configuration:
     """The configuration of a product of arrays like this one."""
     return choose(product, array.dtype.name, architecture_of(array), get_float32_precision())

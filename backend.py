@@ -7,13 +7,13 @@ arrays (parameters, loaded data) are made. This is the one module that imports C
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from ._switch import Switch
 
 NAMES = ("auto", "numpy", "cupy", "compare")
 VARIABLE = "BACKSTRIDE_BACKEND"
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _stand_in: ContextVar[Any] = ContextVar("backstride_stand_in", default=None)
 
@@ -146,6 +148,18 @@ def plain(array: Any) -> Any:
 def on_device(array: Any) -> AbstractContextManager[Any]:
     """Inside a with block the array's device is the current one, on which CuPy makes new arrays."""
     return array.device if is_cupy(array) else nullcontext()
+
+
+def quietly(function: F) -> F:
+    """`function`, which overflows to infinity and underflows to 0 whatever np.errstate says. It runs in a context of
+    its own, which an interrupt cannot keep from ending."""
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return copy_context().run(ignoring, *arguments, **options)
+
+    ignoring = np.errstate(all="ignore")(function)
+    return cast(F, call)
 
 
 def is_capturing(array: Any) -> bool:

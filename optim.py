@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._state import Expected, checked
-from .backend import get_array_module, is_capturing, on_device, plain
+from .backend import get_array_module, is_capturing, on_device, plain, quietly
 from .kernels import checks
 from .kernels.dtypes import accumulation_dtype
 from .layers import Parameter
@@ -69,7 +69,7 @@ class Optimizer:
         with on_device(self._count):
             self._count.fill(value)
 
-    @np.errstate(all="ignore")
+    @quietly
     def step(self) -> None:
         """Update every parameter once."""
         with on_device(self._count):

@@ -14,7 +14,8 @@ from .. import backend, kernels
 from ..conformance import calls
 from ..kernels import dtypes
 from ..kernels.operation import Case as Configuration
-from ..kernels.operation import Operation, Output, Shape, as_tuple, dtype_of, geometry_of, room_module
+from ..kernels.operation import Operation, Output, as_tuple, dtype_of, geometry_of, room_module
+from ..kernels.types import Shape
 from . import suites, training, training_peers
 
 Call = Callable[[], Any]
@@ -23,7 +24,7 @@ Draw = Callable[[Shape], np.ndarray]
 
 def peers_of(operation: Operation) -> Any:
     """The module with the operation's TEXTBOOK, TORCH and CUBLAS forms."""
-    return training_peers if operation is training.OPERATION else room_module(operation, "peers")
+    return training_peers if operation is training.OPERATION else room_module(operation.family.room, "peers")
 
 
 OPERATIONS = {

@@ -157,4 +157,4 @@ def _form(case: Case, library: str) -> Callable[..., Any]:
     return forms[case.operation.name]
 
 
-TEXTBOOK = Peer("textbook", "NumPy, a product for each tap", _prepare_textbook)
+TEXTBOOK = Peer("textbook", "NumPy, im2col image by image", _prepare_textbook)

@@ -12,7 +12,8 @@ import numpy as np
 from .. import kernels
 from ..kernels import OPERATIONS
 from ..kernels.dispatch import judge
-from ..kernels.operation import Case, Family, Input, Operation, Shape, as_tuple, dtype_of, geometry_of
+from ..kernels.operation import Case, Family, Input, Operation, as_tuple, dtype_of, geometry_of
+from ..kernels.types import Shape
 
 Make = Callable[[Input, Any], Any]
 """Makes an input of a call with this geometry."""

@@ -20,10 +20,11 @@ from ..kernels.accuracy import worst
 from ..kernels.cuda.offline.ahead import compile_ahead
 from ..kernels.dispatch import CUDA, NUMPY, implementation
 from ..kernels.dtypes import NAMES, named
-from ..kernels.operation import Case, Compute, Input, Operation, Shape, as_tuple
+from ..kernels.operation import Case, Compute, Input, Operation, as_tuple
+from ..kernels.types import Shape
 from . import calls
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+Draw = Callable[[np.random.Generator, Shape], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,17 @@ class Outcome:
         return self.fault is None
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.standard_normal(shape)
 
 
-def _special(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _special(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """Small integers, hence many ties, with both zeros, both infinities and NaN among them."""
     values = [-2, -1, -0.0, 0.0, 1, 2, np.nan, np.inf, -np.inf]
     return rng.choice(values, shape, p=[0.16, 0.16, 0.17, 0.17, 0.16, 0.16, 0.006, 0.007, 0.007])
 
 
-def _finite(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _finite(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.integers(-2, 3, shape)
 
 

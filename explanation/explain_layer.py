@@ -15,7 +15,7 @@ from ..layers import Flatten, Layer, ReLU
 
 def explain_layer(layer: Layer) -> Explain:
     if layer.operation is not None:
-        found: Explain = room_module(OPERATIONS[layer.operation], "explain").EXPLAIN[layer.operation]
+        found: Explain = room_module(OPERATIONS[layer.operation].family.room, "explain").EXPLAIN[layer.operation]
         return found
     return next((known for kind, known in _WITHOUT_ROOM.items() if isinstance(layer, kind)), _of_a_users_own(layer))
 

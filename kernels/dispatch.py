@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property, partial
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
-from .operation import Compute, Operation
+from .operation import Compute, Operation, room_module
 from .types import Array
 
 Path = TypeVar("Path")
@@ -35,25 +34,27 @@ class Paths(Generic[Path]):
 
     @cached_property
     def numpy(self) -> Path:
-        return cast(Path, _module(self._room, NUMPY))
+        return cast(Path, room_module(self._room, NUMPY))
 
     @cached_property
     def cuda(self) -> Path:
-        return cast(Path, _module(self._room, CUDA))
+        return cast(Path, room_module(self._room, CUDA))
 
     def of(self, array: Array) -> Path:
         """The path for this array."""
-        path, watch = self.numpy, watching.get()
-        if is_cupy(array):
-            path = self.cuda
-            if get_backend() == "compare":
-                from .compare import compared
+        path = self._on_cupy() if is_cupy(array) else self.numpy
+        watch = watching.get()
+        return path if watch is None else cast(Path, _Watched(path, watch))
 
-                path = cast(Path, Watched(path, compared))
-        return path if watch is None else cast(Path, Watched(path, watch))
+    def _on_cupy(self) -> Path:
+        if get_backend() != "compare":
+            return self.cuda
+        from .compare import compared
+
+        return cast(Path, _Watched(self.cuda, compared))
 
 
-class Watched:
+class _Watched:
     """A path whose calls `watch` makes."""
 
     def __init__(self, path: Any, watch: Watch) -> None:
@@ -68,7 +69,7 @@ class Watched:
 
 def implementation(operation: Operation, path: str) -> Compute:
     """The operation's function on this path."""
-    found: Compute = getattr(_module(operation.family.room, path), operation.name)
+    found: Compute = getattr(room_module(operation.family.room, path), operation.name)
     return found
 
 
@@ -76,7 +77,3 @@ def judge(operation: Operation) -> Compute:
     """The operation's function on the path that the others are measured against."""
     plain = find_spec(f"{__package__}.{operation.family.room}.{PLAIN}")
     return implementation(operation, PLAIN if plain else NUMPY)
-
-
-def _module(room: str, path: str) -> Any:
-    return import_module(f".{room}.{path}", __package__)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int, ...]
+from .types import Shape
+
 Compute = Callable[..., Any]
 """A path's function: it takes an operation's inputs and a geometry and returns its output, or a tuple of them."""
 
@@ -138,6 +139,6 @@ def as_tuple(result: Any) -> tuple[Any, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def room_module(operation: Operation, name: str) -> Any:
-    """A module of the operation's room, such as "explain" or "peers", which is loaded at first use."""
-    return import_module(f".{operation.family.room}.{name}", __package__)
+def room_module(room: str, name: str) -> Any:
+    """A module of a room, such as "cuda", "explain" or "peers", which is loaded at first use."""
+    return import_module(f".{room}.{name}", __package__)

@@ -14,8 +14,7 @@ import numpy as np
 from .axis import Axis, Windowed
 
 Array = np.ndarray
-Tap = tuple[Any, ...]
-"""Indices of (..., R, S)."""
+Index = Any
 
 
 def padded(x: Array, g: Windowed, fill: Any = 0) -> Array:
@@ -31,14 +30,14 @@ def _after(axis: Axis) -> int:
 
 def unpadded(x: Array, g: Windowed) -> Array:
     """What padded() was given."""
-    inside: Any = (..., *(slice(axis.before, axis.before + axis.extent) for axis in g.axes))
+    inside: Index = (..., *(slice(axis.before, axis.before + axis.extent) for axis in g.axes))
     return np.ascontiguousarray(x[inside])
 
 
-def slices(g: Windowed) -> Iterator[tuple[Tap, tuple[Any, ...]]]:
-    """Every tap in row-major order, with the part of the padded input that it meets: (N, C, *windows)."""
+def slices(g: Windowed) -> Iterator[Index]:
+    """For every tap in row-major order the part of the padded input that it meets: (..., *windows)."""
     for tap in np.ndindex(g.kernel_size):
-        yield (..., *tap), (..., *map(_slice, tap, g.axes))
+        yield (..., *map(_slice, tap, g.axes))
 
 
 def _slice(tap: int, axis: Axis) -> slice:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from ..backend import get_array_module, on_device
+from ..backend import get_array_module, on_device, quietly
 from ..kernels import checks
 from .base import Layer
 
@@ -15,7 +13,7 @@ from .base import Layer
 class ReLU(Layer):
     """y = max(x, 0), and NaN stays NaN. The gradient at x = 0 is 0, and at NaN it is dy, as in PyTorch."""
 
-    @np.errstate(all="ignore")
+    @quietly
     def forward(self, x: Any) -> Any:
         (x,) = checks.arrays("ReLU", x=x)
         xp = get_array_module(x)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._state import Expected, checked
-from ..backend import asarray, get_array_module, on_device, plain, use_backend
+from ..backend import asarray, get_array_module, on_device, plain, quietly, use_backend
 from ..kernels import checks, dtypes
 
 SECOND_BACKWARD = "backward was called a second time; each forward allows one backward"
@@ -33,7 +33,7 @@ class Parameter:
             self.grad = xp.zeros_like(data)
         self.state_shape = data.shape if state_shape is None else state_shape
 
-    @np.errstate(all="ignore")
+    @quietly
     def add_grad(self, gradient: Any) -> None:
         """Add into grad."""
         with on_device(self.data):

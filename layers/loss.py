@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_array_module, on_device
+from ..backend import get_array_module, on_device, quietly
 from ..kernels import checks
 from ..kernels.dtypes import accumulation_dtype
 from ..kernels.linear.geometry import check_batch_axis
@@ -41,9 +41,10 @@ class CrossEntropyLoss:
         (logits,) = checks.arrays(_NAME, logits=logits)
         logits, labels = checks.one_library(_NAME, logits=logits, labels=labels)
         axis = self._check(logits, labels)
-        with on_device(logits), np.errstate(all="ignore"):
+        with on_device(logits):
             return self._loss(logits, labels, axis)
 
+    @quietly
     def _loss(self, logits: Any, labels: Any, axis: int) -> Any:
         xp = get_array_module(logits)
         samples, classes = logits.shape[self.batch_axis], logits.shape[axis]
@@ -62,6 +63,7 @@ class CrossEntropyLoss:
         self._for_backward = (z - log_sum, labels, valid, scale, logits.dtype)
         return xp.asarray(losses.sum() * scale)
 
+    @quietly
     def backward(self) -> Any:
         """dlogits = (softmax(logits) - one_hot(labels)) / N, of logits' shape and dtype; once after each forward."""
         if self._for_backward is None:
@@ -71,7 +73,7 @@ class CrossEntropyLoss:
         (log_softmax, labels, valid, scale, dtype), self._for_backward = self._for_backward, Used
         xp = get_array_module(log_softmax)
         axis = 1 - self.batch_axis
-        with on_device(log_softmax), np.errstate(all="ignore"):
+        with on_device(log_softmax):
             classes = xp.expand_dims(xp.arange(log_softmax.shape[axis]), self.batch_axis)
             dlogits = (xp.exp(log_softmax) - (classes == labels)) * scale
             return xp.where(valid, dlogits, math.nan).astype(dtype)

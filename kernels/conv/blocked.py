@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
+from ...backend import quietly
 from ..blocked import bands, choose, col2im, depthwise, im2col, rows, shifts, winograd
 from ..blocked.correlation import Correlation, by_group, spans, weights_by_group
 from ..blocked.residues import classes
@@ -22,7 +23,7 @@ def correlation_of(g: ConvGeometry) -> Correlation:
     return Correlation(g.N, g.groups, g.C // g.groups, g.K // g.groups, g.axes)
 
 
-@np.errstate(all="ignore")
+@quietly
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     y = np.empty(geometry.y_shape, x.dtype)
@@ -41,7 +42,7 @@ def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> 
     return conv_transpose2d(dy, w, None, geometry)
 
 
-@np.errstate(all="ignore")
+@quietly
 def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     y = np.empty(geometry.x_shape, x.dtype)
@@ -59,7 +60,7 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     return y
 
 
-@np.errstate(all="ignore")
+@quietly
 def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     dw = np.empty(geometry.w_shape, x.dtype)
@@ -77,7 +78,7 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
     return dw
 
 
-@np.errstate(all="ignore")
+@quietly
 def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape

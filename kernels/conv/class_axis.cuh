@@ -12,7 +12,8 @@ struct ClassAxis {
 
     // r reaches the class where r * dilation = first + padding (mod stride): with g = gcd(dilation, stride) nowhere
     // unless g divides the right side, otherwise at one residue mod stride/g, by the inverse of dilation/g.
-    DEVICE ClassAxis(int first, int stride, int padding, int dilation, int kernel, int gcd, int inverse) : first(first) {
+    DEVICE ClassAxis(int first, int stride, int padding, int dilation, int kernel, int gcd, int inverse)
+        : first(first) {
         int residue = (first + padding) % stride;
         tap_step = stride / gcd;
         first_tap = residue % gcd ? kernel : (int)((long long)(residue / gcd) * inverse % tap_step);

@@ -3,30 +3,43 @@
 #include "sources.cuh"
 #include "multiply.cuh"
 
-struct Params;
+#ifndef POINTWISE
+#define POINTWISE 0
+#define A_VECTOR 1
+#define B_VECTOR 1
+#endif
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forward(const Params p) {
+struct Params {
+    Product product;
+    const Element* x;
+    const Element* w;
+    Window window;
+    Images images;
+};
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forward(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
-    Block block(blockIdx.x, p.n_tiles, p.m_tiles, p.groups);
-    Share share(p.depth, block.split, p.splits);
+    const Product& product = params.product;
+    const Images& images = params.images;
+    Block block(blockIdx.x, product);
+    Share share(product.depth, block.split, product.splits);
 
-    const Element* x = p.x + (long long)block.group * p.group_x;
+    const Element* x = params.x + (long long)block.group * images.group_x;
 #if POINTWISE
-    Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
+    ByImage pixels{images.plane_y, images.image_x};
+    Loader a(RowMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, product.rows, product.depth, images.plane_x, pixels));
 #else
     __shared__ PixelRows<TILE_M, A_VECTOR>::Table table;
-    Window window{x, p.image_x, p.H, p.W, p.rows, p.depth, p.P, p.Q, p.R, p.S,
-                  p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    Loader a(PixelRows<TILE_M, A_VECTOR>(window, table, block.m0));
+    WindowedImage image{x, images.image_x, product.rows, product.depth, params.window};
+    Loader a(PixelRows<TILE_M, A_VECTOR>(image, table, block.m0));
 #endif
-    const Element* w = p.w + (long long)block.group * p.columns * p.depth;
-    Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, p.columns, p.depth, p.depth, {}));
+    const Element* w = params.w + (long long)block.group * product.columns * product.depth;
+    Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, product.columns, product.depth, product.depth, {}));
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
-    long long group_y = (long long)block.group * p.group_y;
-    const Element* bias = p.bias ? p.bias + block.group * p.columns : nullptr;
-    Output<ByImage> out{p.y + group_y, p.partial + block.split * p.output_size + group_y, bias,
-                        p.rows, p.columns, (int)p.plane.divisor, {p.plane, p.image_y}};
+    long long group_y = (long long)block.group * images.group_y;
+    Output<ByImage> out(product, block.split, group_y, group_bias(product, block.group), product.rows,
+                        images.plane_y.divisor, {images.plane_y, images.image_y});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

@@ -5,25 +5,42 @@
 #include "multiply.cuh"
 #include "row_sums.cuh"
 
-struct Params;
+#ifndef POINTWISE
+#define POINTWISE 0
+#define A_VECTOR 1
+#define B_VECTOR 1
+#define BIAS_GRAD 0
+#endif
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weight_grad(const Params p) {
+struct Params {
+    Product product;
+    const Element* dy;
+    const Element* x;
+    Window window;
+    Images images;
+    BiasGrad bias_grad;
+};
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weight_grad(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
-    Block block(blockIdx.x, p.n_tiles, p.m_tiles, p.groups);
-    Share share(p.depth, block.split, p.splits);
+    const Product& product = params.product;
+    const Images& images = params.images;
+    Block block(blockIdx.x, product);
+    Share share(product.depth, block.split, product.splits);
 
-    const Element* x = p.x + (long long)block.group * p.group_x;
+    const Element* x = params.x + (long long)block.group * images.group_x;
 #if POINTWISE
-    Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, p.rows, p.depth, p.plane_x, {p.plane, p.image_x}));
+    ByImage pixels_x{images.plane_y, images.image_x};
+    Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, product.rows, product.depth, images.plane_x, pixels_x));
 #else
     __shared__ TapRows<TILE_M, A_VECTOR>::Table table;
-    Window window{x, p.image_x, p.H, p.W, p.depth, p.rows, p.P, p.Q, p.R, p.S,
-                  p.stride_h, p.stride_w, p.top, p.left, p.dilation_h, p.dilation_w};
-    Loader a(TapRows<TILE_M, A_VECTOR>(window, table, block.m0));
+    WindowedImage image{x, images.image_x, product.depth, product.rows, params.window};
+    Loader a(TapRows<TILE_M, A_VECTOR>(image, table, block.m0));
 #endif
-    const Element* dy = p.dy + (long long)block.group * p.group_y;
-    int plane_y = p.plane.divisor;
-    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, p.columns, p.depth, plane_y, {p.plane, p.image_y}));
+    const Element* dy = params.dy + (long long)block.group * images.group_y;
+    ByImage pixels_y{images.plane_y, images.image_y};
+    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, product.columns, product.depth, images.plane_y.divisor,
+                                               pixels_y));
 #if BIAS_GRAD
     RowSums<Multiply<decltype(a)::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
 #else
@@ -31,12 +48,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    int filter = block.group * p.columns, filters = p.groups.divisor * p.columns;
-    mma.store_sums(p.db + filter, p.db_partial + block.split * filters + filter, block.n0, p.columns);
+    const BiasGrad& to = params.bias_grad;
+    int filter = block.group * product.columns, filters = product.groups.divisor * product.columns;
+    mma.store_sums(to.db + filter, to.partial + block.split * filters + filter, block.n0, product.columns);
 #endif
 
-    long long group_w = (long long)block.group * p.columns * p.rows;
-    Output<Contiguous> out{p.y + group_w, p.partial + block.split * p.output_size + group_w, nullptr,
-                           p.rows, p.columns, p.rows, {}};
+    long long group_w = (long long)block.group * product.columns * product.rows;
+    Output<Contiguous> out(product, block.split, group_w, nullptr, product.rows, product.rows, {});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

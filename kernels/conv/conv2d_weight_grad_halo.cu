@@ -5,23 +5,40 @@
 #include "multiply.cuh"
 #include "row_sums.cuh"
 
-struct Params;
+#ifndef B_VECTOR
+#define B_VECTOR 1
+#define BIAS_GRAD 0
+#endif
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weight_grad_halo(const Params p) {
+struct Params {
+    Product product;
+    const Element* dy;
+    const Element* x;
+    Window window;
+    Images images;
+    HaloTiles tiles;
+    int group_channels;
+    BiasGrad bias_grad;
+};
+
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weight_grad_halo(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
+    const Product& product = params.product;
+    const Images& images = params.images;
     __shared__ Vec<Element, GROUP> zeros;
-    Block block(blockIdx.x, p.n_tiles, p.m_tiles, p.groups);
-    Share share(p.depth, block.split, p.splits);  // of the tiles of pixels
-    int channel0 = block.m0 / TILE_M * CHANNELS, rows = p.N * (int)p.P.divisor, columns = p.Q.divisor;
+    Block block(blockIdx.x, product);
+    Share share(product.depth, block.split, product.splits);  // of the tiles of pixels
+    int channel0 = block.m0 / TILE_M * CHANNELS;
+    int rows = params.tiles.N * (int)params.window.P.divisor, columns = params.window.Q.divisor;
 
-    const Element* x = p.x + (long long)block.group * p.group_x;
-    HaloWindow window{x, p.image_x, p.N, p.H, p.W, columns, p.group_channels, p.stride_h, p.stride_w, p.top, p.left,
-                      p.dilation_h, p.dilation_w, p.P, p.reach, p.S, p.taps, p.halo_pixels, p.halo_columns};
-    const Element* dy = p.dy + (long long)block.group * p.group_y;
-    Loader b(KMajor<TILE_N, B_VECTOR, TilePixels<TILE_K>>(dy, block.n0, p.columns, p.depth, p.plane.divisor,
-                                                          {p.column_tiles, p.P, rows, columns, p.image_y}));
+    const Element* x = params.x + (long long)block.group * images.group_x;
+    HaloImage image{x, images.image_x, params.group_channels, params.window, params.tiles};
+    const Element* dy = params.dy + (long long)block.group * images.group_y;
+    TilePixels<TILE_K> pixels{params.tiles.column_tiles, params.window.P, rows, columns, images.image_y};
+    Loader b(KMajor<TILE_N, B_VECTOR, TilePixels<TILE_K>>(dy, block.n0, product.columns, product.depth,
+                                                          images.plane_y.divisor, pixels));
     Element* halos = (Element*)shared + STAGES * decltype(b)::Image::SIZE;
-    WeightHalo a(window, p.column_tiles, halos, &zeros, channel0);
+    WeightHalo a(image, halos, &zeros, channel0);
 #if BIAS_GRAD
     RowSums<Multiply<WeightHalo::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
 #else
@@ -29,12 +46,13 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    int filter = block.group * p.columns, filters = p.groups.divisor * p.columns;
-    mma.store_sums(p.db + filter, p.db_partial + block.split * filters + filter, block.n0, p.columns);
+    const BiasGrad& to = params.bias_grad;
+    int filter = block.group * product.columns, filters = product.groups.divisor * product.columns;
+    mma.store_sums(to.db + filter, to.partial + block.split * filters + filter, block.n0, product.columns);
 #endif
 
-    long long group_w = (long long)block.group * p.columns * p.rows;
-    Output<TapPlaces> out{p.y + group_w, p.partial + block.split * p.output_size + group_w, nullptr,
-                          TILE_M, p.columns, p.rows, {p.taps, channel0, p.group_channels}};
+    long long group_w = (long long)block.group * product.columns * product.rows;
+    Output<TapPlaces> out(product, block.split, group_w, nullptr, TILE_M, product.rows,
+                          {params.tiles.taps, channel0, params.group_channels});
     store_tile(mma, out, 0, block.n0, (Element*)shared);
 }

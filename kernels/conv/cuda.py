@@ -6,73 +6,17 @@ import math
 from typing import Any
 
 from ..cuda.gemm.halo import Halo
-from ..cuda.gemm.product import BIAS_GRAD, configure, launch_product, launch_product_and_bias_grad, product_params
+from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
 from ..cuda.gemm.tiles import HaloConfiguration, Product, WeightHaloConfiguration, vector
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import check_index, inputs, launch
-from ..cuda.runtime.loader import C_TYPES, Params, fast_div
+from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
 
-_WINDOW = (
-    ("H", "int"),
-    ("W", "int"),
-    ("P", "FastDiv"),
-    ("Q", "FastDiv"),
-    ("R", "FastDiv"),
-    ("S", "FastDiv"),
-    ("stride_h", "int"),
-    ("stride_w", "int"),
-    ("top", "int"),
-    ("left", "int"),
-    ("dilation_h", "int"),
-    ("dilation_w", "int"),
-    ("plane", "FastDiv"),
-    ("image_x", "long long"),
-    ("image_y", "long long"),
-    ("group_x", "int"),
-    ("group_y", "int"),
-    ("plane_x", "int"),
-)
-_CLASSES = (
-    ("filters", "int"),
-    ("classes", "FastDiv"),
-    ("classes_w", "FastDiv"),
-    ("class_rows", "FastDiv"),
-    ("class_columns", "FastDiv"),
-    ("gcd_h", "int"),
-    ("inverse_h", "int"),
-    ("gcd_w", "int"),
-    ("inverse_w", "int"),
-)
-_X, _W, _DY = ("x", "const Element*"), ("w", "const Element*"), ("dy", "const Element*")
-_FORWARD = product_params(_X, _W, *_WINDOW)
-_INPUT_GRAD = product_params(_DY, _W, *_WINDOW, *_CLASSES)
-_HALO = (
-    ("N", "int"),
-    ("taps", "FastDiv"),
-    ("reach", "FastDiv"),
-    ("column_tiles", "FastDiv"),
-    ("halo_pixels", "FastDiv"),
-    ("halo_columns", "FastDiv"),
-)
-_HALO_FORWARD = product_params(_X, _W, *_WINDOW, *_HALO, ("packed_channels", "int"))
-_PACK = Params(
-    (
-        _W,
-        ("packed", "Element*"),
-        ("size", "int"),
-        ("channels", "int"),
-        ("packed_channels", "FastDiv"),
-        ("filters", "FastDiv"),
-        ("taps", "FastDiv"),
-    )
-)
 _PACK_THREADS = 256
-_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *BIAS_GRAD)
-_HALO_WEIGHT_GRAD = product_params(_DY, _X, *_WINDOW, *_HALO, ("group_channels", "int"), *BIAS_GRAD)
 
 
 @reported
@@ -108,16 +52,21 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
 
 @reported
 def conv2d_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
-    return bias_grad(*inputs(dy))
+    (dy,) = inputs(dy)
+    return _bias_grad(dy, geometry)
+
+
+def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
+    return bias_grad(dy, g.N, g.K, math.prod(g.windows), g.b_shape)
 
 
 @reported
 def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
-        return direct.depthwise_weight_grad(dy, x, geometry), bias_grad(dy)
+        return direct.depthwise_weight_grad(dy, x, geometry), _bias_grad(dy, geometry)
     if 0 in geometry.w_shape:
-        return empty(geometry.w_shape, dy.dtype), bias_grad(dy)
+        return empty(geometry.w_shape, dy.dtype), _bias_grad(dy, geometry)
     db = empty(geometry.b_shape, dy.dtype)
     return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
 
@@ -149,7 +98,6 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     launch_product(
         "conv2d_forward",
         configuration,
-        _FORWARD,
         defines,
         y,
         b,
@@ -204,7 +152,6 @@ def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     launch_product(
         "conv2d_input_grad",
         configuration,
-        _INPUT_GRAD,
         defines,
         dx,
         b,
@@ -255,7 +202,6 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
             "pack_weights.cu",
             "pack_weights",
             {"TYPE": C_TYPES[w.dtype.name], "THREADS": _PACK_THREADS, "GRADIENT": int(gradient)},
-            _PACK,
             -(-packed.size // _PACK_THREADS),
             _PACK_THREADS,
             0,
@@ -271,7 +217,6 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
     launch_product(
         "conv2d_halo",
         configuration,
-        _HALO_FORWARD,
         defines,
         y,
         b,
@@ -281,20 +226,20 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
         x=x,
         w=packed,
         packed_channels=packed_channels,
+        tiles=_halo_tiles(configuration.tiles, g),
         **_window(g),
-        **_halo_values(configuration.tiles, g),
     )
 
 
-def _halo_values(halo: Halo, g: ConvGeometry) -> dict[str, Any]:
-    """The parameters that describe halo tiles, as _HALO names them."""
+def _halo_tiles(halo: Halo, g: ConvGeometry) -> dict[str, Any]:
+    """The struct HaloTiles of halo_window.cuh."""
     return {
         "N": g.N,
         "taps": fast_div(halo.taps),
         "reach": fast_div(halo.reach),
         "column_tiles": fast_div(halo.column_tiles),
-        "halo_pixels": fast_div(halo.pixels),
-        "halo_columns": fast_div(halo.input_columns),
+        "pixels": fast_div(halo.pixels),
+        "columns": fast_div(halo.input_columns),
     }
 
 
@@ -321,14 +266,14 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
         launch_product_and_bias_grad(
             "conv2d_weight_grad_halo",
             configuration,
-            _HALO_WEIGHT_GRAD,
             {"B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0},
             dw,
+            None,
             db,
             depth=halo.number * configuration.k,
             group_channels=channels,
+            tiles=_halo_tiles(halo, g),
             **values,
-            **_halo_values(halo, g),
         )
         return dw
     defines = {
@@ -337,7 +282,7 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
         "BIAS_ALONG_M": 0,
     }
-    launch_product_and_bias_grad("conv2d_weight_grad", configuration, _WEIGHT_GRAD, defines, dw, db, **values)
+    launch_product_and_bias_grad("conv2d_weight_grad", configuration, defines, dw, None, db, **values)
     return dw
 
 
@@ -349,9 +294,9 @@ def _aligned(g: ConvGeometry) -> int:
 
 
 def _window(g: ConvGeometry) -> dict[str, Any]:
-    """The parameters that describe a convolution, as _WINDOW names them."""
+    """The structs Window and Images of sources.cuh."""
     (top, _), (left, _) = g.padding
-    return {
+    window = {
         "H": g.H,
         "W": g.W,
         "P": fast_div(g.P),
@@ -364,13 +309,16 @@ def _window(g: ConvGeometry) -> dict[str, Any]:
         "left": left,
         "dilation_h": g.dilation[0],
         "dilation_w": g.dilation[1],
-        "plane": fast_div(g.P * g.Q),
+    }
+    images = {
+        "plane_x": g.H * g.W,
+        "plane_y": fast_div(g.P * g.Q),
         "image_x": g.C * g.H * g.W,
         "image_y": g.K * g.P * g.Q,
         "group_x": g.C // g.groups * g.H * g.W,
         "group_y": g.K // g.groups * g.P * g.Q,
-        "plane_x": g.H * g.W,
     }
+    return {"window": window, "images": images}
 
 
 def _check(operation: str, g: ConvGeometry) -> None:

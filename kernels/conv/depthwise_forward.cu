@@ -1,26 +1,39 @@
 // Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one output plane.
 #include "windows.cuh"
 
+struct Params {
+    const Element* x;
+    const Element* w;
+    const Element* b;  // null: none
+    Element* y;
+    int first_filter;
+    FastDiv filters;
+    Windows windows;
+    Tiles tiles;
+    FastDiv multiplier;
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_forward(Params params) {
+    const Windows& windows = params.windows;
     int index = tile_index();
-    if (index >= params.tiles) return;
-    Tile tile = tile_at(index, params.tile_rows, params.tile_columns);
+    if (index >= params.tiles.number) return;
+    Tile tile = tile_at(index, params.tiles);
     int filter = params.first_filter + tile.plane, k = split_off(filter, params.filters);
-    const Element* x = params.x + quotient(tile.plane, params.multiplier) * params.H * params.W;
+    const Element* x = params.x + quotient(tile.plane, params.multiplier) * windows.H * windows.W;
     const Element* w = params.w + k * KERNEL_H * KERNEL_W;
 
     Acc sum[TILE_H][TILE_W] = {};
-    visit_windows(params, x, tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
+    visit_windows(windows, x, tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
         sum[t][j] = fma_rn(value, Storage<Element>::load(w[r * KERNEL_W + s]), sum[t][j]);
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], other_lane(sum[0][0], mask));
 
     Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
-    Element* y = params.y + tile.plane * params.P * params.Q;
+    Element* y = params.y + tile.plane * windows.P * windows.Q;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
 #pragma unroll
         for (int j = 0; j < TILE_W; j++) sum[t][j] = add_rn(sum[t][j], bias);
-        store_row<VEC_Y>(sum[t], y, tile.h + t, tile.w, params.P, params.Q);
+        store_row<VEC_Y>(sum[t], y, tile.h + t, tile.w, windows.P, windows.Q);
     }
 }

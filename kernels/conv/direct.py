@@ -11,13 +11,11 @@ import numpy as np
 
 from ..cuda.runtime.arrays import address, chunks
 from ..cuda.runtime.launch import check_index, launch
-from ..cuda.runtime.loader import Params, fast_div
+from ..cuda.runtime.loader import fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import Split, sum_partials
 from ..cuda.windows import (
     THREADS,
-    TILE_FIELDS,
-    WINDOW_FIELDS,
     Tiling,
     inputs_tiling,
     outputs_tiling,
@@ -27,32 +25,6 @@ from ..dtypes import accumulation_dtype
 from .few_channels import FewChannels
 from .few_channels_input_grad import FewChannelsInputGrad
 from .geometry import ConvGeometry
-
-_X, _DY, _W, _B = ("x", "const Element*"), ("dy", "const Element*"), ("w", "const Element*"), ("b", "const Element*")
-_WINDOWS = (*WINDOW_FIELDS, *TILE_FIELDS, ("multiplier", "FastDiv"))
-_FORWARD = Params((_X, _W, _B, ("y", "Element*"), ("first_filter", "int"), ("filters", "FastDiv"), *_WINDOWS))
-_INPUT_GRAD = Params((_DY, _W, _B, ("dx", "Element*"), ("first_channel", "int"), ("channels", "FastDiv"), *_WINDOWS))
-_EXTENTS = (("H", "int"), ("W", "int"), ("P", "int"), ("Q", "int"))
-_TILES = (("filter_blocks", "FastDiv"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
-_GROUPS = (("groups", "FastDiv"), ("group_filters", "int"))
-_FEW_CHANNELS = Params((_X, _W, _B, ("y", "Element*"), *_EXTENTS, *_GROUPS, *_TILES))
-_FEW_CHANNELS_INPUT_GRAD = Params(
-    (
-        _DY,
-        _W,
-        _B,
-        ("dx", "Element*"),
-        *_EXTENTS,
-        ("groups", "FastDiv"),
-        ("group_filters", "int"),
-        ("classes", "FastDiv"),
-        ("tile_rows", "FastDiv"),
-        ("tile_columns", "FastDiv"),
-    )
-)
-_IMAGES = (("image_x", "long long"), ("image_y", "long long"))
-_PARTS = (("partial", "Acc*"), ("filters", "int"), ("parts", "FastDiv"), ("part_tiles", "int"))
-_WEIGHT_GRAD = Params((_DY, _X, *_PARTS, *_IMAGES, *_WINDOWS))
 
 
 def applies_depthwise(g: ConvGeometry) -> bool:
@@ -67,17 +39,16 @@ def depthwise_forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         tiles = tiling.values(planes * multiplier, (g.P, g.Q))
         _launch(
             "depthwise_forward",
-            _FORWARD,
             tiling,
-            tiling.blocks(tiles["tiles"]),
+            tiling.blocks(tiles["number"]),
             g,
             x.dtype,
             w=w,
             b=b,
             first_filter=first % g.C * multiplier,
             filters=fast_div(g.K),
+            tiles=tiles,
             **arrays,
-            **tiles,
         )
     return y
 
@@ -90,17 +61,16 @@ def depthwise_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         tiles = tiling.values(planes, (g.H, g.W))
         _launch(
             "depthwise_input_grad",
-            _INPUT_GRAD,
             tiling,
-            tiling.blocks(tiles["tiles"]),
+            tiling.blocks(tiles["number"]),
             g,
             dy.dtype,
             w=w,
             b=b,
             first_channel=first % g.C,
             channels=fast_div(g.C),
+            tiles=tiles,
             **arrays,
-            **tiles,
         )
     return dx
 
@@ -110,11 +80,10 @@ def depthwise_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Any:
     tiling = outputs_tiling(g, dy.itemsize, 8, share=False)
     tiles = tiling.values(g.N, (g.P, g.Q))
     check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q, weights=dw.size)
-    split = Split.of(tiles["tiles"], THREADS, g.K, dw.size)
+    split = Split.of(tiles["number"], THREADS, g.K, dw.size)
     partial = empty((split.parts, *g.w_shape), accumulation_dtype(dy.dtype))
     _launch(
         "depthwise_weight_grad",
-        _WEIGHT_GRAD,
         tiling,
         g.K * split.parts,
         g,
@@ -127,7 +96,7 @@ def depthwise_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Any:
         part_tiles=split.size,
         image_x=g.C * g.H * g.W,
         image_y=g.K * g.P * g.Q,
-        **tiles,
+        tiles=tiles,
     )
     sum_partials(partial, dw, None, split.parts, (1, 1))
     return dw
@@ -142,7 +111,6 @@ def few_channels_forward(x: Any, w: Any, b: Any, g: ConvGeometry, c: FewChannels
         "few_channels.cu",
         "few_channels",
         c.defines(g, x.dtype),
-        _FEW_CHANNELS,
         c.blocks(g),
         c.threads,
         0,
@@ -173,7 +141,6 @@ def few_channels_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, c: FewChan
         "few_channels_input_grad.cu",
         "few_channels_input_grad",
         c.defines(g, dy.dtype),
-        _FEW_CHANNELS_INPUT_GRAD,
         c.blocks(g),
         c.threads,
         0,
@@ -204,18 +171,15 @@ def _plane_chunks(g: ConvGeometry, inputs: dict[str, Any], outputs: dict[str, An
         yield first, planes, arrays
 
 
-def _launch(
-    name: str, params: Params, tiling: Tiling, blocks: int, g: ConvGeometry, dtype: np.dtype, **values: Any
-) -> None:
+def _launch(name: str, tiling: Tiling, blocks: int, g: ConvGeometry, dtype: np.dtype, **values: Any) -> None:
     launch(
         f"{name}.cu",
         name,
         tiling.defines(g, dtype),
-        params,
         blocks,
         THREADS,
         0,
         multiplier=fast_div(g.K // g.C),
-        **window_values(g),
+        windows=window_values(g),
         **values,
     )

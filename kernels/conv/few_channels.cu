@@ -6,7 +6,36 @@
 #include "few_channels.cuh"
 #include "fast_div.cuh"
 
-struct Params;
+#ifndef FILTERS
+#define FILTERS 4
+#define PIXELS 4
+#define FILTER_LANES 4
+#define ROWS 4
+#define COLUMNS 8
+#define CHANNELS 3
+#define BLOCKS_PER_SM 4
+#define VEC_X 1
+#define VEC_Y 1
+#define KERNEL_H 3
+#define KERNEL_W 3
+#define STRIDE_H 1
+#define STRIDE_W 1
+#define DILATION_H 1
+#define DILATION_W 1
+#define PAD_TOP 1
+#define PAD_LEFT 1
+#endif
+
+struct Params {
+    const Element* x;
+    const Element* w;
+    const Element* b;  // null: none
+    Element* y;
+    int H, W, P, Q;
+    FastDiv groups;
+    int group_filters;
+    FastDiv filter_blocks, tile_rows, tile_columns;
+};
 
 constexpr int WIDTH = FILTERS < QUAD ? FILTERS : QUAD;
 constexpr int BLOCK_FILTERS = FILTER_LANES * FILTERS;
@@ -23,8 +52,8 @@ constexpr int WEIGHTS_LD = BLOCK_FILTERS + QUAD;  // padded: taps, which are sto
 DEVICE int filter_at(int lane, int i) { return (i / WIDTH * FILTER_LANES + lane) * WIDTH + i % WIDTH; }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channels(Params params) {
-    __shared__ alignas(16) Acc image[IMAGE_ROWS * IMAGE_COLUMNS];
-    __shared__ alignas(16) Acc weights[KERNEL_H * KERNEL_W * WEIGHTS_LD];
+    __shared__ __align__(16) Acc image[IMAGE_ROWS * IMAGE_COLUMNS];
+    __shared__ __align__(16) Acc weights[KERNEL_H * KERNEL_W * WEIGHTS_LD];
 
     int n = blockIdx.x;
     int first_filter = split_off(n, params.filter_blocks) * BLOCK_FILTERS;
@@ -64,7 +93,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
                     for (int i = 0; i < WIDTH; i++)
 #pragma unroll
                         for (int j = 0; j < PIXELS; j++)
-                            sum[f + i][j] = fma_rn(at[SKEW + j * STRIDE_W + s * DILATION_W], weight.at[i], sum[f + i][j]);
+                            sum[f + i][j] =
+                                fma_rn(at[SKEW + j * STRIDE_W + s * DILATION_W], weight.at[i], sum[f + i][j]);
                 }
         }
         __syncthreads();

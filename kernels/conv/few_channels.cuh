@@ -4,6 +4,10 @@
 
 #include "rows.cuh"
 
+#ifndef THREADS
+#define THREADS 128
+#endif
+
 constexpr int QUAD = 16 / sizeof(Acc);  // numbers in the widest shared-memory load
 
 DEVICE constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }

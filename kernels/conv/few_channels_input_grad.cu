@@ -8,7 +8,37 @@
 #include "class_axis.cuh"
 #include "fast_div.cuh"
 
-struct Params;
+#ifndef TILE_H
+#define TILE_H 2
+#define TILE_W 4
+#define ROWS 8
+#define COLUMNS 16
+#define CHANNELS 3
+#define BLOCKS_PER_SM 4
+#define VEC_X 1
+#define VEC_Y 1
+#define KERNEL_H 3
+#define KERNEL_W 3
+#define STRIDE_H 1
+#define STRIDE_W 1
+#define DILATION_H 1
+#define DILATION_W 1
+#define PAD_TOP 1
+#define PAD_LEFT 1
+#define GCD_H 1
+#define INVERSE_H 0
+#endif
+
+struct Params {
+    const Element* dy;
+    const Element* w;
+    const Element* b;  // null: none
+    Element* dx;
+    int H, W, P, Q;
+    FastDiv groups;
+    int group_filters;
+    FastDiv classes, tile_rows, tile_columns;
+};
 
 // Columns of dy that reach a tile: POSITIONS windows start in it, and further ones before it.
 constexpr int POSITIONS = TILE_W / STRIDE_W;
@@ -56,7 +86,7 @@ DEVICE void add_filter(Acc (&sum)[CHANNELS][TILE_H][TILE_W], const Acc* piece, c
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channels_input_grad(Params params) {
-    __shared__ alignas(16) Acc piece[PIECE_ROWS * PIECE_COLUMNS];
+    __shared__ __align__(16) Acc piece[PIECE_ROWS * PIECE_COLUMNS];
     __shared__ Weights weights[TAPS * KERNEL_W];
 
     // The classes of one region are neighbouring blocks: they read the same part of dy.
@@ -72,9 +102,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     Acc sum[CHANNELS][TILE_H][TILE_W] = {};
 #pragma unroll 1
     for (int k = 0; rows.taps > 0 && k < filters; k++) {
-        load_piece<VEC_Y, PIECE_ROWS, PIECE_COLUMNS>(
-            piece, dy + (long long)k * plane, first_row * TILE_H + rows.origin - (rows.taps - 1) * STEP,
-            first_column * POSITIONS + FIRST_Q - SKEW, params.P, params.Q);
+        load_piece<VEC_Y, PIECE_ROWS, PIECE_COLUMNS>(piece, dy + (long long)k * plane,
+                                                     first_row * TILE_H + rows.origin - (rows.taps - 1) * STEP,
+                                                     first_column * POSITIONS + FIRST_Q - SKEW, params.P, params.Q);
 #pragma unroll 1
         for (int i = threadIdx.x; i < rows.taps * KERNEL_W * CHANNELS; i += THREADS) {
             int c = i % CHANNELS, tap = i / CHANNELS;

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..operation import Case, Family, Input, Operation, Output, Shape, composite
+from ..operation import Case, Family, Input, Operation, Output, composite
+from ..types import Shape
 from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
 from .geometry import ConvGeometry
 
@@ -118,7 +119,7 @@ _TRANSPOSE = Operation(
     "conv_transpose2d",
     "conv transpose",
     _CONV_TRANSPOSE,
-    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, 1, 1))),
+    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
     outputs=(Output("y", _x_shape, _input_grad_terms),),
     flops=_flops,
     is_product=True,

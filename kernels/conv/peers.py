@@ -8,41 +8,49 @@ from typing import Any
 
 import numpy as np
 
-from ..peers import Array, Tap, padded, slices, symmetric_padding, torch_empty, unpadded
+from ..peers import Array, padded, slices, symmetric_padding, torch_empty, unpadded
 from .geometry import ConvGeometry
 
 
-def _grouped(x: Array, g: ConvGeometry) -> Array:
-    """(N, channels, *windows) as (N, groups, channels / groups, windows)."""
-    return x.reshape(g.N, g.groups, x.shape[1] // g.groups, math.prod(g.windows))
+def _matrix(w: Array, g: ConvGeometry) -> Array:
+    """The weights as matrices: (groups, K / groups, C / groups * taps)."""
+    return w.reshape(g.groups, g.K // g.groups, math.prod(g.w_shape[1:]))
 
 
-def _at(tap: Tap, w: Array, g: ConvGeometry) -> Array:
-    """The weights of one tap: (groups, K / groups, C / groups)."""
-    return w[tap].reshape(g.groups, g.K // g.groups, g.C // g.groups)
+def _columns(image: Array, g: ConvGeometry) -> Array:
+    """im2col of one padded image: (groups, C / groups * taps, windows)."""
+    columns = np.empty((g.C, math.prod(g.kernel_size), *g.windows), image.dtype)
+    for number, met in enumerate(slices(g)):
+        columns[:, number] = image[met]
+    return columns.reshape(g.groups, math.prod(g.w_shape[1:]), math.prod(g.windows))
+
+
+def _by_group(y: Array, g: ConvGeometry) -> Array:
+    """One image of an output: (groups, K / groups, windows)."""
+    return y.reshape(g.groups, g.K // g.groups, math.prod(g.windows))
 
 
 def conv2d(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
-    x = padded(x, g)
-    y = np.zeros((g.N, g.groups, g.K // g.groups, math.prod(g.windows)), x.dtype)
-    for tap, met in slices(g):
-        y += _at(tap, w, g) @ _grouped(x[met], g)
-    return y.reshape(g.y_shape) + b.reshape(g.b_shape)
+    x, y = padded(x, g), np.empty(g.y_shape, x.dtype)
+    for n in range(g.N):
+        y[n] = (_matrix(w, g) @ _columns(x[n], g)).reshape(g.y_shape[1:]) + b.reshape(g.b_shape)
+    return y
 
 
 def conv2d_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
-    for tap, met in slices(g):
-        products = _at(tap, w, g).transpose(0, 2, 1) @ _grouped(dy, g)
-        dx[met] += products.reshape(g.N, g.C, *g.windows)
+    for n in range(g.N):
+        columns = _matrix(w, g).transpose(0, 2, 1) @ _by_group(dy[n], g)
+        columns = columns.reshape(g.C, math.prod(g.kernel_size), *g.windows)
+        for number, met in enumerate(slices(g)):
+            dx[n][met] += columns[:, number]
     return unpadded(dx, g)
 
 
 def conv2d_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     x, dw = padded(x, g), np.zeros(g.w_shape, dy.dtype)
-    for tap, met in slices(g):
-        products = _grouped(dy, g) @ _grouped(x[met], g).transpose(0, 1, 3, 2)
-        dw[tap] = products.sum(axis=0).reshape(g.K, g.C // g.groups)
+    for n in range(g.N):
+        dw += (_by_group(dy[n], g) @ _columns(x[n], g).transpose(0, 2, 1)).reshape(g.w_shape)
     return dw
 
 

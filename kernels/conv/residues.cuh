@@ -30,7 +30,7 @@ struct ClassPixels {
 
 // What the threads of a block share about its class; they read it too rarely to keep it in their registers.
 struct ResidueClass {
-    Window window;
+    WindowedImage image;
     ClassTaps taps;
     ClassPixels pixels;
 };

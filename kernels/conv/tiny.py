@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..cuda.runtime.launch import launch
-from ..cuda.runtime.loader import C_TYPES, Params, fast_div
+from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.windows import check_offsets
 from .geometry import ConvGeometry
 
@@ -16,38 +16,6 @@ estimated to take longer than the work."""
 
 _THREADS = 128
 _BLOCKS_PER_SM = 8  # what the compiler may count on: without a bound it spills for the sake of occupancy
-
-_PARAMS = Params(
-    (
-        ("dy", "const Element*"),
-        ("x", "const Element*"),
-        ("w", "const Element*"),
-        ("dx", "Element*"),
-        ("dw", "Element*"),
-        ("db", "Element*"),
-        ("dx_blocks", "int"),
-        ("dx_size", "int"),
-        ("dw_size", "int"),
-        ("windows", "int"),
-        ("taps", "int"),
-        ("K", "int"),
-        ("C", "FastDiv"),
-        ("H", "FastDiv"),
-        ("W", "FastDiv"),
-        ("P", "FastDiv"),
-        ("Q", "FastDiv"),
-        ("R", "FastDiv"),
-        ("S", "FastDiv"),
-        ("group_channels", "FastDiv"),
-        ("group_filters", "FastDiv"),
-        ("stride_h", "FastDiv"),
-        ("stride_w", "FastDiv"),
-        ("dilation_h", "int"),
-        ("dilation_w", "int"),
-        ("pad_top", "int"),
-        ("pad_left", "int"),
-    )
-)
 
 
 def applies(g: ConvGeometry) -> bool:
@@ -76,7 +44,6 @@ def grads(dy: Any, x: Any, w: Any, dx: Any, dw: Any, db: Any, g: ConvGeometry) -
         "tiny_grads.cu",
         "tiny_grads",
         defines,
-        _PARAMS,
         blocks,
         _THREADS,
         0,

@@ -1,15 +1,29 @@
-// dx, dw and db of a tiny convolution by one launch, since launches are what takes the time there: direct loops, no tiles,
-// no workspace. The first dx_blocks blocks compute dx, a thread for each element. In the others LANES threads share a sum
-// over all windows: every element of dw is one, then every element of db. Sums are made in the same order every time.
-#include "primitives.cuh"
+// dx, dw and db of a tiny convolution by one launch, since launches are what takes the time there: direct loops, no
+// tiles, no workspace. The first dx_blocks blocks compute dx, a thread for each element. In the others LANES threads
+// share a sum over all windows: every element of dw is one, then every element of db. Sums are made in the same order
+// every time.
+#include "element.cuh"
 #include "fast_div.cuh"
 
-using Element = TYPE;
-using Acc = Storage<Element>::acc;
+#ifndef THREADS
+#define THREADS 128
+#define BLOCKS_PER_SM 8
+#define LANES 32
+#endif
 
 static_assert(LANES <= 32 || LANES == THREADS, "lanes of one warp, or a block with one sum");
 
-struct Params;
+struct Params {
+    const Element* dy;
+    const Element* x;
+    const Element* w;
+    Element* dx;
+    Element* dw;
+    Element* db;
+    int dx_blocks, dx_size, dw_size, windows, taps, K;
+    FastDiv C, H, W, P, Q, R, S, group_channels, group_filters, stride_h, stride_w;
+    int dilation_h, dilation_w, pad_top, pad_left;
+};
 
 // dx[n, c, h, w]: the windows (p, q) that read it through tap (r, s), over all filters of its group.
 DEVICE Acc input_grad(const Params& params, int index) {
@@ -50,8 +64,9 @@ DEVICE Acc weight_grad(const Params& params, int index, int lane) {
         int n = i, q = split_off(n, params.Q), p = split_off(n, params.P);
         int h = p * (int)params.stride_h.divisor + top, w = q * (int)params.stride_w.divisor + left;
         if ((unsigned)h >= (unsigned)H || (unsigned)w >= (unsigned)W) continue;
-        sum = fma_rn(Storage<Element>::load(params.dy[((n * params.K + k) * params.P.divisor + p) * params.Q.divisor + q]),
-                     Storage<Element>::load(params.x[((n * params.C.divisor + channel) * H + h) * W + w]), sum);
+        sum = fma_rn(
+            Storage<Element>::load(params.dy[((n * params.K + k) * params.P.divisor + p) * params.Q.divisor + q]),
+            Storage<Element>::load(params.x[((n * params.C.divisor + channel) * H + h) * W + w]), sum);
     }
     return sum;
 }

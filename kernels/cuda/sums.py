@@ -10,24 +10,10 @@ from ..dtypes import accumulation_dtype
 from .gemm.tiles import WORKSPACE_LIMIT
 from .runtime.arrays import ALIGNMENT
 from .runtime.launch import check_index, launch
-from .runtime.loader import C_TYPES, Params, fast_div
+from .runtime.loader import C_TYPES, fast_div
 from .runtime.replay import empty
 from .windows import THREADS, WARP, largest_power_of_two
 
-_DY = ("dy", "const Element*")
-_VECTORS = (("vectors", "int"), ("part_vectors", "int"), ("plane", "FastDiv"), ("image", "long long"))
-_BIAS_GRAD = Params((_DY, ("partial", "Acc*"), ("filters", "int"), ("filter_blocks", "FastDiv"), *_VECTORS))
-_SPLIT_SUM = Params(
-    (
-        ("y", "Element*"),
-        ("bias", "const Element*"),
-        ("partial", "const Acc*"),
-        ("size", "int"),
-        ("parts", "int"),
-        ("inner", "FastDiv"),
-        ("channels", "FastDiv"),
-    )
-)
 _SUM_THREADS = 256
 
 PARTIAL_SUMS = 2**12
@@ -50,15 +36,15 @@ class Split:
         return cls(max(1, -(-terms // size)) if size else 1, size)
 
 
-def bias_grad(dy: Any) -> Any:
-    n, k, p, q = dy.shape
-    db = empty((k, 1, 1), dy.dtype)
+def bias_grad(dy: Any, n: int, k: int, pixels: int, db_shape: tuple[int, ...]) -> Any:
+    """The sums of dy, n images of k channels of so many pixels, over all but the channels."""
+    db = empty(db_shape, dy.dtype)
     if k == 0:
         return db
-    vec = largest_power_of_two(p * q, ALIGNMENT // dy.itemsize)
-    plane = p * q // vec
+    vec = largest_power_of_two(pixels, ALIGNMENT // dy.itemsize)
+    plane = pixels // vec
     lanes = min(WARP, 1 << max(plane - 1, 0).bit_length())
-    check_index("conv2d_bias_grad", pixels=n * p * q)
+    check_index("conv2d_bias_grad", pixels=n * pixels)
     split = Split.of(n * plane, lanes, k, k)
     partial = empty((split.parts, k), accumulation_dtype(dy.dtype))
     filter_blocks = -(-k * lanes // THREADS)
@@ -66,7 +52,6 @@ def bias_grad(dy: Any) -> Any:
         "bias_grad.cu",
         "bias_grad",
         {"TYPE": C_TYPES[dy.dtype.name], "THREADS": THREADS, "LANES": lanes, "VEC": vec},
-        _BIAS_GRAD,
         filter_blocks * split.parts,
         THREADS,
         0,
@@ -77,7 +62,7 @@ def bias_grad(dy: Any) -> Any:
         vectors=n * plane,
         part_vectors=split.size,
         plane=fast_div(max(plane, 1)),
-        image=k * p * q,
+        image=k * pixels,
     )
     sum_partials(partial, db, None, split.parts, (1, 1))
     return db
@@ -91,7 +76,6 @@ def sum_partials(partial: Any, y: Any, bias: Any, parts: int, channels: tuple[in
         "split_sum.cu",
         "split_sum",
         defines,
-        _SPLIT_SUM,
         -(-y.size * lanes // _SUM_THREADS),
         _SUM_THREADS,
         0,

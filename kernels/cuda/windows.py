@@ -24,22 +24,6 @@ MAX_TAPS = 49
 ENOUGH_THREADS = 2**18
 """Tiles have several rows, for reuse in registers, only where this many threads remain to fill a GPU."""
 
-WINDOW_FIELDS = (
-    ("H", "int"),
-    ("W", "int"),
-    ("P", "int"),
-    ("Q", "int"),
-    ("kernel_h", "FastDiv"),
-    ("kernel_w", "FastDiv"),
-    ("stride_h", "FastDiv"),
-    ("stride_w", "FastDiv"),
-    ("dilation_h", "FastDiv"),
-    ("dilation_w", "FastDiv"),
-    ("pad_top", "int"),
-    ("pad_left", "int"),
-)
-TILE_FIELDS = (("tiles", "int"), ("tile_rows", "FastDiv"), ("tile_columns", "FastDiv"))
-
 
 @dataclass(frozen=True)
 class Tiling:
@@ -57,11 +41,8 @@ class Tiling:
 
     def defines(self, g: Windowed, dtype: np.dtype) -> dict[str, object]:
         """The #defines of windows.cuh; the window is constant where it is unrolled, else read from the parameters."""
-        window = {}
-        for name, kind in WINDOW_FIELDS[4:]:
-            field = f"(int)params.{name}.divisor" if kind == "FastDiv" else f"params.{name}"
-            constant = self.unrolled or name.startswith("dilation")
-            window[name.upper()] = _numbers(g)[name] if constant else field
+        numbers = _dilations(g) | (_steps(g) | _paddings(g) if self.unrolled else {})
+        window = {name.upper(): number for name, number in numbers.items()}
         tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
         threads = {"THREADS": THREADS, "BLOCKS_PER_SM": self._blocks_per_sm(g, dtype.itemsize), "LANES": self.lanes}
         return {"TYPE": C_TYPES[dtype.name], "UNROLLED": int(self.unrolled), **threads, **tile, **window}
@@ -72,25 +53,31 @@ class Tiling:
         return 6 if words <= 9 else 4 if words <= 25 else 2
 
     def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
-        """TILE_FIELDS for planes of these extents, cut into tiles."""
+        """The struct Tiles of windows.cuh for planes of these extents, cut into tiles."""
         rows, columns = -(-extents[0] // self.tile_h), -(-extents[1] // self.tile_w)
-        return {"tiles": planes * rows * columns, "tile_rows": fast_div(rows), "tile_columns": fast_div(columns)}
+        return {"number": planes * rows * columns, "rows": fast_div(rows), "columns": fast_div(columns)}
 
     def blocks(self, tiles: int) -> int:
         return -(-tiles * self.lanes // THREADS)
 
 
-def _numbers(g: Windowed) -> dict[str, int]:
-    extents = {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q, "kernel_h": g.R, "kernel_w": g.S}
-    steps = {"stride_h": g.stride[0], "stride_w": g.stride[1], "dilation_h": g.dilation[0], "dilation_w": g.dilation[1]}
-    return {**extents, **steps, "pad_top": g.padding[0][0], "pad_left": g.padding[1][0]}
+def _steps(g: Windowed) -> dict[str, int]:
+    return {"kernel_h": g.R, "kernel_w": g.S, "stride_h": g.stride[0], "stride_w": g.stride[1]}
+
+
+def _dilations(g: Windowed) -> dict[str, int]:
+    return {"dilation_h": g.dilation[0], "dilation_w": g.dilation[1]}
+
+
+def _paddings(g: Windowed) -> dict[str, int]:
+    return {"pad_top": g.padding[0][0], "pad_left": g.padding[1][0]}
 
 
 @cache
 def window_values(g: Windowed) -> dict[str, Any]:
-    """WINDOW_FIELDS of this geometry."""
-    numbers = _numbers(g)
-    return {name: fast_div(numbers[name]) if kind == "FastDiv" else numbers[name] for name, kind in WINDOW_FIELDS}
+    """The struct Windows of windows.cuh for this geometry."""
+    divisors = {name: fast_div(number) for name, number in (_steps(g) | _dilations(g)).items()}
+    return {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q, **divisors, **_paddings(g)}
 
 
 @cache

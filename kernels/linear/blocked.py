@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...backend import quietly
 from ..blocked.correlation import BLOCK_FLOPS, spans
 from ..checks import Pair
 from ..cpu import threads
@@ -16,7 +17,7 @@ PARTS = 4  # of a large product, each of which reads the whole of one operand
 SMALL = 1 << 18  # multiply-adds that OpenBLAS keeps to one thread by itself (its interface/gemm.c)
 
 
-@np.errstate(all="ignore")
+@quietly
 def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """a (m, k) times b (k, n), plus a bias (1, n) or (m, 1): summed in the accumulator, rounded once."""
     (m, k), n = a.shape, b.shape[1]
@@ -63,7 +64,7 @@ def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) 
     return _product(dy.T, x) if geometry.batch_axis == 0 else _product(dy, x.T)
 
 
-@np.errstate(all="ignore")
+@quietly
 def linear_bias_grad(dy: np.ndarray, geometry: LinearGeometry) -> np.ndarray:
     """Where samples are columns, the loops of `einsum` take a quarter of the time of `sum`."""
     acc = accumulation_dtype(dy.dtype)

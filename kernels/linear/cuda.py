@@ -6,17 +6,13 @@ from typing import Any
 
 from ..conv import tiny
 from ..conv.geometry import ConvGeometry
-from ..cuda.gemm.product import BIAS_GRAD, configure, launch_product, launch_product_and_bias_grad, product_params
+from ..cuda.gemm.product import configure, launch_product_and_bias_grad
 from ..cuda.gemm.tiles import Product, vector
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import check_index, inputs
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
 from .geometry import LinearGeometry
-
-_MATRICES = ("a", "const Element*"), ("b", "const Element*"), ("stride_a", "int"), ("stride_b", "int")
-_PARAMS = product_params(*_MATRICES)
-_PARAMETER_GRADS = product_params(*_MATRICES, *BIAS_GRAD)
 
 
 @reported
@@ -59,7 +55,7 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
     dy, x = inputs(dy, x)
     dw = empty(g.w_shape, dy.dtype)
     if dw.size == 0:
-        return dw, _bias_grad(dy, g.batch_axis)
+        return dw, _bias_grad(dy, g)
     db = empty(g.b_shape, dy.dtype)
     k_major = g.batch_axis == 1
     _product("linear_parameter_grads", x, dy, dw, k=g.N, k_major=(k_major, k_major), db=db)
@@ -112,23 +108,16 @@ def _product(
         "BIAS_ALONG_M": int(bias_along_m),
     }
     values = {"a": a, "b": b, "stride_a": a.shape[1], "stride_b": b.shape[1]}
-    if db is None:
-        defines["BIAS_GRAD"] = 0
-        launch_product("linear", configuration, _PARAMS, defines, c, bias, channels=channels, **values)
-    else:
-        launch_product_and_bias_grad("linear", configuration, _PARAMETER_GRADS, defines, c, db, **values)
+    launch_product_and_bias_grad("linear", configuration, defines, c, bias, db, channels=channels, **values)
 
 
 @reported
 def linear_bias_grad(dy: Any, geometry: LinearGeometry) -> Any:
     (dy,) = inputs(dy)
-    return _bias_grad(dy, geometry.batch_axis)
+    return _bias_grad(dy, geometry)
 
 
-def _bias_grad(dy: Any, batch_axis: int) -> Any:
-    """The bias gradient of a 1x1 image whose channels are the outputs."""
-    if batch_axis == 0:
-        n, o = dy.shape
-        return bias_grad(dy.reshape(n, o, 1, 1)).reshape(o)
-    o, n = dy.shape
-    return bias_grad(dy.reshape(1, o, n, 1)).reshape(o, 1)
+def _bias_grad(dy: Any, g: LinearGeometry) -> Any:
+    """Outputs are channels; samples are images of one pixel or, as columns, the pixels of one image."""
+    images, pixels = (g.N, 1) if g.batch_axis == 0 else (1, g.N)
+    return bias_grad(dy, images, g.O, pixels, g.b_shape)

@@ -4,7 +4,21 @@
 #include "multiply.cuh"
 #include "row_sums.cuh"
 
-struct Params;
+#ifndef A_K_MAJOR
+#define A_K_MAJOR 1
+#define B_K_MAJOR 1
+#define A_VECTOR 1
+#define B_VECTOR 1
+#define BIAS_GRAD 0
+#endif
+
+struct Params {
+    Product product;
+    const Element* a;
+    const Element* b;
+    int stride_a, stride_b;
+    BiasGrad bias_grad;
+};
 
 template <int ROWS, bool K_MAJOR, int VECTOR>
 DEVICE auto matrix(const Element* base, int row0, int rows, int depth, int stride) {
@@ -12,13 +26,14 @@ DEVICE auto matrix(const Element* base, int row0, int rows, int depth, int strid
     else return Loader(RowMajor<ROWS, VECTOR, Contiguous>(base, row0, rows, depth, stride, {}));
 }
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(const Params p) {
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
-    Block block(blockIdx.x, p.n_tiles, p.m_tiles, p.groups);
-    Share share(p.depth, block.split, p.splits);
+    const Product& product = params.product;
+    Block block(blockIdx.x, product);
+    Share share(product.depth, block.split, product.splits);
 
-    auto a = matrix<TILE_M, A_K_MAJOR, A_VECTOR>(p.a, block.m0, p.rows, p.depth, p.stride_a);
-    auto b = matrix<TILE_N, B_K_MAJOR, B_VECTOR>(p.b, block.n0, p.columns, p.depth, p.stride_b);
+    auto a = matrix<TILE_M, A_K_MAJOR, A_VECTOR>(params.a, block.m0, product.rows, product.depth, params.stride_a);
+    auto b = matrix<TILE_N, B_K_MAJOR, B_VECTOR>(params.b, block.n0, product.columns, product.depth, params.stride_b);
 #if BIAS_GRAD
     RowSums<Multiply<decltype(a)::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
 #else
@@ -26,9 +41,10 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(cons
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 #if BIAS_GRAD
-    mma.store_sums(p.db, p.db_partial + block.split * p.columns, block.n0, p.columns);
+    const BiasGrad& to = params.bias_grad;
+    mma.store_sums(to.db, to.partial + block.split * product.columns, block.n0, product.columns);
 #endif
 
-    Output<Contiguous> out{p.y, p.partial + block.split * p.output_size, p.bias, p.rows, p.columns, p.rows, {}};
+    Output<Contiguous> out(product, block.split, 0, product.bias, product.rows, product.rows, {});
     store_tile(mma, out, block.m0, block.n0, (Element*)shared);
 }

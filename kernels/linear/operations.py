@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..operation import Case, Family, Input, Operation, Output, Shape, composite
+from ..operation import Case, Family, Input, Operation, Output, composite
+from ..types import Shape
 from .cases import LINEAR, LINEAR_COLUMNS
 from .geometry import LinearGeometry
 

@@ -9,12 +9,10 @@ import numpy as np
 from ..cuda.runtime.arrays import address, chunks, contiguous
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import launch
-from ..cuda.runtime.loader import Params, fast_div
+from ..cuda.runtime.loader import fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.windows import (
     THREADS,
-    TILE_FIELDS,
-    WINDOW_FIELDS,
     Tiling,
     check_offsets,
     flattened,
@@ -25,15 +23,6 @@ from ..cuda.windows import (
 from .geometry import AvgPoolGeometry, PoolGeometry
 
 _TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
-_SHARED = (*WINDOW_FIELDS, *TILE_FIELDS)
-_DIVISOR = (("begin_h", "int"), ("end_h", "int"), ("begin_w", "int"), ("end_w", "int"), ("divisor", "double"))
-
-_MAX_POOL2D = Params((("x", "const Element*"), ("y", "Element*"), ("taps", "Tap*"), *_SHARED))
-_MAX_POOL2D_GRAD = Params((("dy", "const Element*"), ("taps", "const Tap*"), ("dx", "Element*"), *_SHARED))
-_AVG_POOL2D = Params((("x", "const Element*"), ("y", "Element*"), *_SHARED, *_DIVISOR))
-_AVG_POOL2D_GRAD = Params((("dy", "const Element*"), ("dx", "Element*"), *_SHARED, *_DIVISOR))
-_INDICES = (("size", "int"), ("rows", "FastDiv"), ("columns", "FastDiv"))
-_MAX_POOL2D_INDICES = Params((("taps", "const Tap*"), ("indices", "long long*"), *WINDOW_FIELDS, *_INDICES))
 
 
 @reported
@@ -44,7 +33,7 @@ def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
-    _launch_planes("max_pool2d", _MAX_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
+    _launch_planes("max_pool2d", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
     return y, taps
 
 
@@ -56,7 +45,7 @@ def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
     tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
-    _launch_planes("max_pool2d_grad", _MAX_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
+    _launch_planes("max_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx
 
 
@@ -72,16 +61,22 @@ def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
             "max_pool2d_indices.cu",
             "max_pool2d_indices",
             defines,
-            _MAX_POOL2D_INDICES,
             -(-planes * plane // THREADS),
             THREADS,
             0,
             taps=address(taps, first, plane),
             indices=address(indices, first, plane),
             size=planes * plane,
-            rows=fast_div(geometry.P),
-            columns=fast_div(geometry.Q),
-            **window_values(geometry),
+            P=fast_div(geometry.P),
+            Q=fast_div(geometry.Q),
+            kernel_w=fast_div(geometry.S),
+            W=geometry.W,
+            stride_h=geometry.stride[0],
+            stride_w=geometry.stride[1],
+            pad_top=geometry.padding[0][0],
+            pad_left=geometry.padding[1][0],
+            dilation_h=geometry.dilation[0],
+            dilation_w=geometry.dilation[1],
         )
     return indices
 
@@ -92,8 +87,8 @@ def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
     y = empty(geometry.y_shape, x.dtype)
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
-    defines, values = tiling.defines(geometry, x.dtype), _divisor_values(geometry)
-    _launch_planes("avg_pool2d", _AVG_POOL2D, defines, geometry, tiling, {"x": x}, {"y": y}, values)
+    defines, values = tiling.defines(geometry, x.dtype), {"average": _average(geometry)}
+    _launch_planes("avg_pool2d", defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
 
 
@@ -103,8 +98,8 @@ def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
-    defines, values = tiling.defines(geometry, dy.dtype), _divisor_values(geometry)
-    _launch_planes("avg_pool2d_grad", _AVG_POOL2D_GRAD, defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
+    defines, values = tiling.defines(geometry, dy.dtype), {"average": _average(geometry)}
+    _launch_planes("avg_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx
 
 
@@ -112,8 +107,8 @@ def _tap_defines(g: PoolGeometry) -> dict[str, object]:
     return {"TAP": _TAP_TYPES[g.tap_dtype.name], "NO_TAP": g.no_tap}
 
 
-def _divisor_values(g: AvgPoolGeometry) -> dict[str, Any]:
-    """Windows are clipped to [begin, end), the input with or without its padding; overhang never counts."""
+def _average(g: AvgPoolGeometry) -> dict[str, Any]:
+    """The struct Average of average.cuh. Overhang past the padding never counts."""
     (top, bottom), (left, right) = g.padding if g.count_include_pad else ((0, 0), (0, 0))
     clip = {"begin_h": -top, "end_h": g.H + bottom, "begin_w": -left, "end_w": g.W + right}
     return {**clip, "divisor": float(g.divisor_override or 0)}
@@ -121,7 +116,6 @@ def _divisor_values(g: AvgPoolGeometry) -> dict[str, Any]:
 
 def _launch_planes(
     name: str,
-    params: Params,
     defines: dict[str, object],
     g: PoolGeometry,
     tiling: Tiling,
@@ -140,12 +134,11 @@ def _launch_planes(
             f"{name}.cu",
             name,
             defines,
-            params,
-            tiling.blocks(tiles["tiles"]),
+            tiling.blocks(tiles["number"]),
             THREADS,
             0,
+            windows=window_values(g),
+            tiles=tiles,
             **arrays,
-            **tiles,
-            **window_values(g),
             **(values or {}),
         )

@@ -1,9 +1,14 @@
 // Max pooling: y and the tap at which it stood, in one pass. A thread computes a tile of windows of one plane.
 #include "taps.cuh"
-
-using Tap = TAP;
-
 #include "windows.cuh"
+
+struct Params {
+    const Element* x;
+    Element* y;
+    Tap* taps;
+    Windows windows;
+    Tiles tiles;
+};
 
 // The first tap that lies on the input, along one axis, for a window that starts at `start`; `taps` where none does.
 DEVICE int first_inside(int start, int dilation, int taps, int extent) {
@@ -22,9 +27,10 @@ DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(Params params) {
+    const Windows& windows = params.windows;
     int index = tile_index();
-    if (index >= params.tiles) return;
-    Tile tile = tile_at(index, params.tile_rows, params.tile_columns);
+    if (index >= params.tiles.number) return;
+    Tile tile = tile_at(index, params.tiles);
     int p = tile.h, q = tile.w;
 
     // Padding counts as -infinity, which never wins: the first tap on the input stands until a greater element is met.
@@ -33,26 +39,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(
     const Acc lowest = -(Acc)__uint_as_float(0x7f800000u);
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
-        int r = first_inside((p + t) * STRIDE_H - PAD_TOP, DILATION_H, KERNEL_H, params.H);
+        int r = first_inside((p + t) * STRIDE_H - PAD_TOP, DILATION_H, KERNEL_H, windows.H);
 #pragma unroll
         for (int j = 0; j < TILE_W; j++) {
-            int s = first_inside((q + j) * STRIDE_W - PAD_LEFT, DILATION_W, KERNEL_W, params.W);
+            int s = first_inside((q + j) * STRIDE_W - PAD_LEFT, DILATION_W, KERNEL_W, windows.W);
             best[t][j] = lowest;
             tap[t][j] = r < KERNEL_H && s < KERNEL_W ? r * KERNEL_W + s : NO_TAP;
         }
     }
 
-    const Element* x = params.x + tile.plane * params.H * params.W;
-    visit_windows(params, x, p, q, lowest, [&](int t, int j, int r, int s, Acc value) {
+    const Element* x = params.x + tile.plane * windows.H * windows.W;
+    visit_windows(windows, x, p, q, lowest, [&](int t, int j, int r, int s, Acc value) {
         keep_greater(best[t][j], tap[t][j], value, r * KERNEL_W + s);
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2)
         merge(best[0][0], tap[0][0], other_lane(best[0][0], mask), other_lane(tap[0][0], mask));
 
-    int plane = tile.plane * params.P * params.Q;
+    int plane = tile.plane * windows.P * windows.Q;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
-        store_row<VEC_Y>(best[t], params.y + plane, p + t, q, params.P, params.Q);
-        store_row<VEC_Y>(tap[t], params.taps + plane, p + t, q, params.P, params.Q);
+        store_row<VEC_Y>(best[t], params.y + plane, p + t, q, windows.P, windows.Q);
+        store_row<VEC_Y>(tap[t], params.taps + plane, p + t, q, windows.P, windows.Q);
     }
 }

@@ -1,29 +1,35 @@
 // Gradient of max pooling, as a gather: every input element sums dy over the windows whose tap it is. Each element of
 // dx is written exactly once, so there is nothing to clear first and nothing to add atomically.
 #include "taps.cuh"
-
-using Tap = TAP;
-
 #include "windows.cuh"
 
+struct Params {
+    const Element* dy;
+    const Tap* taps;
+    Element* dx;
+    Windows windows;
+    Tiles tiles;
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d_grad(Params params) {
+    const Windows& windows = params.windows;
     int index = tile_index();
-    if (index >= params.tiles) return;
-    Tile tile = tile_at(index, params.tile_rows, params.tile_columns);
-    int plane = tile.plane * params.P * params.Q;
+    if (index >= params.tiles.number) return;
+    Tile tile = tile_at(index, params.tiles);
+    int plane = tile.plane * windows.P * windows.Q;
 
     Acc sum[TILE_H][TILE_W] = {}, dy[COVERING_W];
     int tap[COVERING_W];
     auto load = [&](int p, int q) {
-        load_row<VEC_Y, COVERING_SKEW>(dy, params.dy + plane, p, q, params.P, params.Q, (Acc)0);
-        load_row<VEC_Y, COVERING_SKEW>(tap, params.taps + plane, p, q, params.P, params.Q, NO_TAP);
+        load_row<VEC_Y, COVERING_SKEW>(dy, params.dy + plane, p, q, windows.P, windows.Q, (Acc)0);
+        load_row<VEC_Y, COVERING_SKEW>(tap, params.taps + plane, p, q, windows.P, windows.Q, NO_TAP);
     };
-    visit_covering(params, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
+    visit_covering(windows, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
         // Adding 0 rather than branching: out of branches the compiler makes an index into `sum`, which then is memory.
         sum[t][j] = add_rn(sum[t][j], tap[k] == r * KERNEL_W + s ? dy[k] : (Acc)0);
     });
 
-    Element* dx = params.dx + tile.plane * params.H * params.W;
+    Element* dx = params.dx + tile.plane * windows.H * windows.W;
 #pragma unroll
-    for (int t = 0; t < TILE_H; t++) store_row<VEC_X>(sum[t], dx, tile.h + t, tile.w, params.H, params.W);
+    for (int t = 0; t < TILE_H; t++) store_row<VEC_X>(sum[t], dx, tile.h + t, tile.w, windows.H, windows.W);
 }

@@ -1,9 +1,18 @@
 // The position h * W + w in the input plane that each tap stands for, -1 for a window wholly in padding.
 #include "fast_div.cuh"
+#include "taps.cuh"
 
-using Tap = TAP;
+#ifndef THREADS
+#define THREADS 128
+#endif
 
-struct Params;
+struct Params {
+    const Tap* taps;
+    long long* indices;
+    int size;
+    FastDiv P, Q, kernel_w;
+    int W, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_indices(Params params) {
     int i = blockIdx.x * THREADS + threadIdx.x;
@@ -14,8 +23,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_indices(Params 
         return;
     }
     int r = tap, s = split_off(r, params.kernel_w);
-    int row = i, q = split_off(row, params.columns), p = split_off(row, params.rows);
-    int h = p * (int)params.stride_h.divisor - params.pad_top + r * (int)params.dilation_h.divisor;
-    int w = q * (int)params.stride_w.divisor - params.pad_left + s * (int)params.dilation_w.divisor;
+    int row = i, q = split_off(row, params.Q), p = split_off(row, params.P);
+    int h = p * params.stride_h - params.pad_top + r * params.dilation_h;
+    int w = q * params.stride_w - params.pad_left + s * params.dilation_w;
     params.indices[i] = h * params.W + w;
 }

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..operation import Case, Compute, Family, Input, Operation, Output, Shape
+from ..operation import Case, Compute, Family, Input, Operation, Output
+from ..types import Shape
 from .cases import AVG_POOL, MAX_POOL
 from .geometry import AvgPoolGeometry, PoolGeometry
 
@@ -22,7 +23,7 @@ def _avg_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any
 
 
 def _max_case(g: PoolGeometry) -> Case:
-    options: dict[str, Any] = {"kernel_size": (g.R, g.S), "stride": g.stride}
+    options: dict[str, Any] = {"kernel_size": g.kernel_size, "stride": g.stride}
     if any(map(any, g.padding)):
         options["padding"] = g.padding
     if any(step != 1 for step in g.dilation):
@@ -73,7 +74,7 @@ def _tap_dtype(g: PoolGeometry) -> np.dtype:
 
 
 def _window(g: PoolGeometry) -> int:
-    return g.R * g.S
+    return math.prod(g.kernel_size)
 
 
 def _read(g: PoolGeometry) -> int:

@@ -20,7 +20,7 @@ def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
     x = padded(x, g)
     y = np.full(g.y_shape, -np.inf, x.dtype)
     taps = np.full(g.y_shape, g.no_tap, g.tap_dtype)
-    for number, (_, met) in enumerate(slices(g)):
+    for number, met in enumerate(slices(g)):
         value = x[met]
         wins = inside[met] & ((value > y) | (taps == g.no_tap) | np.isnan(value))
         y = np.where(wins, value, y)
@@ -30,21 +30,21 @@ def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
 
 def max_pool2d_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
-    for number, (_, met) in enumerate(slices(g)):
+    for number, met in enumerate(slices(g)):
         dx[met] += np.where(taps == number, dy, 0)
     return unpadded(dx, g)
 
 
 def avg_pool2d(x: Array, g: AvgPoolGeometry) -> Array:
     x, y = padded(x, g), np.zeros(g.y_shape, x.dtype)
-    for _, met in slices(g):
+    for met in slices(g):
         y += x[met]
     return y / _divisors(g).astype(x.dtype)
 
 
 def avg_pool2d_grad(dy: Array, g: AvgPoolGeometry) -> Array:
     dx, share = padded(np.zeros(g.x_shape, dy.dtype), g), dy / _divisors(g).astype(dy.dtype)
-    for _, met in slices(g):
+    for met in slices(g):
         dx[met] += share
     return unpadded(dx, g)
 

@@ -1,8 +1,15 @@
-// The stored types of max pooling's taps, as numbers.
+// Max pooling's taps: the type they are stored as, TAP, whose value NO_TAP marks a window wholly in padding.
 #ifndef BACKSTRIDE_TAPS
 #define BACKSTRIDE_TAPS
 
 #include "primitives.cuh"
+
+#ifndef TAP
+#define TAP unsigned char
+#define NO_TAP 255
+#endif
+
+using Tap = TAP;
 
 template <class T>
 struct TapStorage {

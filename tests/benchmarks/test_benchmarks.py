@@ -60,7 +60,7 @@ def wrong_conv2d(request, monkeypatch):
         pytest.importorskip("torch", reason="the peer that is there")
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
-    path = room_module(kernels.OPERATIONS["conv2d"], dispatch.NUMPY)
+    path = room_module("conv", dispatch.NUMPY)
     right = path.conv2d
     monkeypatch.setattr(path, "conv2d", lambda *arguments: right(*arguments) * 1.01)
 

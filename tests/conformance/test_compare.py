@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import emulator
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from backstride import backend, kernels, use_float32_precision
 from backstride.conformance import calls
 from backstride.conformance.recording import noting
 from backstride.kernels import OPERATIONS, dispatch
+from backstride.kernels.accuracy import worst
 from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.dispatch import NUMPY, implementation
@@ -112,6 +115,14 @@ def test_tensor_core_precision_is_allowed_only_where_it_was_asked_for(rng):
     for precision in ("ieee", "auto", "tf32x3"):
         with use_float32_precision(precision), pytest.raises(DivergenceError):
             compared("linear", tf32, arguments)
+
+
+def test_a_record_may_bring_its_own_error(rng):
+    operation, _ = SMALL["linear"]
+    arguments = arguments_of("linear", lambda shape: rng.standard_normal(shape))
+    results = (numpy_path("linear")(*arguments) + 1e-6,)
+    wide = replace(operation, magnitudes=lambda compute, inputs, g: np.full(g.y_shape, 1e9))
+    assert worst(operation, arguments, results).ratio > 1 > worst(wide, arguments, results).ratio
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

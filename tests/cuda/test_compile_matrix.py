@@ -8,6 +8,7 @@ BACKSTRIDE_COMPILE_MATRIX=all (ci/compile-matrix --all) compiles everything.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,20 @@ def test_variants_compile_within_their_resources(sm, matrix, capsys):
 
 def test_every_architecture_is_reached(matrix):
     assert set(matrix) == set(LIMITS)
+
+
+def test_no_launcher_leaves_a_default(matrix):
+    """Defaults of #defines are for editors, but for the fields that stand in for what is no constant."""
+    default = re.compile(r"^#define (\w+) (?!\(.*windows\.)(.+)$", re.MULTILINE)
+    left = {
+        (launch.entry, name)
+        for launches in matrix.values()
+        for launch in launches
+        for group in re.findall(r"^#ifndef (?!BACKSTRIDE)\w+.*\n(?:#define .+\n)+#endif", launch.text, re.MULTILINE)
+        for name, _ in default.findall(group)
+        if name not in launch.defines
+    }
+    assert not left
 
 
 @pytest.mark.compiler

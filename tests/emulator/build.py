@@ -40,12 +40,24 @@ class CompileException(Exception):
 
 def kernel_library(text: str, entry: str, options: tuple[str, ...]) -> Path:
     """The shared library of one entry point of a CUDA text; of the options, only -D ones mean something here."""
-    text = _EXTERN_SHARED.sub(r"static \1* const \2 = (\1*)emulator_dynamic_shared;", text)
-    text = f"{text}\nEMULATOR_ENTRY_POINT({entry})\n"
+    text = f"{_for_host(text)}\nEMULATOR_ENTRY_POINT({entry})\n"
     flags = (*_KERNEL_FLAGS, f"-D__CUDA_ARCH__={device.capability()}0")
     dialect = _build('#include "twins.h"\n', ".headers/dialect.h.gch", (*flags, "-x", "c++-header"))
     defines = [option for option in options if option.startswith("-D")]
     return _build(text, ".so", (*flags, *defines, f"-I{dialect.parent}", "-include", "dialect.h"))
+
+
+def check_syntax(text: str, folders: tuple[Path, ...] = ()) -> None:
+    """CompileException where a CUDA text, whose headers may lie in these folders, is not C++."""
+    options = ("-D__CUDA_ARCH__=800", "-include", "twins.h", *(f"-I{folder}" for folder in folders))
+    command = ["g++", *_FLAGS, *options, "-fsyntax-only", "-w", "-x", "c++", "-"]
+    result = subprocess.run(command, input=_for_host(text), capture_output=True, text=True)
+    if result.returncode:
+        raise CompileException(result.stderr)
+
+
+def _for_host(text: str) -> str:
+    return _EXTERN_SHARED.sub(r"static \1* const \2 = (\1*)emulator_dynamic_shared;", text)
 
 
 def source_of(library: Path) -> Path:

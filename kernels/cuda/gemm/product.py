@@ -9,36 +9,13 @@ from typing import Any
 from ....precision import get_float32_precision
 from ...dtypes import accumulation_dtype
 from ..runtime.launch import check_index, launch
-from ..runtime.loader import Params, fast_div
+from ..runtime.loader import fast_div
 from ..runtime.replay import empty
 from ..sums import sum_partials
 from .tiles import Configuration, Product, architecture_of, choose
 
-# Every product kernel's first parameters (gemm.cuh); C is (columns, rows), `rows` being its contiguous axis.
-_PRODUCT = (
-    ("n_tiles", "FastDiv"),
-    ("m_tiles", "FastDiv"),
-    ("groups", "FastDiv"),
-    ("rows", "int"),
-    ("columns", "int"),
-    ("depth", "int"),
-    ("splits", "int"),
-    ("output_size", "long long"),
-    ("y", "Element*"),
-    ("bias", "const Element*"),
-    ("partial", "Acc*"),
-)
-
 told: ContextVar[Callable[[Configuration], None] | None] = ContextVar("backstride_told", default=None)
 """Is told the configuration of every product that is launched, where a dry run asks."""
-
-BIAS_GRAD = (("db", "Element*"), ("db_partial", "Acc*"))
-"""The last parameters of a product kernel that also gives the bias gradient (src/row_sums.cuh)."""
-
-
-def product_params(*fields: tuple[str, str]) -> Params:
-    """The parameters of a product kernel whose own ones are `fields`."""
-    return Params(_PRODUCT + fields)
 
 
 def configure(product: Product, array: Any) -> Configuration:
@@ -49,7 +26,6 @@ def configure(product: Product, array: Any) -> Configuration:
 def launch_product(
     entry: str,
     configuration: Configuration,
-    params: Params,
     defines: Mapping[str, object],
     y: Any,
     bias: Any,
@@ -77,21 +53,22 @@ def launch_product(
         f"{entry}.cu",
         entry,
         {**c.defines, **defines},
-        params,
         c.blocks,
         c.threads,
         c.shared_bytes,
-        n_tiles=fast_div(c.n_tiles),
-        m_tiles=fast_div(c.m_tiles),
-        groups=fast_div(groups),
-        rows=c.product.m,
-        columns=c.product.n,
-        depth=c.product.k if depth is None else depth,
-        splits=c.splits,
-        output_size=y.size,
-        y=y,
-        bias=bias,
-        partial=partial,
+        product={
+            "n_tiles": fast_div(c.n_tiles),
+            "m_tiles": fast_div(c.m_tiles),
+            "groups": fast_div(groups),
+            "rows": c.product.m,
+            "columns": c.product.n,
+            "depth": c.product.k if depth is None else depth,
+            "splits": c.splits,
+            "output_size": y.size,
+            "y": y,
+            "bias": bias,
+            "partial": partial,
+        },
         **values,
     )
     if split:
@@ -101,26 +78,17 @@ def launch_product(
 def launch_product_and_bias_grad(
     entry: str,
     configuration: Configuration,
-    params: Params,
     defines: Mapping[str, object],
-    dw: Any,
+    y: Any,
+    bias: Any,
     db: Any,
     **values: Any,
 ) -> None:
-    """launch_product, which also fills db, unless it is None, with the sums of B over k; dw then has elements."""
+    """launch_product, which also fills db, unless it is None, with the sums of B over k; y then has elements."""
     splits = configuration.splits
     summed = db is not None and splits > 1
     partial = empty(splits * db.size, accumulation_dtype(db.dtype)) if summed else None
-    launch_product(
-        entry,
-        configuration,
-        params,
-        {**defines, "BIAS_GRAD": int(db is not None)},
-        dw,
-        None,
-        db=db,
-        db_partial=partial,
-        **values,
-    )
+    defines = {**defines, "BIAS_GRAD": int(db is not None)}
+    launch_product(entry, configuration, defines, y, bias, bias_grad={"db": db, "partial": partial}, **values)
     if summed:
         sum_partials(partial, db, None, splits, (1, 1))

@@ -8,7 +8,7 @@ from typing import Any
 from ...checks import value_error
 from . import replay
 from .arrays import contiguous
-from .loader import Params, kernel
+from .loader import kernel, params
 
 INDEX_LIMIT = 2**31 - 2**12  # extents a kernel counts in 32 bits, with room for the last tile's overhang
 _DEFAULT_SHARED_BYTES = 48 * 1024  # a kernel must ask for more
@@ -25,18 +25,17 @@ def launch(
     name: str,
     entry: str,
     defines: Mapping[str, object],
-    params: Params,
     grid: int,
     block: int,
     shared: int,
     **values: Any,
 ) -> None:
-    """Queue src/`name`'s `entry` on the current stream."""
-    function = kernel(name, entry, defines, params)
+    """Queue src/`name`'s `entry` on the current stream; values: of the fields of its Params."""
+    function, struct = kernel(name, entry, defines), params(name)
     if shared > max(_DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
         function.max_dynamic_shared_size_bytes = shared
-    packed = params.pack(**values)
-    replay.note(function, (grid,), (block,), params, packed, shared)
+    packed = struct.pack(**values)
+    replay.note(function, (grid,), (block,), struct, packed, shared)
     function((grid,), (block,), (packed,), shared_mem=shared)
 
 

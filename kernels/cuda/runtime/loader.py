@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from ....backend import import_cupy
 from . import cubins
 from .nvrtc import OPTIONS
+from .params import Struct
 
 KERNELS = Path(__file__).parents[2]
 
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
 C_TYPES = {"float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double"}
-
-_FIELD_DTYPES: Mapping[str, Any] = {
-    "int": np.int32,
-    "unsigned": np.uint32,
-    "long long": np.int64,
-    "float": np.float32,
-    "double": np.float64,
-    "FastDiv": np.dtype([("divisor", np.uint32), ("multiplier", np.uint32), ("shift", np.uint32)], align=True),
-}
-
-
-@dataclass(frozen=True)
-class Params:
-    """A kernel's one argument, a struct passed by value: declared once, here, for Python and for CUDA.
-
-    `fields` are (name, C type); a C type that ends in * is a device pointer. CuPy passes a structured array of
-    size 1 by value.
-    """
-
-    fields: tuple[tuple[str, str], ...]
-
-    @cached_property
-    def dtype(self) -> np.dtype:
-        types = [(name, np.uint64 if kind.endswith("*") else _FIELD_DTYPES[kind]) for name, kind in self.fields]
-        return np.dtype(types, align=True)
-
-    @cached_property
-    def pointer_words(self) -> tuple[int, ...]:
-        """Which of the struct's 8-byte words are pointers."""
-        fields: Mapping[str, Any] = self.dtype.fields or {}
-        return tuple(fields[name][1] // 8 for name, kind in self.fields if kind.endswith("*"))
-
-    @cached_property
-    def declaration(self) -> str:
-        members = "".join(f"    {kind} {name};\n" for name, kind in self.fields)
-        return f"struct Params {{\n{members}}};\n"
-
-    def pack(self, **values: Any) -> np.ndarray:
-        """The struct with these values, one for every field; an array stands for its address, None for null."""
-        row = tuple(_field_value(values.pop(name)) for name, _ in self.fields)
-        if values:
-            raise KeyError(f"the kernel has no parameter {', '.join(values)}")
-        return np.array([row], dtype=self.dtype)
-
-
-def _field_value(value: Any) -> Any:
-    if value is None:
-        return 0
-    return value.data.ptr if hasattr(value, "data") and hasattr(value.data, "ptr") else value
 
 
 def fast_div(divisor: int) -> tuple[int, int, int]:
@@ -101,11 +50,15 @@ def _text(name: str) -> str:
     return paste(name)
 
 
-def source(name: str, defines: Mapping[str, object], params: Params) -> str:
-    """The complete CUDA text of one variant: #defines, then src/`name`, whose line `struct Params;` becomes the
-    declaration of `params`."""
-    head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
-    return head + _text(name).replace("struct Params;\n", params.declaration, 1)
+@cache
+def params(name: str) -> Struct:
+    """The parameter struct of src/`name`, the same in every variant."""
+    return Struct.of(_text(name))
+
+
+def source(name: str, defines: Mapping[str, object]) -> str:
+    """The complete CUDA text of one variant: #defines, then src/`name`."""
+    return "".join(f"#define {key} {value}\n" for key, value in defines.items()) + _text(name)
 
 
 @cache
@@ -114,10 +67,8 @@ def _module(cupy: ModuleType, device: int, text: str) -> Any:
 
 
 @cache
-def _kernel(
-    cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...], params: Params
-) -> Any:
-    text = source(name, dict(defines), params)
+def _kernel(cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...]) -> Any:
+    text = source(name, dict(defines))
     return _compiled_ahead(cupy, device, text, entry) or _module(cupy, device, text).get_function(entry)
 
 
@@ -134,8 +85,8 @@ def _compiled_ahead(cupy: ModuleType, device: int, text: str, entry: str) -> Any
         return None
 
 
-def kernel(name: str, entry: str, defines: Mapping[str, object], params: Params) -> Any:
+def kernel(name: str, entry: str, defines: Mapping[str, object]) -> Any:
     """The entry point `entry` of src/`name` for these #defines, ready for the current device: read from a file
     where `backstride warm` left one, else compiled, which CuPy too keeps on disk."""
     cupy = import_cupy()
-    return _kernel(cupy, cupy.cuda.runtime.getDevice(), name, entry, tuple(defines.items()), params)
+    return _kernel(cupy, cupy.cuda.runtime.getDevice(), name, entry, tuple(defines.items()))

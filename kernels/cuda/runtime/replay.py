@@ -13,7 +13,7 @@ import numpy as np
 from ....backend import import_cupy
 from ....precision import get_float32_precision
 from .arrays import contiguous
-from .loader import Params
+from .params import Struct
 
 MOST_CALLS = 4096
 
@@ -80,10 +80,10 @@ class Recording:
     complete: bool = True
 
     def note(
-        self, function: Any, grid: tuple[int], block: tuple[int], params: Params, packed: np.ndarray, shared: int
+        self, function: Any, grid: tuple[int], block: tuple[int], struct: Struct, packed: np.ndarray, shared: int
     ) -> None:
         words, pointers = packed.view(np.uint64).data, []
-        for word in params.pointer_words:
+        for word in struct.pointer_words:
             address = words[word]
             place = self.holder(address) if address else None
             if place:
@@ -118,10 +118,10 @@ class Recording:
         )
 
 
-def note(function: Any, grid: tuple[int], block: tuple[int], params: Params, packed: np.ndarray, shared: int) -> None:
+def note(function: Any, grid: tuple[int], block: tuple[int], struct: Struct, packed: np.ndarray, shared: int) -> None:
     """Record a launch, where a first call is being made."""
     if _local.recording:
-        _local.recording.note(function, grid, block, params, packed, shared)
+        _local.recording.note(function, grid, block, struct, packed, shared)
 
 
 def empty(shape: tuple[int, ...] | int, dtype: Any) -> Any:

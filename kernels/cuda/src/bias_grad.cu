@@ -1,12 +1,23 @@
 // Bias gradient: db[k] = sum of dy[n, k, p, q]. LANES threads sum one part of one filter's vectors, VEC elements at a
 // time; LANES is small where planes are, so that a warp always reads whole rows. split_sum adds the parts, in order.
-#include "primitives.cuh"
+#include "element.cuh"
 #include "fast_div.cuh"
 
-using Element = TYPE;
-using Acc = Storage<Element>::acc;
+#ifndef THREADS
+#define THREADS 128
+#define LANES 32
+#define VEC 1
+#endif
 
-struct Params;
+struct Params {
+    const Element* dy;
+    Acc* partial;
+    int filters;
+    FastDiv filter_blocks;
+    int vectors, part_vectors;
+    FastDiv plane;
+    long long image;
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS) bias_grad(Params params) {
     int part = blockIdx.x, k = split_off(part, params.filter_blocks) * (THREADS / LANES) + threadIdx.x / LANES;

@@ -5,7 +5,9 @@
 
 #include "primitives.cuh"
 
-struct FastDiv { unsigned divisor, multiplier, shift; };
+struct FastDiv {
+    unsigned divisor, multiplier, shift;
+};
 
 // The constants of a divisor >= 1; those the host knows come from fast_div in loader.py.
 DEVICE FastDiv fast_div(unsigned divisor) {
@@ -15,9 +17,7 @@ DEVICE FastDiv fast_div(unsigned divisor) {
     return {divisor, (unsigned)((excess << 32) / divisor + 1), shift};
 }
 
-DEVICE int quotient(int n, FastDiv d) {
-    return (int)((__umulhi((unsigned)n, d.multiplier) + (unsigned)n) >> d.shift);
-}
+DEVICE int quotient(int n, FastDiv d) { return (int)((__umulhi((unsigned)n, d.multiplier) + (unsigned)n) >> d.shift); }
 
 // Returns n % d and leaves n / d in n.
 DEVICE int split_off(int& n, FastDiv d) {

@@ -9,7 +9,8 @@ template <class ImageA, class ImageB>
 struct Ffma {
     static constexpr int ROWS = WARP_M / 8, COLUMNS = WARP_N / 4;
     static constexpr int VEC = sizeof(Element) == 8 ? 2 : 4;  // rows read at a time where rows are contiguous
-    static constexpr int STEP = ImageA::K_MAJOR && sizeof(Element) < 8 ? 4 : 2;  // values of k at a time, as registers allow
+    // Values of k at a time, as registers allow.
+    static constexpr int STEP = ImageA::K_MAJOR && sizeof(Element) < 8 ? 4 : 2;
 
     Acc acc[ROWS][COLUMNS] = {};
 

@@ -5,19 +5,67 @@
 // (an image seen through a window, weights, a matrix) is a source's business (sources.cuh), how a k-tile is
 // multiplied is the multiply policy's (ffma.cuh, ...), and where C goes is the output's.
 //
-// Needs #defines: TYPE, TILE_M, TILE_N, TILE_K, WARP_M, WARP_N, THREADS, BLOCKS_PER_SM, STAGES, SPLIT (whether blocks share the k
-// axis), BIAS_ALONG_M.
+// #defines: the tile's extents, SPLIT (whether blocks share the k axis), BIAS_ALONG_M (or along n).
 #ifndef BACKSTRIDE_GEMM
 #define BACKSTRIDE_GEMM
 
-#include "primitives.cuh"
+#include "element.cuh"
 #include "fast_div.cuh"
 
-using Element = TYPE;
-using Acc = Storage<Element>::acc;
+#ifndef TILE_M
+#define TILE_M 64
+#define TILE_N 64
+#define TILE_K (64 / (int)sizeof(Element))
+#define WARP_M 32
+#define WARP_N 32
+#define THREADS 128
+#define BLOCKS_PER_SM 2
+#define STAGES 2
+#define SPLIT 0
+#define BIAS_ALONG_M 0
+#endif
+
+// What every product kernel is told: C is (columns, rows), its m axis being `rows`; `depth` is k's extent, or how many
+// of what blocks split along k.
+struct Product {
+    FastDiv n_tiles, m_tiles, groups;
+    int rows, columns, depth, splits;
+    long long output_size;
+    Element* y;
+    const Element* bias;  // null: none
+    Acc* partial;         // null unless SPLIT
+};
 
 constexpr int WARPS_M = TILE_M / WARP_M, WARPS_N = TILE_N / WARP_N;
 static_assert(THREADS == 32 * WARPS_M * WARPS_N, "one warp for each part of the tile");
+
+// The block's place in the grid. Blocks that share an m-tile, whose operand is the large one, are neighbours.
+struct Block {
+    int m0, n0, group, split;
+
+    DEVICE Block(int index, const Product& product) {
+        n0 = split_off(index, product.n_tiles) * TILE_N;
+        m0 = split_off(index, product.m_tiles) * TILE_M;
+        group = split_off(index, product.groups);
+        split = index;
+    }
+};
+
+// The block's share of the k-tiles, [first, last).
+struct Share {
+    int first, last;
+
+    DEVICE Share(int depth, int split, int splits) {
+        int tiles = (depth + TILE_K - 1) / TILE_K, each = SPLIT ? (tiles + splits - 1) / splits : tiles;
+        first = min(split * each, tiles);
+        last = min(first + each, tiles);
+    }
+};
+
+// The bias of a group's columns.
+DEVICE const Element* group_bias(const Product& product, int group) {
+    return product.bias ? product.bias + group * product.columns : nullptr;
+}
 
 DEVICE int lane_id() { return threadIdx.x % 32; }
 DEVICE int warp_row() { return threadIdx.x / 32 % WARPS_M * WARP_M; }
@@ -28,14 +76,18 @@ DEVICE int warp_column() { return threadIdx.x / 32 / WARPS_M * WARP_N; }
 template <int ROWS, bool K_MAJOR_>
 struct Image {
     static constexpr bool K_MAJOR = K_MAJOR_;
-    static constexpr int PADDING = (sizeof(Element) == 2 || (K_MAJOR && sizeof(Element) == 4) ? 16 : 32) / sizeof(Element);
+    static constexpr int PADDING =
+        (sizeof(Element) == 2 || (K_MAJOR && sizeof(Element) == 4) ? 16 : 32) / sizeof(Element);
     static constexpr int LD = (K_MAJOR ? TILE_K : ROWS) + PADDING;
     static constexpr int SIZE = LD * (K_MAJOR ? ROWS : TILE_K);
     static DEVICE int at(int row, int k) { return K_MAJOR ? row * LD + k : k * LD + row; }
 };
 
 // A source's answer: where a word comes from, or zeros (`from` is then any address inside the tensor).
-struct Word { const Element* from; bool valid; };
+struct Word {
+    const Element* from;
+    bool valid;
+};
 
 // Moves a thread's share of an operand: asynchronously where a word has at least 4 bytes (sm_80), otherwise through
 // registers, from before the multiplication that hides the latency until after it.
@@ -107,6 +159,12 @@ struct Output {
     int rows, columns, column_stride;
     Place place;
 
+    // group: elements of y before this group's.
+    DEVICE Output(const Product& product, int split, long long group, const Element* bias, int rows, int column_stride,
+                  Place place)
+        : y(product.y + group), partial(product.partial + split * product.output_size + group), bias(bias), rows(rows),
+          columns(product.columns), column_stride(column_stride), place(place) {}
+
     DEVICE long long row(int m) const { return m < rows ? place(m) : -1; }
 
     DEVICE Element rounded(int m, int n, Acc value) const {
@@ -173,28 +231,5 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
         __syncwarp();
     }
 }
-
-// The block's place in the grid. Blocks that share an m-tile, whose operand is the large one, are neighbours.
-struct Block {
-    int m0, n0, group, split;
-
-    DEVICE Block(int index, FastDiv n_tiles, FastDiv m_tiles, FastDiv groups) {
-        n0 = split_off(index, n_tiles) * TILE_N;
-        m0 = split_off(index, m_tiles) * TILE_M;
-        group = split_off(index, groups);
-        split = index;
-    }
-};
-
-// The block's share of the k-tiles, [first, last).
-struct Share {
-    int first, last;
-
-    DEVICE Share(int depth, int split, int splits) {
-        int tiles = (depth + TILE_K - 1) / TILE_K, each = SPLIT ? (tiles + splits - 1) / splits : tiles;
-        first = min(split * each, tiles);
-        last = min(first + each, tiles);
-    }
-};
 
 #endif  // BACKSTRIDE_GEMM

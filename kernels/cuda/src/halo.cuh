@@ -20,41 +20,45 @@ DEVICE void load_a(unsigned (&f)[4], const HaloView& view, int i, int pair) {
 // k-tile t is tap t % taps of the channel block t / taps, which is TILE_K channels. While one block's taps are
 // multiplied the next block's halo is fetched, a part with each tap; a word is GROUP channels of one pixel.
 struct Halo {
-    struct Image { static constexpr int SIZE = 0; static constexpr bool K_MAJOR = true; };  // it has its own place
-    const HaloWindow& window;
+    struct Image {
+        static constexpr int SIZE = 0;  // it has its own place
+        static constexpr bool K_MAJOR = true;
+    };
+    const HaloImage& image;
     Element* halos;  // of the even and of the odd channel blocks
     int first_tile, last_block, first_row, first_column;
     int rows[WARP_M / 16];
     int word = -1, next = 0;  // the word on its way, if any, to the halo of block `next`
     Vec<Element, GROUP> held;
 
-    DEVICE Halo(const HaloWindow& window, Element* halos, HaloTile<TILE_M> tile, int first_block, int last_block)
-        : window(window), halos(halos), first_tile(first_block * (int)window.taps.divisor), last_block(last_block),
-          first_row(window.input_row(tile.row0)), first_column(window.input_column(tile.column0)) {
+    DEVICE Halo(const HaloImage& image, Element* halos, HaloTile<TILE_M> tile, int first_block, int last_block)
+        : image(image), halos(halos), first_tile(first_block * (int)image.tiles.taps.divisor), last_block(last_block),
+          first_row(image.input_row(tile.row0)), first_column(image.input_column(tile.column0)) {
 #pragma unroll
         for (int i = 0; i < WARP_M / 16; ++i) {
-            int m = warp_row() + 16 * i + lane_id() % 16, column = m % TILE_COLUMNS * window.stride_w;
-            int row = window.input_row(tile.row0 + m / TILE_COLUMNS) - first_row;
-            rows[i] = (row * (int)window.columns.divisor + column) * PIXEL_LD + lane_id() / 16 * GROUP;
+            int m = warp_row() + 16 * i + lane_id() % 16, column = m % TILE_COLUMNS * image.window.stride_w;
+            int row = image.input_row(tile.row0 + m / TILE_COLUMNS) - first_row;
+            rows[i] = (row * (int)image.tiles.columns.divisor + column) * PIXEL_LD + lane_id() / 16 * GROUP;
         }
-        for (int part = 0; part * THREADS < words() && first_block < last_block; ++part) fetch(part, first_block), put();
+        for (int part = 0; part * THREADS < words() && first_block < last_block; ++part)
+            fetch(part, first_block), put();
     }
 
-    DEVICE int words() const { return window.pixels.divisor * GROUPS; }
-    DEVICE Element* halo(int block) const { return halos + block % 2 * (int)window.pixels.divisor * PIXEL_LD; }
+    DEVICE int words() const { return image.tiles.pixels.divisor * GROUPS; }
+    DEVICE Element* halo(int block) const { return halos + block % 2 * (int)image.tiles.pixels.divisor * PIXEL_LD; }
 
     DEVICE void fetch(int part, int block) {
         int group = part * THREADS + threadIdx.x;
         word = group < words() ? group : -1;
         next = block;
         if (word < 0) return;
-        int row = split_off(group, window.pixels), column = split_off(row, window.columns);
-        held = window.fetch(first_row + row, first_column + column, block * TILE_K + group * GROUP);
+        int row = split_off(group, image.tiles.pixels), column = split_off(row, image.tiles.columns);
+        held = image.fetch(first_row + row, first_column + column, block * TILE_K + group * GROUP);
     }
 
     DEVICE void put() {
         if (word < 0) return;
-        int group = word, pixel = split_off(group, window.pixels);
+        int group = word, pixel = split_off(group, image.tiles.pixels);
         *(Vec<Element, GROUP>*)(halo(next) + pixel * PIXEL_LD + group * GROUP) = held;
     }
 
@@ -64,7 +68,7 @@ struct Halo {
     DEVICE void begin(int ahead, Element*) {
         int block = ahead - (STAGES - 1);
         bool started = block >= first_tile;
-        int part = split_off(block, window.taps);
+        int part = split_off(block, image.tiles.taps);
         word = -1;
         if (started && block + 1 < last_block) fetch(part, block + 1);
     }
@@ -72,8 +76,8 @@ struct Halo {
     DEVICE void finish(int, Element*) { put(); }
 
     DEVICE HaloView view(int tile, const Element*) const {
-        int block = quotient(tile, window.taps), tap = tile - block * (int)window.taps.divisor;
-        return {halo(block) + window.shift(tap) * PIXEL_LD, rows};
+        int block = quotient(tile, image.tiles.taps), tap = tile - block * (int)image.tiles.taps.divisor;
+        return {halo(block) + image.shift(tap) * PIXEL_LD, rows};
     }
 };
 

@@ -6,6 +6,12 @@
 #ifndef BACKSTRIDE_HALO_WINDOW
 #define BACKSTRIDE_HALO_WINDOW
 
+#ifndef TILE_COLUMNS  // a variant on tensor cores
+#define TILE_COLUMNS 8
+#define TYPE float16
+#define MULTIPLY Mma16bit
+#endif
+
 #include "mma.cuh"
 #include "sources.cuh"
 
@@ -37,29 +43,36 @@ struct TilePixels {
     }
 };
 
-struct HaloWindow {
+// How the images are cut into tiles; pixels, columns: of a halo.
+struct HaloTiles {
+    int N;
+    FastDiv taps, reach, column_tiles, pixels, columns;
+};
+
+struct HaloImage {
     const Element* x;
     long long image;  // elements from one image to the next
-    int N, H, W, Q, channels, stride_h, stride_w, top, left, dilation_h, dilation_w;
-    FastDiv P, reach, S, taps, pixels, columns;  // pixels, columns: of a halo
+    int channels;
+    Window window;
+    HaloTiles tiles;
 
     // The number of the first input row, and the first input column, that an output pixel's window reads.
     DEVICE int input_row(int row) const {
-        int p = split_off(row, P);
-        return row * (int)reach.divisor + p * stride_h;
+        int p = split_off(row, window.P);
+        return row * (int)tiles.reach.divisor + p * window.stride_h;
     }
-    DEVICE int input_column(int column) const { return column * stride_w - left; }
+    DEVICE int input_column(int column) const { return column * window.stride_w - window.left; }
 
     // By how many of the halo's pixels a tap is shifted from the first tap.
     DEVICE int shift(int tap) const {
-        int s = split_off(tap, S);
-        return tap * dilation_h * (int)columns.divisor + s * dilation_w;
+        int s = split_off(tap, window.S);
+        return tap * window.dilation_h * (int)tiles.columns.divisor + s * window.dilation_w;
     }
 
     // GROUP channels, from `channel` on, of input row n and a column; zeros outside the image.
     DEVICE Vec<Element, GROUP> fetch(int n, int column, int channel) const {
-        int h = split_off(n, reach) - top, plane = H * W;
-        bool inside = n < N && (unsigned)h < (unsigned)H && (unsigned)column < (unsigned)W;
+        int h = split_off(n, tiles.reach) - window.top, H = window.H, W = window.W, plane = H * W;
+        bool inside = n < tiles.N && (unsigned)h < (unsigned)H && (unsigned)column < (unsigned)W;
         const Element* from = x + (inside ? n * image + channel * plane + h * W + column : 0);
         int count = inside ? channels - channel : 0;
         Vec<Element, GROUP> word;

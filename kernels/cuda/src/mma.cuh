@@ -33,7 +33,8 @@ DEVICE void load_matrices(unsigned (&f)[4], const Element* image, Row row, K k) 
 template <class Image>
 DEVICE void load_a(unsigned (&f)[4], const Element* image, int i, int pair) {
     int row = warp_row() + 16 * i;
-    load_matrices<Image>(f, image, [=](int m) { return row + m % 2 * 8; }, [=](int m) { return (2 * pair + m / 2) * GROUP; });
+    load_matrices<Image>(
+        f, image, [=](int m) { return row + m % 2 * 8; }, [=](int m) { return (2 * pair + m / 2) * GROUP; });
 }
 
 // Columns column..column+7 of B by all four groups: two instructions' operands.
@@ -42,7 +43,7 @@ DEVICE void load_b(unsigned (&f)[4], const Element* image, int column) {
     load_matrices<Image>(f, image, [=](int) { return column; }, [=](int i) { return i * GROUP; });
 }
 
-// --- float32 by TF32 products -----------------------------------------------------------------------------------------
+// --- float32 by TF32 products --------------------------------------------------------------------
 
 constexpr unsigned INFINITY_BITS = 0x7f800000u, TF32_BITS = 0xffffe000u;
 
@@ -166,7 +167,7 @@ struct Tf32 : MmaLayout {
     }
 };
 
-// --- 16-bit operands, float32 accumulation ----------------------------------------------------------------------------
+// --- 16-bit operands, float32 accumulation -------------------------------------------------------
 
 DEVICE void mma_16bit(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, float16) {
 #if HAS_CP_ASYNC
@@ -198,7 +199,8 @@ struct Mma16bit : MmaLayout {
             load_b<ImageB>(b, image_b, warp_column() + 8 * j);
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
-                float sum[4] = {acc[2 * i][2 * j], acc[2 * i][2 * j + 1], acc[2 * i + 1][2 * j], acc[2 * i + 1][2 * j + 1]};
+                float sum[4] = {acc[2 * i][2 * j], acc[2 * i][2 * j + 1], acc[2 * i + 1][2 * j],
+                                acc[2 * i + 1][2 * j + 1]};
 #pragma unroll
                 for (int pair = 0; pair < PAIRS; ++pair)
                     mma_16bit(sum, a[pair][i], b[2 * pair], b[2 * pair + 1], Operand{});
@@ -209,7 +211,7 @@ struct Mma16bit : MmaLayout {
     }
 };
 
-// --- float64 ----------------------------------------------------------------------------------------------------------
+// --- float64 -------------------------------------------------------------------------------------
 
 template <class ImageA, class ImageB>
 struct Dmma : MmaLayout {

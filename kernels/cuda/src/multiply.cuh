@@ -5,6 +5,10 @@
 #include "ffma.cuh"
 #include "mma.cuh"
 
+#ifndef MULTIPLY
+#define MULTIPLY Ffma
+#endif
+
 template <class ImageA, class ImageB>
 using Multiply = MULTIPLY<ImageA, ImageB>;
 

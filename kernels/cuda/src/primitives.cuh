@@ -11,12 +11,18 @@
 #define HAS_CP_ASYNC (__CUDA_ARCH__ >= 800)
 
 // Storage types as their bits: 16-bit values are loaded as float and rounded once when stored.
-struct float16 { unsigned short bits; };
-struct bfloat16 { unsigned short bits; };
+struct float16 {
+    unsigned short bits;
+};
+struct bfloat16 {
+    unsigned short bits;
+};
 
 // N values moved by one load or store of sizeof(T) * N (at most 16) bytes; the address must be so aligned.
 template <class T, int N>
-struct alignas(sizeof(T) * N) Vec { T at[N]; };
+struct alignas(sizeof(T) * N) Vec {
+    T at[N];
+};
 
 #ifdef __CUDACC__
 
@@ -36,11 +42,12 @@ DEVICE void cp_async(void* smem, const void* gmem, bool valid) {
 #else
     int size = valid ? Bytes : 0;
     if constexpr (Bytes == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                     ::"r"(shared_address(smem)), "l"(gmem), "r"(size) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(smem)), "l"(gmem), "r"(size)
+                     : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
-                     ::"r"(shared_address(smem)), "l"(gmem), "n"(Bytes), "r"(size) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(smem)), "l"(gmem), "n"(Bytes),
+                     "r"(size)
+                     : "memory");
 #endif
 }
 
@@ -65,12 +72,16 @@ DEVICE void cp_async_wait() {
 // (g, 2t) and (g, 2t+1) of matrix i in its low and high half; _trans: of the transposed matrix.
 DEVICE void ldmatrix_x4(unsigned (&d)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(shared_address(row)) : "memory");
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(shared_address(row))
+                 : "memory");
 }
 
 DEVICE void ldmatrix_x4_trans(unsigned (&d)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(shared_address(row)) : "memory");
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(shared_address(row))
+                 : "memory");
 }
 
 // --- tensor cores: d += a b, warp-collective -------------------------------------------------------------
@@ -107,14 +118,16 @@ DEVICE void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsig
 // a[0..1] = (m, k) at (g, 2t..), (g+8, 2t..); b = (2t.., g).
 DEVICE void mma_m16n8k8_f16(float (&d)[4], const unsigned (&a)[2], unsigned b) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(b));
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
 }
 
 // a = (g, t), b = (t, g), d[0..1] = (g, 2t), (g, 2t+1).
 DEVICE void mma_m8n8k4_f64(double (&d)[2], double a, double b) {
 #if HAS_CP_ASYNC
     asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
-        : "+d"(d[0]), "+d"(d[1]) : "d"(a), "d"(b));
+        : "+d"(d[0]), "+d"(d[1])
+        : "d"(a), "d"(b));
 #endif
 }
 
@@ -174,7 +187,9 @@ DEVICE bool greater(float a, float b) {
 // Max pooling's step: `value`, found at `at`, replaces `best` if it is greater or NaN.
 DEVICE void keep_greater(float& best, int& best_at, float value, int at) {
     asm("{.reg .pred p; setp.nan.f32 p, %2, %2; setp.gt.or.f32 p, %2, %0, p;"
-        "selp.f32 %0, %2, %0, p; selp.b32 %1, %3, %1, p;}" : "+f"(best), "+r"(best_at) : "f"(value), "r"(at));
+        "selp.f32 %0, %2, %0, p; selp.b32 %1, %3, %1, p;}"
+        : "+f"(best), "+r"(best_at)
+        : "f"(value), "r"(at));
 }
 
 #endif  // __CUDACC__

@@ -1,11 +1,17 @@
 // The bias gradient beside the weight gradient: sums of B's rows over k, taken from the k-tiles being multiplied.
 //
-// LANES threads take a row, each a run of every tile's k, perhaps with threads to spare; at the end their sums are added in a fixed order. The blocks
-// of the first m-tile see all of B once: they alone do it.
+// LANES threads take a row, each a run of every tile's k, perhaps with threads to spare; at the end their sums are
+// added in a fixed order. The blocks of the first m-tile see all of B once: they alone do it.
 #ifndef BACKSTRIDE_ROW_SUMS
 #define BACKSTRIDE_ROW_SUMS
 
 #include "gemm.cuh"
+
+// Where the sums go, null where none are wanted; `partial` is null unless SPLIT.
+struct BiasGrad {
+    Element* db;
+    Acc* partial;
+};
 
 // The largest power of two up to n.
 DEVICE constexpr int power_of_two(int n) { return n < 2 ? 1 : 2 * power_of_two(n / 2); }

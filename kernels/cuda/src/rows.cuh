@@ -2,10 +2,7 @@
 #ifndef BACKSTRIDE_ROWS
 #define BACKSTRIDE_ROWS
 
-#include "primitives.cuh"
-
-using Element = TYPE;
-using Acc = Storage<Element>::acc;
+#include "element.cuh"
 
 // row[i] = element (h, w + i) of a height x width plane, or `outside` where there is none. V divides width and
 // w - SKEW, so that a vector of V elements lies wholly inside a row or wholly outside.

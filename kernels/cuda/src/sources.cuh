@@ -1,5 +1,6 @@
 // Where the operands of gemm.cuh come from. A source knows its shared-memory Image and, for each of the COUNT words
-// of VECTOR elements that a thread moves per k-tile, the word's address in memory (asked for in order) and its slot in the image.
+// of VECTOR elements that a thread moves per k-tile, the word's address in memory (asked for in order) and its slot in
+// the image.
 // covers(i) says whether there is a word i at all, where the threads do not cover the image evenly.
 // prepare(t) may fill shared tables that seek(t) and word(i) read after the next barrier.
 #ifndef BACKSTRIDE_SOURCES
@@ -14,7 +15,8 @@
 template <int ROWS, int VECTOR_, class Offset>
 struct KMajor {
     using Image = ::Image<ROWS, true>;
-    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = (ROWS + STEP - 1) / STEP;
+    static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS;
+    static constexpr int COUNT = (ROWS + STEP - 1) / STEP;
     static_assert(STEP * WORDS == THREADS, "as many threads for each row");
     const Element* base;
     Offset offset;
@@ -93,31 +95,50 @@ struct ByImage {
 
 // --- images seen through a window ---------------------------------------------------------------------------------
 
-// The element that tap (c, r, s) reads for pixel (n, p, q) is x[n, c, p*stride_h - top + r*dilation_h, ...]: a part
-// that depends on the pixel plus one that depends on the tap. `outside` makes any sum fall outside the image.
-struct Pixel { const Element* image; int offset, row, column; };
-struct alignas(16) Tap { int offset, row, column; };
-constexpr int OUTSIDE = -(1 << 30);
-
+// A convolution: H x W inputs, P x Q outputs, R x S taps.
 struct Window {
-    const Element* x;
-    long long image;  // elements from one image to the next
-    int H, W, pixels, depth;
+    int H, W;
     FastDiv P, Q, R, S;
     int stride_h, stride_w, top, left, dilation_h, dilation_w;
+};
+
+// Elements of x and y: of one channel's plane, of an image, and of one group's part of it.
+struct Images {
+    FastDiv plane_y;
+    long long image_x, image_y;
+    int group_x, group_y, plane_x;
+};
+
+// The element that tap (c, r, s) reads for pixel (n, p, q) is x[n, c, p*stride_h - top + r*dilation_h, ...]: a part
+// that depends on the pixel plus one that depends on the tap. `outside` makes any sum fall outside the image.
+struct Pixel {
+    const Element* image;
+    int offset, row, column;
+};
+struct alignas(16) Tap {
+    int offset, row, column;
+};
+constexpr int OUTSIDE = -(1 << 30);
+
+struct WindowedImage {
+    const Element* x;
+    long long image;  // elements from one image to the next
+    int pixels, depth;
+    Window window;
 
     DEVICE Pixel pixel(int i) const {
         if (i >= pixels) return {x, 0, OUTSIDE, OUTSIDE};
-        int q = split_off(i, Q), p = split_off(i, P), row = p * stride_h - top, column = q * stride_w - left;
-        return {x + i * image, row * W + column, row, column};
+        int q = split_off(i, window.Q), p = split_off(i, window.P);
+        int row = p * window.stride_h - window.top, column = q * window.stride_w - window.left;
+        return {x + i * image, row * window.W + column, row, column};
     }
 
     DEVICE Tap tap(int i) const {
         if (i >= depth) return {0, OUTSIDE, OUTSIDE};
-        int s = split_off(i, S), r = split_off(i, R), row = r * dilation_h, column = s * dilation_w;
-        return {(i * H + row) * W + column, row, column};
+        int s = split_off(i, window.S), r = split_off(i, window.R);
+        int row = r * window.dilation_h, column = s * window.dilation_w;
+        return {(i * window.H + row) * window.W + column, row, column};
     }
-
 };
 
 DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int H, int W) {
@@ -135,21 +156,21 @@ struct PixelRows {
     static constexpr int VECTOR = VECTOR_, WORDS = ROWS / VECTOR, STEP = THREADS / WORDS, COUNT = TILE_K / STEP;
     static_assert(STEP * WORDS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
     using Table = Tap[STAGES][TILE_K];
-    const Window& window;
+    const WindowedImage& image;
     Table& table;
     Pixel pixel;
     int H, W;
     const Tap* taps = nullptr;
 
-    DEVICE PixelRows(const Window& window, Table& table, int row0)
-        : window(window), table(table), pixel(window.pixel(row0 + row())), H(window.H), W(window.W) {}
+    DEVICE PixelRows(const WindowedImage& image, Table& table, int row0)
+        : image(image), table(table), pixel(image.pixel(row0 + row())), H(image.window.H), W(image.window.W) {}
 
     DEVICE int row() const { return threadIdx.x % WORDS * VECTOR; }
     DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int slot(int i) const { return Image::at(row(), k(i)); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int k_tile) {
-        if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = window.tap(k_tile * TILE_K + threadIdx.x);
+        if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = image.tap(k_tile * TILE_K + threadIdx.x);
     }
     DEVICE void seek(int k_tile) { taps = table[k_tile % STAGES]; }
     DEVICE Word word(int i) const { return window_word(pixel, taps[k(i)], H, W); }
@@ -162,13 +183,13 @@ struct TapRows {
     static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
     static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
     using Table = Tap[ROWS];
-    const Window& window;
+    const WindowedImage& image;
     Table& taps;
     Pixel pixel;
 
     // The table is read after the barrier that follows prepare.
-    DEVICE TapRows(const Window& window, Table& table, int row0) : window(window), taps(table) {
-        for (int i = threadIdx.x; i < ROWS; i += THREADS) taps[i] = window.tap(row0 + i);
+    DEVICE TapRows(const WindowedImage& image, Table& table, int row0) : image(image), taps(table) {
+        for (int i = threadIdx.x; i < ROWS; i += THREADS) taps[i] = image.tap(row0 + i);
     }
 
     DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
@@ -176,8 +197,8 @@ struct TapRows {
     DEVICE int slot(int i) const { return Image::at(row(i), k()); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
-    DEVICE void seek(int k_tile) { pixel = window.pixel(k_tile * TILE_K + k()); }
-    DEVICE Word word(int i) const { return window_word(pixel, taps[row(i)], window.H, window.W); }
+    DEVICE void seek(int k_tile) { pixel = image.pixel(k_tile * TILE_K + k()); }
+    DEVICE Word word(int i) const { return window_word(pixel, taps[row(i)], image.window.H, image.window.W); }
 };
 
 #endif  // BACKSTRIDE_SOURCES

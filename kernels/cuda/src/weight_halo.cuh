@@ -5,6 +5,11 @@
 
 #include "halo_window.cuh"
 
+#ifndef CHANNELS
+#define CHANNELS 16
+#define HALO_PARTS 1
+#endif
+
 constexpr int PIXEL_LD = CHANNELS + 8;  // the rows that ldmatrix reads together are in different banks
 
 // Row m of a block is a tap of a channel: 16 channels by all taps, then the next 16 channels.
@@ -27,13 +32,18 @@ DEVICE void load_a(unsigned (&f)[4], const WeightHaloView& view, int i, int pair
     ldmatrix_x4_trans(f, view.pixels[pair] ? view.pixels[pair] + view.shifts[i] : view.zeros);
 }
 
-// Of the words of a halo, GROUP channels of one pixel each, one that a thread fetches; slot: its place, negative if none.
-struct HaloWord { int row, column, channel, slot; };
+// Of the words of a halo, GROUP channels of one pixel each, one that a thread fetches; slot: its place, negative if
+// none.
+struct HaloWord {
+    int row, column, channel, slot;
+};
 
 struct WeightHalo {
-    struct Image { static constexpr int SIZE = 0; static constexpr bool K_MAJOR = false; };  // it has its own place
-    const HaloWindow& window;
-    FastDiv column_tiles;
+    struct Image {
+        static constexpr int SIZE = 0;  // it has its own place
+        static constexpr bool K_MAJOR = false;
+    };
+    const HaloImage& image;
     Element* halos;  // STAGES of them
     const Element* zeros;
     int channel0;
@@ -42,32 +52,33 @@ struct WeightHalo {
     Vec<Element, GROUP> held[HALO_PARTS];
 
     // zeros: shared memory, read after a barrier.
-    DEVICE WeightHalo(const HaloWindow& window, FastDiv column_tiles, Element* halos, Vec<Element, GROUP>* zeros, int channel0)
-        : window(window), column_tiles(column_tiles), halos(halos), zeros(zeros->at), channel0(channel0) {
+    DEVICE WeightHalo(const HaloImage& image, Element* halos, Vec<Element, GROUP>* zeros, int channel0)
+        : image(image), halos(halos), zeros(zeros->at), channel0(channel0) {
         if (threadIdx.x == 0) *zeros = {};
 #pragma unroll
         for (int i = 0; i < WARP_M / 16; ++i) {
-            TapRow row(warp_row() + 16 * i, window.taps);  // past the last one: any row will do
-            shifts[i] = row.block < CHANNELS / 16 ? window.shift(row.tap) * PIXEL_LD + row.block * 16 : 0;
+            TapRow row(warp_row() + 16 * i, image.tiles.taps);  // past the last one: any row will do
+            shifts[i] = row.block < CHANNELS / 16 ? image.shift(row.tap) * PIXEL_LD + row.block * 16 : 0;
         }
 #pragma unroll
         for (int part = 0; part < HALO_PARTS; ++part) {
-            int group = part * THREADS + threadIdx.x, pixel = split_off(group, window.pixels), row = pixel;
-            int column = split_off(row, window.columns);
-            words[part] = {row, column, group * GROUP, group < CHANNELS / GROUP ? pixel * PIXEL_LD + group * GROUP : -1};
+            int group = part * THREADS + threadIdx.x, pixel = split_off(group, image.tiles.pixels), row = pixel;
+            int column = split_off(row, image.tiles.columns);
+            words[part] = {row, column, group * GROUP,
+                           group < CHANNELS / GROUP ? pixel * PIXEL_LD + group * GROUP : -1};
         }
     }
 
-    DEVICE Element* halo(int tile) const { return halos + tile % STAGES * (int)window.pixels.divisor * PIXEL_LD; }
+    DEVICE Element* halo(int tile) const { return halos + tile % STAGES * (int)image.tiles.pixels.divisor * PIXEL_LD; }
     DEVICE void prepare(int) {}
 
     DEVICE void begin(int k_tile, Element*) {
-        HaloTile<TILE_K> tile(k_tile, column_tiles);
-        int row = window.input_row(tile.row0), column = window.input_column(tile.column0);
+        HaloTile<TILE_K> tile(k_tile, image.tiles.column_tiles);
+        int row = image.input_row(tile.row0), column = image.input_column(tile.column0);
 #pragma unroll
         for (int part = 0; part < HALO_PARTS; ++part) {
             const HaloWord& word = words[part];
-            if (word.slot >= 0) held[part] = window.fetch(row + word.row, column + word.column, channel0 + word.channel);
+            if (word.slot >= 0) held[part] = image.fetch(row + word.row, column + word.column, channel0 + word.channel);
         }
     }
 
@@ -79,14 +90,14 @@ struct WeightHalo {
 
     DEVICE WeightHaloView view(int k_tile, const Element*) const {
         int k = lane_id() / 16 * 8 + lane_id() % 8, channel = lane_id() / 8 % 2 * 8;
-        HaloTile<TILE_K> tile(k_tile, column_tiles);
-        int first = window.input_row(tile.row0);
+        HaloTile<TILE_K> tile(k_tile, image.tiles.column_tiles);
+        int first = image.input_row(tile.row0);
         WeightHaloView view{{}, shifts, zeros};
 #pragma unroll
         for (int pair = 0; pair < GROUPS / 2; ++pair, k += 2 * GROUP) {
-            int row = window.input_row(tile.row0 + k / TILE_COLUMNS) - first, column = k % TILE_COLUMNS;
-            int pixel = row * (int)window.columns.divisor + column * window.stride_w;
-            bool output = tile.column0 + column < window.Q;
+            int row = image.input_row(tile.row0 + k / TILE_COLUMNS) - first, column = k % TILE_COLUMNS;
+            int pixel = row * (int)image.tiles.columns.divisor + column * image.window.stride_w;
+            bool output = tile.column0 + column < (int)image.window.Q.divisor;
             view.pixels[pair] = output ? halo(k_tile) + pixel * PIXEL_LD + channel : nullptr;
         }
         return view;

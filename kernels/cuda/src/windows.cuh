@@ -5,16 +5,52 @@
 // loaded once, as vectors, and every tap is known at compile time. Otherwise any window: a tile of outputs is 1 x 1, a
 // tile of inputs 1 x TILE_W, and LANES threads share the rows of a window, each visiting every LANES-th word of them.
 //
-// The host (windows.py) defines TYPE, THREADS and these, DILATION (_H, _W) as numbers, and KERNEL, STRIDE (_H, _W),
-// PAD_TOP, PAD_LEFT as numbers or as fields of `params`; VEC_X and VEC_Y are the elements of a load or store in rows of
-// W and of Q.
+// #defines (windows.py): DILATION (_H, _W), and where UNROLLED also KERNEL, STRIDE (_H, _W), PAD_TOP, PAD_LEFT, which
+// otherwise are fields of the Windows in scope, `windows`. VEC_X and VEC_Y are the elements of a load or store in rows
+// of W and of Q.
 #ifndef BACKSTRIDE_WINDOWS
 #define BACKSTRIDE_WINDOWS
 
 #include "rows.cuh"
 #include "fast_div.cuh"
 
-struct Params;
+#ifndef UNROLLED
+#define UNROLLED 0
+#define THREADS 128
+#define BLOCKS_PER_SM 2
+#define LANES 1
+#define TILE_H 1
+#define TILE_W 1
+#define VEC_X 1
+#define VEC_Y 1
+#endif
+
+#ifndef DILATION_H
+#define DILATION_H ((int)windows.dilation_h.divisor)
+#define DILATION_W ((int)windows.dilation_w.divisor)
+#endif
+
+#ifndef KERNEL_H
+#define KERNEL_H ((int)windows.kernel_h.divisor)
+#define KERNEL_W ((int)windows.kernel_w.divisor)
+#define STRIDE_H ((int)windows.stride_h.divisor)
+#define STRIDE_W ((int)windows.stride_w.divisor)
+#define PAD_TOP (windows.pad_top)
+#define PAD_LEFT (windows.pad_left)
+#endif
+
+// H x W inputs, P x Q outputs and the windows between them.
+struct Windows {
+    int H, W, P, Q;
+    FastDiv kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+    int pad_top, pad_left;
+};
+
+// The tiles of all planes, and of one plane.
+struct Tiles {
+    int number;
+    FastDiv rows, columns;
+};
 
 // Which tile this thread has a part in, and where that tile lies: its plane, first row and first column.
 DEVICE int tile_index() { return blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES; }
@@ -26,10 +62,12 @@ DEVICE T other_lane(T x, int mask) {
     return __shfl_xor_sync(sharing, x, mask);
 }
 
-struct Tile { int plane, h, w; };
+struct Tile {
+    int plane, h, w;
+};
 
-DEVICE Tile tile_at(int index, FastDiv tile_rows, FastDiv tile_columns) {
-    int column = split_off(index, tile_columns), row = split_off(index, tile_rows);
+DEVICE Tile tile_at(int index, const Tiles& tiles) {
+    int column = split_off(index, tiles.columns), row = split_off(index, tiles.rows);
     return {index, row * TILE_H, column * TILE_W};
 }
 
@@ -46,14 +84,15 @@ DEVICE constexpr int tap_at(int distance, int dilation, int taps) {
 // Calls visit(t, j, r, s, value) for output (p + t, q + j) of the tile and tap (r, s) of its window, rising in (r, s)
 // for each output. Taps on padding have the value `outside`.
 template <class Visit>
-DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, Acc outside, Visit visit) {
+DEVICE void visit_windows(const Windows& windows, const Element* x, int p, int q, Acc outside, Visit visit) {
     constexpr int ROWS = (TILE_H - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1;
     constexpr int COLUMNS = (TILE_W - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1;
     constexpr int SKEW = (VEC_X - PAD_LEFT % VEC_X) % VEC_X;
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
         Acc row[COLUMNS];
-        load_row<VEC_X, SKEW>(row, x, p * STRIDE_H - PAD_TOP + i, q * STRIDE_W - PAD_LEFT, params.H, params.W, outside);
+        load_row<VEC_X, SKEW>(row, x, p * STRIDE_H - PAD_TOP + i, q * STRIDE_W - PAD_LEFT, windows.H, windows.W,
+                              outside);
 #pragma unroll
         for (int t = 0; t < TILE_H; t++) {
             int r = tap_at(i - t * STRIDE_H, DILATION_H, KERNEL_H);
@@ -76,7 +115,7 @@ constexpr int COVERING_SKEW = FIRST_Q - floor_div(FIRST_Q, VEC_Y) * VEC_Y;
 // Calls load(p, q) for each row of windows that reach the tile at (h, w), then visit(t, j, r, s, k) where tap (r, s) of
 // window (p, q + k) is input (h + t, w + j). Windows (p, q) that do not exist are visited too.
 template <class Load, class Visit>
-DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit visit) {
+DEVICE void visit_covering(const Windows& windows, int h, int w, Load load, Visit visit) {
 #pragma unroll
     for (int u = 0; u < COVERING_H; u++) {
         load(h / STRIDE_H + FIRST_P + u, w / STRIDE_W + FIRST_Q);
@@ -99,15 +138,15 @@ DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit 
 // As above, but this thread's share of the taps, and none that lie on padding. Where VEC_X is not 1, windows begin and
 // end with whole words.
 template <class Visit>
-DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, Acc, Visit visit) {
+DEVICE void visit_windows(const Windows& windows, const Element* x, int p, int q, Acc, Visit visit) {
     int h = p * STRIDE_H - PAD_TOP, left = q * STRIDE_W - PAD_LEFT;
     for (int r = 0; r < KERNEL_H; r++, h += DILATION_H) {
-        if ((unsigned)h >= (unsigned)params.H) continue;
+        if ((unsigned)h >= (unsigned)windows.H) continue;
 #pragma unroll 4
         for (int s = threadIdx.x % LANES * VEC_X; s < KERNEL_W; s += LANES * VEC_X) {
             int w = left + s * DILATION_W;
-            if ((unsigned)w >= (unsigned)params.W) continue;
-            auto word = *(const Vec<Element, VEC_X>*)(x + h * params.W + w);
+            if ((unsigned)w >= (unsigned)windows.W) continue;
+            auto word = *(const Vec<Element, VEC_X>*)(x + h * windows.W + w);
 #pragma unroll
             for (int i = 0; i < VEC_X; i++) visit(0, 0, r, s + i, Storage<Element>::load(word.at[i]));
         }
@@ -117,7 +156,9 @@ DEVICE void visit_windows(const Params& params, const Element* x, int p, int q, 
 constexpr int COVERING_W = 1, COVERING_SKEW = 0;
 
 // The first and last window, along one axis, that may hold the padded position i.
-struct Covering { int first, last; };
+struct Covering {
+    int first, last;
+};
 
 DEVICE Covering covering(int i, int kernel, FastDiv stride, int dilation, int windows) {
     int beyond_reach = i - (kernel - 1) * dilation + (int)stride.divisor - 1;
@@ -126,12 +167,12 @@ DEVICE Covering covering(int i, int kernel, FastDiv stride, int dilation, int wi
 
 // As above, but only for windows that exist.
 template <class Load, class Visit>
-DEVICE void visit_covering(const Params& params, int h, int w, Load load, Visit visit) {
+DEVICE void visit_covering(const Windows& windows, int h, int w, Load load, Visit visit) {
     h += PAD_TOP;
     w += PAD_LEFT;
-    Covering rows = covering(h, KERNEL_H, params.stride_h, DILATION_H, params.P);
-    int first = covering(w, KERNEL_W, params.stride_w, DILATION_W, params.Q).first;
-    int last = covering(w + TILE_W - 1, KERNEL_W, params.stride_w, DILATION_W, params.Q).last;
+    Covering rows = covering(h, KERNEL_H, windows.stride_h, DILATION_H, windows.P);
+    int first = covering(w, KERNEL_W, windows.stride_w, DILATION_W, windows.Q).first;
+    int last = covering(w + TILE_W - 1, KERNEL_W, windows.stride_w, DILATION_W, windows.Q).last;
     for (int p = rows.first; p <= rows.last; p++) {
         int r = h - p * STRIDE_H;
         if (r % DILATION_H != 0) continue;

@@ -34,8 +34,9 @@ def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """A file to write into; at the end of the with block its content becomes that of `path`, in one step.
 
     It lies beside `path`, is flushed to the disk and renamed, so no reader, crash or full disk meets half of it. A link
-    is followed, and an old file's owner and mode are kept. A pipe or a character device is written to as it stands, and nothing
-    else that is no regular file is touched. OSError, naming `path`, where it cannot be written: all is as before then.
+    is followed, and an old file's owner and mode are kept. A pipe or a character device is written to as it stands, and
+    nothing else that is no regular file is touched. OSError, naming `path`, where it cannot be written; all is as it
+    was then.
     """
     special = _is_special(path)
     target = os.fspath(path) if special else os.path.realpath(path)

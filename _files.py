@@ -34,8 +34,9 @@ def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """A file to write into; at the end of the with block its content becomes that of `path`, in one step.
 
     It lies beside `path`, is flushed to the disk and renamed, so no reader, crash or full disk meets half of it. A link
-    is followed, and an old file's mode is kept. A pipe or a character device is written to as it stands, and nothing
-    else that is no regular file is touched. OSError, naming `path`, where it cannot be written: all is as before then.
+    is followed, and an old file's owner and mode are kept. A pipe or a character device is written to as it stands, and
+    nothing else that is no regular file is touched. OSError, naming `path`, where it cannot be written; all is as it
+    was then.
     """
     special = _is_special(path)
     target = os.fspath(path) if special else os.path.realpath(path)
@@ -45,7 +46,7 @@ def replacing(path: FilePath) -> Iterator[BinaryIO]:
             with _opened(target) as file:
                 yield file
             return
-        with _locked(temporary, _mode(target)) as file:
+        with _locked(temporary, _status(target)) as file:
             _remove_stale(os.path.dirname(target))
             yield file
             file.flush()
@@ -95,20 +96,23 @@ def _opened(special: str) -> BinaryIO:
     return os.fdopen(descriptor, "wb")
 
 
-def _mode(target: str) -> int | None:
-    """The permissions of the file that is replaced; None where there is none."""
+def _status(target: str) -> os.stat_result | None:
+    """Of the file that is replaced; None where there is none."""
     try:
-        return stat.S_IMODE(os.stat(target).st_mode)
+        return os.stat(target)
     except FileNotFoundError:
         return None
 
 
-def _locked(temporary: str, mode: int | None) -> BinaryIO:
-    """A new file with this mode (None: the umask's), locked for as long as its writer lives."""
+def _locked(temporary: str, replaced: os.stat_result | None) -> BinaryIO:
+    """A new file with the owner and mode of the one it replaces, locked for as long as its writer lives."""
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(temporary, flags, 0o666 if mode is None else mode & 0o700), "wb")
-    if mode is not None:
-        os.chmod(temporary, mode)
+    file = os.fdopen(os.open(temporary, flags, 0o666 if replaced is None else 0o600), "wb")
+    if replaced is not None:
+        if hasattr(os, "chown"):
+            with suppress(PermissionError):  # only root gives files away
+                os.chown(temporary, replaced.st_uid, replaced.st_gid)
+        os.chmod(temporary, stat.S_IMODE(replaced.st_mode))
     if fcntl is not None:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -60,8 +60,12 @@ def _save(operation: str, named: dict[str, Any]) -> str:
     try:
         descriptor, name = tempfile.mkstemp(prefix=f"backstride-{operation}-", suffix=".npz")
         os.close(descriptor)
-        with replacing(name) as file:
-            np.savez(file, **stored)
+        try:
+            with replacing(name) as file:
+                np.savez(file, **stored)
+        except BaseException:
+            os.unlink(name)
+            raise
     except OSError as error:  # the divergence is what must be told
         return f"no file ({error})"
     return name

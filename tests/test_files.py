@@ -132,6 +132,18 @@ def test_an_old_files_mode_is_kept(mode, tmp_path):
     assert path.read_bytes() == b"new"
 
 
+def test_an_old_files_owner_is_kept(tmp_path):
+    """Root that saves over a user's file does not take it away."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    path = tmp_path / "kept"
+    path.touch(0o600)
+    os.chown(path, 1234, 5678)
+    _files.save(path, b"new")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 5678, 0o600)
+
+
 def test_a_new_files_mode_is_the_umasks(tmp_path):
     before = os.umask(0o027)
     try:

@@ -214,6 +214,20 @@ def test_the_message_names_the_arguments_and_a_file_with_the_inputs(rng, tmp_pat
         assert (saved["operation"], saved["b"], saved["geometry"]) == ("conv2d", "None", repr(CONV))
 
 
+def test_a_full_disk_hides_no_divergence(rng, tmp_path, monkeypatch):
+    """H9"""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("os.fsync", full)
+    x, w = (normal(rng, shape, "float32") for shape in (CONV.x_shape, CONV.w_shape))
+    with pytest.raises(DivergenceError, match=r"inputs saved in no file \(\[Errno 28\] No space left on device"):
+        spoiled("conv2d", np.zeros_like, x, w, None, CONV)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_inputs_are_copied_before_the_kernel_runs(rng):
     """A kernel that spoils its input and then computes rightly from it must not be believed."""
     arguments = arguments_of("linear_bias_grad", lambda shape: normal(rng, shape, "float32").astype(np.float32))

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from .._files import check_writable
 from ..backend import NAMES, get_backend, set_backend
+from ..kernels.cuda.runtime import nvrtc
+from ..kernels.cuda.runtime.gpus import COMPUTE_CAPABILITIES
 from ..precision import NAMES as PRECISIONS
 from ..precision import get_float32_precision, use_float32_precision
 from .errors import CommandError
@@ -76,6 +78,13 @@ def _number(kind: Callable[[str], Number], text: str, expected: str, accept: Cal
     if value is None or not accept(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value
+
+
+def compute_capability(text: str) -> int:
+    """90 for 9.0: one that this package knows, or else one that the compiler here does."""
+    if text.isdigit() and (int(text) in COMPUTE_CAPABILITIES or int(text) in nvrtc.architectures()):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(str, COMPUTE_CAPABILITIES))}")
 
 
 def writable_file(text: str) -> Path:

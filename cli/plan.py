@@ -9,10 +9,9 @@ from dataclasses import replace
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
 from ..kernels import OPERATIONS, dtypes
-from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.offline.plan import plan
-from ..kernels.cuda.runtime.gpus import GPUS, Gpu
-from .arguments import add_precision, positive_int, selected_precision
+from ..kernels.cuda.runtime.gpus import GPUS, Gpu, gpu_of
+from .arguments import add_precision, compute_capability, positive_int, selected_precision
 from .errors import CommandError
 from .suite_calls import suite
 
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=dtypes.NAMES, default="float32")
     add_precision(parser)
     target = parser.add_mutually_exclusive_group()
-    target.add_argument("--sm", type=int, choices=sorted(LIMITS), default=90, help="compute capability, 90 for 9.0")
+    target.add_argument("--sm", type=compute_capability, default=90, metavar="N", help="compute capability, 90 for 9.0")
     target.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], default=unset, help="a GPU by name")
     parser.add_argument("--sms", type=positive_int, default=unset, help="multiprocessors, where not as the GPU's")
     parser.add_argument(
@@ -52,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _gpu(args: argparse.Namespace) -> Gpu:
-    """The GPU by name, or the last one in the table of its compute capability."""
-    gpu = next(g for g in reversed(GPUS) if (g.name == args.gpu if "gpu" in args else g.sm == args.sm))
+    """The GPU by name, or the last one in the list of its compute capability."""
+    gpu = next(g for g in GPUS if g.name == args.gpu) if "gpu" in args else gpu_of(args.sm)
+    if "gpu" not in args and gpu.sm != args.sm:
+        gpu = replace(gpu, name=f"an unlisted GPU with the peaks of {gpu.name}", sm=args.sm)
     return replace(gpu, multiprocessors=args.sms) if "sms" in args else gpu
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .._extras import needed_for
-from ..kernels.cuda.gemm.tiles import Configuration
+from ..kernels.cuda.gemm import cost
+from ..kernels.cuda.gemm.configuration import Configuration
 from ..kernels.cuda.offline import ptxas
 from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, scored
 from ..kernels.cuda.runtime.gpus import Gpu
@@ -128,7 +129,7 @@ def _candidates(found: CallPlan, chosen: Configuration) -> Table:
             str(c.blocks),
             str(c.blocks_per_sm),
             f"{c.workspace_bytes / 2**20:.3g}",
-            _microseconds(c.seconds),
+            _microseconds(cost.seconds(c)),
             style="bold" if is_chosen else "",
         )
     return table

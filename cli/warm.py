@@ -18,10 +18,9 @@ from ..conformance import call_text, calls
 from ..kernels import dtypes
 from ..kernels.cuda.offline import ahead
 from ..kernels.cuda.offline.dryrun import Device
-from ..kernels.cuda.offline.occupancy import LIMITS
 from ..kernels.cuda.runtime import cubins, nvrtc
-from ..kernels.cuda.runtime.gpus import GPUS
-from .arguments import add_precision, positive_int, readable_file, selected_precision
+from ..kernels.cuda.runtime.gpus import GPUS, gpu_of
+from .arguments import add_precision, compute_capability, positive_int, readable_file, selected_precision
 from .errors import CommandError, FileError, listed
 from .suite_calls import own_networks, suite, with_gradients
 
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
     parser.add_argument(
         "--sm",
-        type=_several(_compute_capability),
+        type=_several(compute_capability),
         default=unset,
         metavar="N,...",
         help="compute capabilities, 90 for 9.0 (default: that of this machine's GPU)",
@@ -109,12 +108,6 @@ def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return lambda text: [kind(part) for part in text.split(",")]
 
 
-def _compute_capability(text: str) -> int:
-    if text not in map(str, LIMITS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(str, LIMITS))}")
-    return int(text)
-
-
 def _dtype(text: str) -> str:
     if text not in dtypes.NAMES:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(dtypes.NAMES)}")
@@ -124,11 +117,7 @@ def _dtype(text: str) -> str:
 def _devices(args: argparse.Namespace) -> list[Device]:
     """The GPUs to compile for, as dry runs take them; CommandError where one is not known or NVRTC is missing."""
     if "sm" in args:
-        found = [
-            Device(sm, count)
-            for sm in args.sm
-            for count in getattr(args, "sms", sorted({gpu.multiprocessors for gpu in GPUS if gpu.sm == sm}))
-        ]
+        found = [Device(sm, count) for sm in args.sm for count in getattr(args, "sms", _multiprocessors(sm))]
     elif probe_cupy().failed is None:
         found = [ahead.current_device()]
     else:
@@ -138,6 +127,11 @@ def _devices(args: argparse.Namespace) -> list[Device]:
         if reason is not None:
             raise CommandError(f"{reason}; pip install -U 'backstride[cuda12]' (or [cuda13])")
     return found
+
+
+def _multiprocessors(sm: int) -> list[int]:
+    """How many the GPUs of a compute capability have, or else one of the nearest below."""
+    return sorted({gpu.multiprocessors for gpu in GPUS if gpu.sm == gpu_of(sm).sm})
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -169,7 +163,7 @@ def _kernels(args: argparse.Namespace, devices: list[Device]) -> list[Kernel]:
     return list(found)
 
 
-def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.Call]]:
+def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.PathCall]]:
     """Every call, with where it comes from."""
     shaped = [each for name in getattr(args, "suite", ()) for batch in args.batch for each in suite(name, batch)]
     if "suite" not in args and "shapes" not in args:
@@ -182,7 +176,7 @@ def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.Call]]:
         yield from _file_calls(args.shapes, args.dtype)
 
 
-def _file_calls(file: Path, names: list[str]) -> list[tuple[str, ahead.Call]]:
+def _file_calls(file: Path, names: list[str]) -> list[tuple[str, ahead.PathCall]]:
     """The calls of a file, or a CommandError with every line that says none."""
     found, problems = [], []
     for number, line in enumerate(_lines(file), 1):
@@ -196,7 +190,7 @@ def _file_calls(file: Path, names: list[str]) -> list[tuple[str, ahead.Call]]:
     return found
 
 
-def _line_calls(line: str, names: list[str]) -> Iterator[ahead.Call]:
+def _line_calls(line: str, names: list[str]) -> Iterator[ahead.PathCall]:
     call = call_text.parse(line)
     if call is not None:
         for dtype in [call.dtype] if call.dtype else names:

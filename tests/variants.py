@@ -21,6 +21,9 @@ from backstride.kernels.operation import Case, Operation
 Key = tuple[str, tuple[tuple[str, str], ...]]
 _OF_ARCHITECTURE = ("STAGES", "BLOCKS_PER_SM")
 
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+"""For which every variant is compiled; test_gpus compiles a few for the others."""
+
 
 def _layers() -> Iterator[tuple[Operation, Case]]:
     """The operations of the benchmark suites' layers."""
@@ -50,7 +53,8 @@ def find(device: Device) -> Iterator[tuple[Key, Launch]]:
 def variants(every_gpu: bool) -> dict[Key, dict[int, Launch]]:
     """Variant -> compute capability -> a launch of it there, in fixed order; for one GPU of each or for all."""
     found: dict[Key, dict[int, Launch]] = defaultdict(dict)
-    for gpu in GPUS if every_gpu else {gpu.sm: gpu for gpu in GPUS}.values():
+    gpus = [gpu for gpu in GPUS if gpu.sm in ARCHITECTURES]
+    for gpu in gpus if every_gpu else {gpu.sm: gpu for gpu in gpus}.values():
         for key, launch in find(Device(gpu.sm, gpu.multiprocessors)):
             found[key][gpu.sm] = launch
     return dict(sorted(found.items()))

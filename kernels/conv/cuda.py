@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..cuda.gemm.choice import vector
+from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration
 from ..cuda.gemm.halo import Halo
 from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
-from ..cuda.gemm.tiles import HaloConfiguration, Product, WeightHaloConfiguration, vector
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import check_index, inputs, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div

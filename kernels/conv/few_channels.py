@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -11,16 +9,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...precision import get_float32_precision
-from ..cuda.gemm.tiles import Product, architecture_of, direct_seconds, model_architecture
-from ..cuda.gemm.tiles import choose as choose_product
+from ..cuda.gemm import cost
+from ..cuda.gemm.choice import architecture_of, model_architecture
+from ..cuda.gemm.choice import choose as choose_product
+from ..cuda.gemm.configuration import Product
+from ..cuda.gemm.decisions import Estimates, record_estimates
 from ..cuda.runtime.arrays import ALIGNMENT
+from ..cuda.runtime.gpus import DEFAULT_BLOCK_SHARED_BYTES
 from ..cuda.runtime.loader import C_TYPES
 from ..cuda.windows import check_offsets, largest_power_of_two
 from ..dtypes import accumulation_dtype
 from .geometry import ConvGeometry
 
 CHANNELS = 4
-SHARED_BYTES = 48 * 1024
+SHARED_BYTES = DEFAULT_BLOCK_SHARED_BYTES
 MAX_THREADS = 256
 
 
@@ -144,18 +146,6 @@ class Direct(Protocol):
     def multiply_adds(self, g: ConvGeometry) -> int: ...
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """Seconds that a direct kernel would take, and the fastest product that would do the same."""
-
-    direct: float
-    product: float
-
-
-told: ContextVar[Callable[[Estimates], None] | None] = ContextVar("backstride_told_estimates", default=None)
-"""Is told what is_faster compares, where a dry run asks."""
-
-
 def is_faster(direct: Direct, g: ConvGeometry, product: Product, array: Any) -> bool:
     """Whether a direct kernel is estimated to take no longer than the product of arrays like this one that would do the
     same: a product's tile has at least 16 columns, however few there are to fill it, and fetches its operands for each
@@ -164,8 +154,6 @@ def is_faster(direct: Direct, g: ConvGeometry, product: Product, array: Any) -> 
     model = model_architecture(dtype, architecture_of(array), precision)
     whole_waves = round_up(direct.blocks(g), model.multiprocessors) * direct.multiply_adds(g)
     fastest = choose_product(product, dtype, model, precision)
-    estimates = Estimates(direct_seconds(whole_waves, dtype, model), fastest.seconds)
-    tell = told.get()
-    if tell is not None:
-        tell(estimates)
+    estimates = Estimates(cost.direct_seconds(whole_waves, dtype, model), cost.seconds(fastest))
+    record_estimates(estimates)
     return estimates.direct <= estimates.product

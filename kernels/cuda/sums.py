@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from ..dtypes import accumulation_dtype
-from .gemm.tiles import WORKSPACE_LIMIT
+from .gemm.choice import WORKSPACE_LIMIT
 from .runtime.arrays import ALIGNMENT
 from .runtime.launch import check_index, launch
 from .runtime.loader import C_TYPES, fast_div

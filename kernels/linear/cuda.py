@@ -6,8 +6,9 @@ from typing import Any
 
 from ..conv import tiny
 from ..conv.geometry import ConvGeometry
+from ..cuda.gemm.choice import vector
+from ..cuda.gemm.configuration import Product
 from ..cuda.gemm.product import configure, launch_product_and_bias_grad
-from ..cuda.gemm.tiles import Product, vector
 from ..cuda.runtime.errors import reported
 from ..cuda.runtime.launch import check_index, inputs
 from ..cuda.runtime.replay import empty

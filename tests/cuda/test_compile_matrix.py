@@ -18,7 +18,7 @@ import variants
 
 from backstride.kernels.cuda.offline import ptxas
 from backstride.kernels.cuda.offline.dryrun import Launch
-from backstride.kernels.cuda.offline.occupancy import LIMITS, blocks_per_sm
+from backstride.kernels.cuda.offline.occupancy import blocks_per_sm
 from backstride.kernels.cuda.runtime.loader import sources
 
 ALL = os.environ.get("BACKSTRIDE_COMPILE_MATRIX") == "all"
@@ -58,7 +58,7 @@ def faults(launch: Launch, sm: int, usage: ptxas.Usage) -> list[str]:
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize("sm", sorted(LIMITS))
+@pytest.mark.parametrize("sm", variants.ARCHITECTURES)
 def test_variants_compile_within_their_resources(sm, matrix, capsys):
     reason = ptxas.unavailable(sm)
     if reason is not None:
@@ -79,7 +79,7 @@ def test_variants_compile_within_their_resources(sm, matrix, capsys):
 
 
 def test_every_architecture_is_reached(matrix):
-    assert set(matrix) == set(LIMITS)
+    assert set(matrix) == set(variants.ARCHITECTURES)
 
 
 def test_no_launcher_leaves_a_default(matrix):

@@ -13,7 +13,7 @@ from cupys import emulated, real
 
 import backstride
 from backstride import kernels
-from backstride.kernels.cuda.gemm import product, tiles
+from backstride.kernels.cuda.gemm import choice, product
 
 
 @pytest.fixture(params=[emulated, real], ids=["emulated", "real"])
@@ -66,8 +66,8 @@ def test_halo_tiles(cupy, rng, monkeypatch, dtype: str, x_shape, w_shape, option
     chosen = []
 
     def choose_halo(product, name, architecture, precision):
-        found = [c for c in tiles.candidates(product, name, architecture, precision) if c.halo and c.splits == 1]
-        whole = found[len(chosen) % len(found)] if found else tiles.choose(product, name, architecture, precision)
+        found = [c for c in choice.candidates(product, name, architecture, precision) if c.halo and c.splits == 1]
+        whole = found[len(chosen) % len(found)] if found else choice.choose(product, name, architecture, precision)
         chosen.append(dataclasses.replace(whole, splits=min(2, whole.k_units)))
         return chosen[-1]
 

@@ -14,8 +14,8 @@ from accuracy import assert_exact, dtype_of, integers
 
 from backstride import backend, kernels, use_float32_precision
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.cuda.gemm import product, tiles
-from backstride.kernels.cuda.gemm.tiles import Configuration
+from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm.configuration import Configuration
 from backstride.kernels.cuda.runtime import loader, replay
 
 conv2d = import_module("backstride.kernels.conv.cuda")
@@ -47,7 +47,7 @@ def tile(number: int) -> Callable[..., Configuration]:
     """The choice of one tile, without halo tiles."""
 
     def choose(*arguments: Any) -> Configuration:
-        found = [c for c in tiles.candidates(*arguments) if c.splits == 1 and not c.halo]
+        found = [c for c in choice.candidates(*arguments) if c.splits == 1 and not c.halo]
         return found[number % len(found)]
 
     return choose

@@ -14,8 +14,8 @@ import reference
 from accuracy import assert_exact, dtype_of, integers
 
 from backstride import backend, kernels
-from backstride.kernels.cuda.gemm import product, tiles
-from backstride.kernels.cuda.gemm.tiles import Configuration, WeightHaloConfiguration
+from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm.configuration import Configuration, WeightHaloConfiguration
 from backstride.kernels.cuda.runtime import loader, replay
 
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -44,7 +44,7 @@ def cupy() -> Iterator[ModuleType]:
 
 def take(monkeypatch: pytest.MonkeyPatch, wanted: Callable[[list[Configuration]], Configuration]) -> None:
     def choose(*arguments: Any) -> Configuration:
-        return wanted([c for c in tiles.candidates(*arguments) if c.splits == 1])
+        return wanted([c for c in choice.candidates(*arguments) if c.splits == 1])
 
     monkeypatch.setattr(product, "choose", choose)
     replay.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from backstride.kernels.cuda.runtime import launch
 from backstride.kernels.cuda.runtime.loader import sources
 
 PRIMITIVES = sources()["primitives.cuh"].read_text(encoding="utf-8")
@@ -236,6 +238,14 @@ def test_threads_and_blocks_run_in_an_order_of_the_seed(cupy: ModuleType, monkey
     assert order("1")[:64] != sorted(order("1")[:64])
 
 
+SOME_SHARED = """extern "C" __global__ void k(int* y) {
+    __shared__ int turned[4];
+    turned[3 - threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = turned[threadIdx.x];
+}"""
+
+
 # --- what the driver and CuPy refuse -----------------------------------------------------------------------
 def test_launches_that_the_driver_refuses(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = kernel(cupy, 'extern "C" __global__ void k() {}')
@@ -249,6 +259,52 @@ def test_launches_that_the_driver_refuses(cupy: ModuleType, monkeypatch: pytest.
     monkeypatch.setenv("EMULATOR_SM", "86")
     with pytest.raises(cupy.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
         nothing.max_dynamic_shared_size_bytes = 100 << 10
+
+
+def test_static_shared_memory_counts_against_the_limit(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = kernel(cupy, SOME_SHARED)
+    assert some.shared_size_bytes == 16
+    some((1,), (4,), (cupy.zeros(4, "i4"),), shared_mem=(48 << 10) - 16)
+    with pytest.raises(cupy.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
+        some((1,), (4,), (cupy.zeros(4, "i4"),), shared_mem=48 << 10)
+    monkeypatch.setenv("EMULATOR_SM", "90")
+    some.max_dynamic_shared_size_bytes = (227 << 10) - 16
+    with pytest.raises(cupy.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
+        some.max_dynamic_shared_size_bytes = 227 << 10
+
+
+def test_a_launch_asks_for_shared_memory_as_soon_as_it_needs_it_and_never_for_less(cupy: ModuleType) -> None:
+    """Static and dynamic memory together are what blocks have 48 KiB of; a kept launch relies on what was asked for."""
+    some = kernel(cupy, SOME_SHARED)
+    for shared, asked in ((32, 48 * 1024 - 16), (48, 48 * 1024), (80, 80 * 1024), (60, 80 * 1024)):
+        launch.ask_for_shared_memory(some, shared * 1024)
+        assert some.max_dynamic_shared_size_bytes == asked
+        some((1,), (4,), (cupy.zeros(4, "i4"),), shared_mem=shared * 1024)
+
+
+def test_two_threads_that_ask_for_shared_memory_leave_the_larger() -> None:
+    """While one is between reading and setting the limit, the other must wait."""
+
+    class Function:
+        shared_size_bytes, limit = 0, 48 << 10
+
+        @property
+        def max_dynamic_shared_size_bytes(self) -> int:
+            found = self.limit
+            if not other.is_alive() and found == 48 << 10:
+                other.start()
+                other.join(0.2)  # long enough for one that does not wait
+            return found
+
+        @max_dynamic_shared_size_bytes.setter
+        def max_dynamic_shared_size_bytes(self, size: int) -> None:
+            self.limit = size
+
+    function = Function()
+    other = threading.Thread(target=launch.ask_for_shared_memory, args=(function, 80 << 10))
+    launch.ask_for_shared_memory(function, 60 << 10)
+    other.join()
+    assert function.limit == 80 << 10
 
 
 def test_arguments_must_have_the_sizes_of_the_parameters(cupy: ModuleType) -> None:

@@ -60,6 +60,13 @@ def _for_host(text: str) -> str:
     return _EXTERN_SHARED.sub(r"static \1* const \2 = (\1*)emulator_dynamic_shared;", text)
 
 
+@cache
+def static_shared_bytes(library: Path) -> int:
+    """What the __shared__ variables of a kernel's library take: functions have no other zero-initialised statics."""
+    listing = subprocess.run(["nm", "-S", "--defined-only", library], capture_output=True, text=True, check=True)
+    return sum(int(size, 16) for size in re.findall(r"^\w+ (\w+) b _ZZ", listing.stdout, re.MULTILINE))
+
+
 def source_of(library: Path) -> Path:
     """The text that a library was compiled from."""
     return library.with_suffix(".cpp")

@@ -14,7 +14,7 @@ from . import memory
 _MULTIPROCESSORS = 4
 
 # Shared memory that a block may opt in to, by compute capability (CUDA C++ Programming Guide, table of limits).
-_SHARED_KIB_OPTIN = {75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
+_SHARED_KIB_OPTIN = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 
 _local = threading.local()
 

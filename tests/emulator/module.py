@@ -14,7 +14,7 @@ import numpy as np
 
 from . import device, memory
 from .array import ndarray
-from .build import kernel_library, source_of
+from .build import kernel_library, source_of, static_shared_bytes
 from .process import Server, explain
 
 _SHARED_BYTES_WITHOUT_OPTIN = 48 << 10
@@ -70,7 +70,8 @@ class Kernel:
     def __init__(self, text: str, name: str, options: tuple[str, ...]):
         self.name = name
         self._library = kernel_library(text, name, options)
-        self._dynamic_shared_bytes = _SHARED_BYTES_WITHOUT_OPTIN
+        self.shared_size_bytes = static_shared_bytes(self._library)
+        self._dynamic_shared_bytes = _SHARED_BYTES_WITHOUT_OPTIN - self.shared_size_bytes
         self._launches = 0
 
     @property
@@ -79,8 +80,8 @@ class Kernel:
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, size: int) -> None:
-        if size > device.shared_bytes_optin():
-            raise CUDADriverError(f"{self.name}: {size} bytes of shared memory")
+        if size + self.shared_size_bytes > device.shared_bytes_optin():
+            raise CUDADriverError(f"{self.name}: {size} + {self.shared_size_bytes} bytes of shared memory")
         self._dynamic_shared_bytes = size
 
     def __call__(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 from ....precision import get_float32_precision
@@ -12,10 +11,9 @@ from ..runtime.launch import check_index, launch
 from ..runtime.loader import fast_div
 from ..runtime.replay import empty
 from ..sums import sum_partials
-from .tiles import Configuration, Product, architecture_of, choose
-
-told: ContextVar[Callable[[Configuration], None] | None] = ContextVar("backstride_told", default=None)
-"""Is told the configuration of every product that is launched, where a dry run asks."""
+from .choice import architecture_of, choose
+from .configuration import Configuration, Product
+from .decisions import record_configuration
 
 
 def configure(product: Product, array: Any) -> Configuration:
@@ -44,9 +42,7 @@ def launch_product(
         return
     c = configuration
     check_index(entry, blocks=c.blocks)
-    tell = told.get()
-    if tell is not None:
-        tell(c)
+    record_configuration(c)
     split = c.splits > 1
     partial = empty(c.splits * y.size, accumulation_dtype(y.dtype)) if split else None
     launch(

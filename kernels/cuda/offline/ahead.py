@@ -18,11 +18,11 @@ from ..runtime import cubins, nvrtc
 from ..runtime.nvrtc import OPTIONS
 from .dryrun import Device, Launch, dry_run
 
-Call = tuple[Operation, tuple[Any, ...]]
+PathCall = tuple[Operation, tuple[Any, ...]]
 """An operation with a path function's arguments, of whose arrays only shape and dtype are read."""
 
 
-def launches(call: Call, device: Device) -> list[Launch]:
+def launches(call: PathCall, device: Device) -> list[Launch]:
     """What a call launches on this device."""
     operation, arguments = call
     return dry_run(implementation(operation, CUDA), arguments, device).launches
@@ -34,19 +34,21 @@ def current_device() -> Device:
     return Device(int(found.compute_capability), found.attributes["MultiProcessorCount"])
 
 
-def compile_ahead(calls: Iterable[Call]) -> None:
+def compile_ahead(calls: Iterable[PathCall]) -> None:
     """Compile the kernels of these calls for the current device, into CuPy's disk cache, on all processor cores.
 
     A call that cannot be made is passed over: it says itself what is wrong.
     """
     cupy, device = import_cupy(), current_device()
+    here = cupy.cuda.Device()
     entries: dict[str, str] = {}
     for call in calls:
         with suppress(Exception):
             entries |= {launch.text: launch.entry for launch in launches(call, device)}
 
     def compile_one(text: str, entry: str) -> None:
-        with suppress(Exception):
+        # a thread of the pool begins on device 0, and a module is loaded where it is made
+        with suppress(Exception), here:
             cupy.RawModule(code=text, options=OPTIONS).get_function(entry)
 
     with ThreadPoolExecutor() as pool:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from ....backend import import_cupy, stand_in_for_cupy
-from ...conv import few_channels
-from ..gemm import product
-from ..gemm.tiles import Configuration
+from ..gemm import decisions
+from ..gemm.decisions import Decisions
 
 _DEFINE = re.compile(r"^#define (\w+) (.+)$", re.MULTILINE)
 
@@ -55,12 +54,10 @@ class Launch:
 
 @dataclass
 class Recording:
-    """The launches of one call in their order, the configurations of those that are products, what was estimated where
-    a direct kernel was possible, and the bytes allocated beside the call's outputs."""
+    """The launches of one call in their order, what was decided, and the bytes allocated beside the outputs."""
 
     launches: list[Launch] = field(default_factory=list)
-    configurations: list[Configuration] = field(default_factory=list)
-    estimates: list[few_channels.Estimates] = field(default_factory=list)
+    decisions: Decisions = field(default_factory=Decisions)
     allocated: int = 0
     outputs: tuple[Array, ...] = ()
 
@@ -117,6 +114,7 @@ class DryCupy:
     """
 
     ndarray: type[Array] = Array
+    reads_cubins = False
 
     def __init__(self, device: Device) -> None:
         self.recording = Recording()
@@ -158,6 +156,7 @@ class _Kernel:
 
     text: str
     entry: str
+    shared_size_bytes: int = 0
     max_dynamic_shared_size_bytes: int = 0
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any, *, shared_mem: int = 0) -> None:
@@ -175,12 +174,7 @@ def dry_run(compute: Callable[..., Any], arguments: tuple[Any, ...], device: Dev
         return Array(argument.shape, argument.dtype, device) if hasattr(argument, "dtype") else argument
 
     recording = cupy.recording
-    tokens = product.told.set(recording.configurations.append), few_channels.told.set(recording.estimates.append)
-    try:
-        with stand_in_for_cupy(cupy):
-            result = compute(*map(dry, arguments))
-    finally:
-        product.told.reset(tokens[0])
-        few_channels.told.reset(tokens[1])
+    with stand_in_for_cupy(cupy), decisions.recorded() as recording.decisions:
+        result = compute(*map(dry, arguments))
     recording.outputs = result if isinstance(result, tuple) else (result,)
     return recording

@@ -1,15 +1,18 @@
 """What a call will do on a GPU: its kernels with their resources, the least that any implementation must do, and how
-long it will take by the model that chooses the kernels (tiles.py). None of it was measured."""
+long it will take by the model that chooses the kernels (gemm/cost.py). None of it was measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ...conv.few_channels import Estimates
 from ...dispatch import CUDA, implementation
 from ...operation import Operation
-from ..gemm.tiles import LAUNCH_SECONDS, Architecture, Configuration, candidates, direct_seconds, model_architecture
+from ..gemm import cost
+from ..gemm.choice import candidates, model_architecture
+from ..gemm.configuration import Architecture, Configuration
+from ..gemm.cost import LAUNCH_SECONDS
+from ..gemm.decisions import Estimates
 from ..runtime.gpus import Gpu
 from . import ptxas
 from .dryrun import Device, Launch, dry_run
@@ -99,10 +102,10 @@ class CallPlan:
         And what further launches add."""
         products, direct = self.products, [e.direct for e in self.estimates if e.direct <= e.product]
         if products or direct:
-            compute = sum(c.seconds for c in products) + sum(direct)
+            compute = sum(map(cost.seconds, products)) + sum(direct)
             counted = sum(c.launches for c in products) + len(direct)
         else:
-            compute, counted = direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
+            compute, counted = cost.direct_seconds(self.flops / 2, self.dtype, _architecture(self.gpu)), 1
         traffic = self.least_bytes + 2 * self.workspace_bytes
         memory = traffic / (ATTAINABLE_BANDWIDTH * self.gpu.bandwidth * 1e9)
         longest = max(compute, memory, self.arithmetic_seconds)
@@ -111,14 +114,14 @@ class CallPlan:
 
 def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, bool]]:
     """Every configuration that the model compared for a product of the call, the fastest first, and whether it is the
-    chosen one. They are scored where tiles.model_architecture says."""
+    chosen one. They are scored where choice.model_architecture says."""
     model = model_architecture(found.dtype, chosen.architecture, found.precision)
     compared = candidates(chosen.product, found.dtype, model, found.precision)
 
     def is_chosen(c: Configuration) -> bool:
         return (c.tile, c.halo, c.splits) == (chosen.tile, chosen.halo, chosen.splits)
 
-    return sorted(((c, is_chosen(c)) for c in compared), key=lambda each: each[0].seconds)
+    return sorted(((c, is_chosen(c)) for c in compared), key=lambda each: cost.seconds(each[0]))
 
 
 def _architecture(gpu: Gpu) -> Architecture:
@@ -134,7 +137,7 @@ def plan(
     """
     recording = dry_run(implementation(operation, CUDA), arguments, Device(gpu.sm, gpu.multiprocessors))
     compile_ = compile_ and ptxas.unavailable(gpu.sm) is None
-    configurations = iter(recording.configurations)
+    configurations = iter(recording.decisions.configurations)
     kernels = tuple(
         KernelPlan(
             launch,
@@ -151,7 +154,7 @@ def plan(
         precision=precision,
         gpu=gpu,
         kernels=kernels,
-        estimates=tuple(recording.estimates),
+        estimates=tuple(recording.decisions.estimates),
         workspace_bytes=recording.workspace_bytes,
         flops=operation.flops(arguments[-1]),
         least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),

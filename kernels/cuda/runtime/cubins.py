@@ -16,6 +16,8 @@ from .nvrtc import OPTIONS
 
 VARIABLE = "BACKSTRIDE_CACHE_DIR"
 
+_FORMAT = "2"  # of these files; those of version 0.1 lack their last byte, and drivers refuse them
+
 
 def folder() -> Path:
     """Where programs look for cubins: BACKSTRIDE_CACHE_DIR, or else ~/.cache/backstride."""
@@ -39,7 +41,7 @@ def save(text: str, sm: int, cubin: bytes, where: Path) -> Path:
 
 
 def _stem(text: str, sm: int) -> str:
-    return f"sm_{sm}-{_digest(' '.join((*OPTIONS, text)).encode())}"
+    return f"sm_{sm}-{_digest(' '.join((_FORMAT, *OPTIONS, text)).encode())}"
 
 
 def _digest(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -74,14 +75,20 @@ def _kernel(cupy: ModuleType, device: int, name: str, entry: str, defines: tuple
 
 def _compiled_ahead(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
     """The kernel from a file of cubins.folder(); None where there is none that the driver takes."""
-    if not hasattr(cupy.cuda, "driver"):  # what stands in for CuPy in a dry run loads nothing
+    if not getattr(cupy, "reads_cubins", True):  # what stands in for CuPy in a dry run says so
         return None
     file = cubins.find(text, int(cupy.cuda.Device(device).compute_capability), cubins.folder())
     if file is None:
         return None
     try:
         return cupy.RawModule(path=str(file)).get_function(entry)
-    except cupy.cuda.driver.CUDADriverError:  # an older driver than the compiler's
+    except cupy.cuda.driver.CUDADriverError as error:
+        warnings.warn(
+            f"{file}: the driver refuses this kernel ({error}), which is compiled instead; a driver older than the "
+            "compiler does so: run `backstride warm` with the CuPy and NVRTC of this machine",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 
 from ....backend import import_cupy
@@ -15,6 +16,15 @@ _CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 class CompilationError(RuntimeError):
     """A kernel does not compile; the message is the compiler's log."""
+
+
+@cache
+def architectures() -> tuple[int, ...]:
+    """The compute capabilities that this NVRTC compiles for; none where there is no NVRTC."""
+    try:
+        return tuple(import_cupy().cuda.nvrtc.getSupportedArchs())
+    except Exception:  # CuPy raises various kinds where libnvrtc is missing
+        return ()
 
 
 @cache
@@ -37,8 +47,26 @@ def compiled(text: str, sm: int, *options: str) -> tuple[bytes, str]:
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
     try:
         nvrtc.compileProgram(program, (*OPTIONS, *_CUPY_OPTIONS, f"-arch=sm_{sm}", *options))
-        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+        return _whole(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError as error:
         raise CompilationError(f"sm_{sm}: {error}\n{nvrtc.getProgramLog(program)}") from error
     finally:
         nvrtc.destroyProgram(program)
+
+
+def _whole(cubin: bytes) -> bytes:
+    """A cubin with the last byte that CuPy 14 takes for a string's end and drops; one that has it stays as it is.
+
+    The program headers come last, so that byte is the highest of a 64-bit alignment: zero.
+    """
+    missing = elf_bytes(cubin) - len(cubin)
+    if missing not in (0, 1):
+        raise CompilationError(f"the compiler's output has {len(cubin)} bytes; its ELF header says {elf_bytes(cubin)}")
+    return cubin + bytes(missing)
+
+
+def elf_bytes(cubin: bytes) -> int:
+    """Where the later of a 64-bit ELF file's two tables of headers ends: a cubin's length."""
+    tables = struct.unpack_from("<QQ", cubin, 32)  # of program headers, of section headers
+    program_size, programs, section_size, sections = struct.unpack_from("<4H", cubin, 54)
+    return max(tables[0] + program_size * programs, tables[1] + section_size * sections)

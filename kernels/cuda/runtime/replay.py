@@ -22,8 +22,8 @@ class _Local(threading.local):
     """Of each thread, because a kept launch's parameters are changed in place."""
 
     def __init__(self) -> None:
-        self.recording: Recording | None = None
-        self.calls: dict[Any, Call] = {}
+        self.first_call: FirstCall | None = None
+        self.calls: dict[Any, KeptCall] = {}
 
 
 _local = _Local()
@@ -37,7 +37,7 @@ class Pointer(NamedTuple):
     offset: int
 
 
-class Launch(NamedTuple):
+class KeptLaunch(NamedTuple):
     function: Any
     grid: tuple[int]
     block: tuple[int]
@@ -48,14 +48,14 @@ class Launch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class KeptCall:
     """What a call allocates, launches and returns; arrays are numbered, first its arguments and then these.
 
     results: each one's number, and its shape where that is not the array's own.
     """
 
     allocations: tuple[tuple[tuple[int, ...], np.dtype], ...]
-    launches: tuple[Launch, ...]
+    launches: tuple[KeptLaunch, ...]
     results: tuple[tuple[int, tuple[int, ...] | None], ...]
     returns_tuple: bool
 
@@ -71,12 +71,12 @@ class Call:
 
 
 @dataclass
-class Recording:
-    """A first call. `arrays` are its arguments and what it allocates, kept so that no address is given twice."""
+class FirstCall:
+    """A call as it is made. `arrays`: its arguments and what it allocates, kept so that no address is given twice."""
 
     arrays: list[Any]
     given: int
-    launches: list[Launch] = field(default_factory=list)
+    launches: list[KeptLaunch] = field(default_factory=list)
     complete: bool = True
 
     def note(
@@ -88,7 +88,7 @@ class Recording:
             place = self.holder(address) if address else None
             if place:
                 pointers.append(Pointer(word, *place))
-        self.launches.append(Launch(function, grid, block, shared, packed, words, tuple(pointers)))
+        self.launches.append(KeptLaunch(function, grid, block, shared, packed, words, tuple(pointers)))
 
     def holder(self, address: int) -> tuple[int, int] | None:
         """The one array that an address lies in, and how far; where there are several, nothing can be kept."""
@@ -102,13 +102,13 @@ class Recording:
         self.complete = False
         return None
 
-    def call(self, result: Any) -> Call | None:
+    def kept(self, result: Any) -> KeptCall | None:
         """What was recorded; None where another call with these shapes may need other launches."""
         results = result if isinstance(result, tuple) else (result,)
         places = [(self.holder(each.data.ptr), each.shape) for each in results if each.size]
         if not self.complete or len(places) < len(results):
             return None
-        return Call(
+        return KeptCall(
             tuple((array.shape, array.dtype) for array in self.arrays[self.given :]),
             tuple(self.launches),
             tuple(
@@ -120,15 +120,15 @@ class Recording:
 
 def note(function: Any, grid: tuple[int], block: tuple[int], struct: Struct, packed: np.ndarray, shared: int) -> None:
     """Record a launch, where a first call is being made."""
-    if _local.recording:
-        _local.recording.note(function, grid, block, struct, packed, shared)
+    if _local.first_call:
+        _local.first_call.note(function, grid, block, struct, packed, shared)
 
 
 def empty(shape: tuple[int, ...] | int, dtype: Any) -> Any:
     """A new array for an output or for partial sums."""
     array = import_cupy().empty(shape, dtype)
-    if _local.recording:
-        _local.recording.arrays.append(array)
+    if _local.first_call:
+        _local.first_call.arrays.append(array)
     return array
 
 
@@ -157,14 +157,14 @@ def repeated(cupy: Any, operation: Callable[..., Any], arguments: tuple[Any, ...
     call = calls.get(kept)
     if call is not None:
         return call.again(given, cupy.empty)
-    if _local.recording:
+    if _local.first_call:
         return operation(*normal)
-    recording = _local.recording = Recording(given[:], len(given))
+    first_call = _local.first_call = FirstCall(given[:], len(given))
     try:
         result = operation(*normal)
     finally:
-        _local.recording = None
-    call = recording.call(result)
+        _local.first_call = None
+    call = first_call.kept(result)
     if call:
         if len(calls) >= MOST_CALLS:
             calls.clear()

@@ -1,0 +1,142 @@
+"""Which configuration a matrix product takes: functions of its extents, the dtype, the precision and the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from ....backend import import_cupy
+from ..runtime.gpus import compute_capability
+from . import cost
+from .configuration import (
+    Architecture,
+    Configuration,
+    HaloConfiguration,
+    Product,
+    Tile,
+    WeightHaloConfiguration,
+)
+from .halo import halos
+
+WORKSPACE_LIMIT = 64 * 2**20  # bytes of partial sums
+
+TILES = (
+    Tile(128, 128, 64, 32, 0.85),
+    Tile(128, 64, 64, 32, 0.80),
+    Tile(64, 64, 32, 32, 0.70),
+    Tile(128, 32, 32, 32, 0.65),
+    Tile(32, 64, 32, 32, 0.55),
+    Tile(128, 16, 32, 16, 0.50),
+)
+# Two registers for each float64 accumulator: only the small warp parts.
+FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(128, 16, 32, 16, 0.50))
+
+# Below this k three TF32 products are no more accurate than FFMA, and memory is the limit anyway.
+_LEAST_K_FOR_TF32X3 = 64
+
+_HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")  # of forward convolutions; weight gradients: 16-bit elements alone
+
+
+@lru_cache
+def _architecture(device: int) -> Architecture:
+    found = import_cupy().cuda.Device(device)
+    return Architecture(int(found.compute_capability), found.attributes["MultiProcessorCount"])
+
+
+def architecture_of(array: Any) -> Architecture:
+    """The architecture of the device an array lives on."""
+    return _architecture(array.device.id)
+
+
+def multiply_policy(dtype: str, k: int, sm: int, precision: str) -> str:
+    """The policy of src/ffma.cuh or src/mma.cuh that multiplies.
+
+    precision: of float32, as precision.py names it; "auto" takes TF32 three times where that is faster than FFMA.
+    """
+    gpu = compute_capability(sm)
+    if dtype == "float64":
+        return "Dmma" if gpu.mma_float64 else "Ffma"
+    if dtype in ("float16", "bfloat16"):
+        return "Mma16bit" if gpu.mma_bfloat16 or (gpu.mma_16bit and dtype == "float16") else "Ffma"
+    if precision == "ieee" or not gpu.mma_tf32:
+        return "Ffma"
+    if precision == "auto" and (not gpu.full_rate_tensor_cores or k < _LEAST_K_FOR_TF32X3):
+        return "Ffma"
+    return "Tf32" if precision == "tf32" else "Tf32x3"
+
+
+def candidates(product: Product, dtype: str, architecture: Architecture, precision: str) -> Iterator[Configuration]:
+    """Every tile, whole and with k split so as to fill the SMs once, twice, ... to their capacity.
+
+    A split leaves each block at least 8 steps, and the workspace its limit.
+    """
+    multiply = multiply_policy(dtype, product.k, architecture.sm, precision)
+    rest = (multiply, _stages(architecture), 1, architecture)
+    g = product.convolution if multiply in _HALO_POLICIES else None
+    for tile in FLOAT64_TILES if dtype == "float64" else TILES:
+        plain = Configuration(product, dtype, tile, *rest)
+        yield from _splits(plain)
+        if g and not product.a_k_major:
+            for halo in halos(g, tile.m):
+                yield from _splits(HaloConfiguration(product, dtype, tile, *rest, halo))
+    if g and product.a_k_major and multiply == "Mma16bit":
+        for halo in halos(g, plain.k):
+            for tile, channels in _weight_tiles(halo.taps):
+                yield from _splits(WeightHaloConfiguration(product, dtype, tile, *rest, halo, channels))
+
+
+def _weight_tiles(taps: int) -> Iterator[tuple[Tile, int]]:
+    """The tiles of a weight gradient by halo tiles, and their channels.
+
+    A warp has 3 to 5 taps of 16 channels each, so that the fewest rows of the tile are for nothing.
+    """
+    for channels in (16, 32):
+        rows = taps * channels // 16
+        each = min((3, 4, 5), key=lambda each: -rows % each)
+        for n, warp_n, efficiency in ((128, 64, 0.85), (64, 64, 0.80), (64, 32, 0.70), (32, 32, 0.60)):
+            tile = Tile(-(-rows // each) * each * 16, n, each * 16, warp_n, efficiency)
+            if max(64, n) <= tile.threads <= 256 and tile.warp_m * warp_n <= 3072:  # as registers allow
+                yield tile, channels
+
+
+def _splits(whole: Configuration) -> Iterator[Configuration]:
+    if not whole.fits:
+        return
+    yield whole
+    for fill in range(1, 2 * whole.blocks_per_sm + 1):
+        splits = fill * whole.architecture.multiprocessors // max(1, whole.blocks)
+        split = replace(whole, splits=splits)
+        if 1 < splits <= whole.k_tiles // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
+            yield split
+
+
+def _stages(architecture: Architecture) -> int:
+    """k-tiles in flight: without cp.async they wait in registers, and two buffers do."""
+    return 3 if architecture.capability.cp_async else 2
+
+
+# "ieee" promises the same bits on every GPU model: how k is split must not depend on it.
+_IEEE_MODEL = Architecture(90, 132)
+
+
+def model_architecture(dtype: str, architecture: Architecture, precision: str) -> Architecture:
+    """The architecture that the candidates are scored on."""
+    return _IEEE_MODEL if dtype == "float32" and precision == "ieee" else architecture
+
+
+@lru_cache(maxsize=1024)
+def choose(product: Product, dtype: str, architecture: Architecture, precision: str) -> Configuration:
+    """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
+    model = model_architecture(dtype, architecture, precision)
+    best = min(candidates(product, dtype, model, precision), key=cost.seconds)
+    return replace(best, architecture=architecture, stages=_stages(architecture))
+
+
+def vector(itemsize: int, *extents: int) -> int:
+    """The most elements, in words of at most 16 bytes, that divide all these extents and strides."""
+    count = 16 // itemsize
+    while any(extent % count for extent in extents):
+        count //= 2
+    return count

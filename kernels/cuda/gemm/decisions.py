@@ -1,0 +1,52 @@
+"""What the selection model decides during a call, for those who show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from .configuration import Configuration
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Seconds that a direct kernel would take, and the fastest product that would do the same."""
+
+    direct: float
+    product: float
+
+
+@dataclass
+class Decisions:
+    """The configurations of the products that were launched, and the estimates where a direct kernel was possible."""
+
+    configurations: list[Configuration] = field(default_factory=list)
+    estimates: list[Estimates] = field(default_factory=list)
+
+
+_recorder: ContextVar[Decisions | None] = ContextVar("backstride_decisions", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[Decisions]:
+    """Record the decisions of the calls inside the with block."""
+    decisions = Decisions()
+    token = _recorder.set(decisions)
+    try:
+        yield decisions
+    finally:
+        _recorder.reset(token)
+
+
+def record_configuration(chosen: Configuration) -> None:
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.configurations.append(chosen)
+
+
+def record_estimates(compared: Estimates) -> None:
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.estimates.append(compared)

@@ -16,6 +16,8 @@ import backstride
 
 pytest.importorskip("setuptools", minversion="77", reason="builds with setuptools")
 
+SUFFIXES = (".py", ".cu", ".cuh", ".h")
+NAMES = ("py.typed", "compile_flags.txt")
 NOT_THE_PACKAGE = {"tests", "ci", "build", "dist", "results", "docs"}
 
 
@@ -33,10 +35,11 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def source_files(tree) -> set[str]:
-    """What the package must hold: its modules, kernels and type marker, by their paths in the tree."""
+    """What the package must hold, by its path in the tree: modules, kernels with what an editor reads beside them, and
+    the type marker."""
     folders = [f for f in tree.rglob("*") if f.is_dir() and f.relative_to(tree).parts[0] not in NOT_THE_PACKAGE]
     files = [file for folder in (tree, *folders) for file in folder.iterdir()]
-    kept = {file for file in files if file.suffix in (".py", ".cu", ".cuh") or file.name == "py.typed"}
+    kept = {file for file in files if file.suffix in SUFFIXES or file.name in NAMES}
     return {str(file.relative_to(tree)) for file in kept} - {"setup.py"}
 
 

@@ -57,11 +57,11 @@ def test_tiles_cover_the_plane(g, planes):
         (windows.inputs_tiling(g, 4, 8), (g.H, g.W)),
     ):
         values = tiling.values(planes, extents)
-        rows, columns = values["tile_rows"][0], values["tile_columns"][0]
-        assert values["tiles"] == planes * rows * columns
+        rows, columns = values["rows"][0], values["columns"][0]
+        assert values["number"] == planes * rows * columns
         assert (rows - 1) * tiling.tile_h < extents[0] <= rows * tiling.tile_h
         assert (columns - 1) * tiling.tile_w < extents[1] <= columns * tiling.tile_w
-        assert tiling.blocks(values["tiles"]) * windows.THREADS >= values["tiles"] * tiling.lanes
+        assert tiling.blocks(values["number"]) * windows.THREADS >= values["number"] * tiling.lanes
 
 
 @given(geometries(), st.sampled_from([2, 4, 8]))

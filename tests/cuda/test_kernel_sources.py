@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from emulator import build
 
 from backstride.kernels.cuda.runtime import loader
 from backstride.kernels.cuda.runtime.params import Struct
-from backstride.tests.emulator import build
 
 SOURCES = loader.sources()
 KERNELS = [name for name in SOURCES if name.endswith(".cu")]

@@ -1,14 +1,12 @@
-"""How float32 products may be computed: exactly rounded, or by faster algorithms and tensor cores.
+"""How float32 products may be computed: exactly rounded, or by tensor cores.
 
-"auto"    each path's fastest way whose error stays at float32's level: Winograd minimal filtering on NumPy,
-          three TF32 products per float32 product on tensor cores where that is faster than float32 units.
-          Winograd's error is relative to the largest input within 6x6 elements, not to each window's own: data
-          that mixes magnitudes a thousandfold apart within a few pixels wants "ieee".
-"ieee"    only float32 multiplications and additions of the convolution's own products.
-"tf32x3"  on CUDA three TF32 tensor-core products per float32 product; NumPy as "auto".
-"tf32"    on CUDA one TF32 tensor-core product (10-bit mantissas); NumPy as "auto".
+"auto"    the fastest way whose error stays at float32's level: on CUDA three TF32 products per float32 product
+          where that is faster than float32 units.
+"ieee"    only float32 multiplications and additions of the operation's own products.
+"tf32x3"  on CUDA three TF32 tensor-core products per float32 product.
+"tf32"    on CUDA one TF32 tensor-core product (10-bit mantissas).
 
-float16, bfloat16 and float64 are never affected.
+On NumPy all of them mean "ieee". float16, bfloat16 and float64 are never affected.
 """
 
 from __future__ import annotations

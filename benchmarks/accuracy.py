@@ -17,7 +17,7 @@ TOLERANCE = {"float64": 1e-13, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6
 """Error allowed, as a share of the exact result's largest magnitude.
 
 16-bit: two roundings of the result (2 * 2**-11, 2 * 2**-8) and some. float32 and float64: what minimal filtering
-costs; PyTorch's Winograd and ours err by up to 5e-6 of the largest output, plain sums by 1e-6, TF32 by 5e-4.
+costs; PyTorch's Winograd errs by up to 5e-6 of the largest output, plain sums by 1e-6, TF32 by 5e-4.
 """
 
 

@@ -7,6 +7,7 @@ input where that is in range(extent), else in padding. An image has one to three
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -89,6 +90,24 @@ class Axis:
     def padded(self) -> Axis:
         """The same windows over an input that the padding belongs to."""
         return replace(self, extent=self.before + self.extent + self.after, before=0, after=0)
+
+    def same_taps(self) -> Iterator[tuple[slice, slice]]:
+        """Neighbouring windows of which the same taps lie inside the input, with these taps."""
+        ends = {0, self.windows}
+        for tap in range(self.taps):
+            ends.update(self.windows_inside(tap))
+        for low, high in itertools.pairwise(sorted(ends)):
+            yield slice(low, high), slice(*self.taps_inside(low))
+
+    def meetings(self, windows: slice, positions: slice) -> Iterator[tuple[int, slice, slice]]:
+        """Each tap that stands at some of these positions in some of these windows, with both."""
+        for tap in range(self.taps):
+            first = self.position(0, tap)
+            low = max(windows.start, -((first - positions.start) // self.stride))
+            high = min(windows.stop, -((first - positions.stop) // self.stride))
+            if low < high:
+                last = self.position(high - 1, tap)
+                yield tap, slice(low, high), slice(self.position(low, tap), last + 1, self.stride)
 
     @property
     def unread(self) -> int:

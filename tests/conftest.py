@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +17,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-from backstride import backend
+from backstride import backend, kernels
+from backstride.kernels import dispatch
 from backstride.kernels.cuda.runtime import cubins, nvrtc, replay
 
 backend.set_backend("numpy")  # of arrays that a test makes without naming one, on a machine with a GPU too
@@ -28,7 +29,7 @@ hypothesis.settings.register_profile("backstride", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("backstride")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Path:
     """One way to run a kernel: `asarray` makes its arrays from NumPy's (a fresh copy), `to_numpy` brings them back."""
 
@@ -62,6 +63,21 @@ def numpy_path() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def plain_path() -> Iterator[Path]:
+    """The NumPy path that all others are judged by, in the place of the one that NumPy arrays run on."""
+    token = dispatch.watching.set(_plainly)
+    try:
+        with numpy_path() as found:
+            yield dataclasses.replace(found, name="plain")
+    finally:
+        dispatch.watching.reset(token)
+
+
+def _plainly(operation: str, _: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return dispatch.implementation(kernels.OPERATIONS[operation], dispatch.PLAIN)(*arguments)
+
+
+@contextlib.contextmanager
 def emulated_path() -> Iterator[Path]:
     """The CUDA path on the CPU, under the sanitizers."""
     if shutil.which("g++") is None:
@@ -81,6 +97,7 @@ def cuda_path() -> Iterator[Path]:
 
 PATHS: dict[str, Callable[[], contextlib.AbstractContextManager[Path]]] = {
     "numpy": numpy_path,
+    "plain": plain_path,
     "emulated": emulated_path,
     "cuda": cuda_path,
 }

@@ -13,7 +13,7 @@ from ..cpu import threads
 from ..dtypes import accumulation_dtype
 from .correlation import Correlation, spans
 from .lines import plane_blocks
-from .planes import Planes, copy_inside, copy_padded, gradient_rows, overlap
+from .planes import Planes, copy_inside, copy_padded, gradient_rows
 
 BLOCK_BYTES = 1 << 20  # of dy, for dw
 UNITS = 4  # blocks of a small problem: with more of them, calls of NumPy are too short to overlap on two threads
@@ -74,7 +74,8 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -
     """Fill dw (C, M, R, S) from dy (N, C, M, P, Q) and x (N, C, H, W), of any strides.
 
     A unit of work is a few channels, whose blocks are added in order. The images of a block lie in one run per
-    channel, so that each tap is one dot product; between windows the gradients are 0.
+    channel, so that each tap is one dot product; between windows the gradients are 0, which spoils dw where x is not
+    finite.
     """
     acc = accumulation_dtype(x.dtype)
     m = dw.shape[1]
@@ -101,17 +102,3 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -
         dw[c0:c1] = total
 
     threads.run(work, spans(g.G, channels_each))
-    if not np.isfinite(dw).all():
-        weight_grad_by_windows(dy, x, dw, g)
-
-
-def weight_grad_by_windows(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -> None:
-    """weight_grad without any product with 0: infinities and NaN reach exactly the weights they belong to."""
-    acc = accumulation_dtype(x.dtype)
-    dw[...] = 0
-    for r, s in np.ndindex(g.R, g.S):
-        p0, p1, rows = overlap(g.axes[0].position(0, r), g.P, g.H, g.stride[0])
-        q0, q1, columns = overlap(g.axes[1].position(0, s), g.Q, g.W, g.stride[1])
-        if p0 < p1 and q0 < q1:
-            gradients, pixels = dy[..., p0:p1, q0:q1], x[:, :, rows, columns]
-            dw[..., r, s] = np.einsum("ncmpq,ncpq->cm", gradients, pixels, dtype=acc, casting="unsafe")

@@ -8,7 +8,7 @@ a matrix whose rows are z[s], their distance longer by the dilation: no product 
 
 The weight gradient is the product of dy, shifted by every kernel column, with x, moved by whole rows.
 
-All of these multiply much with 0. What that made NaN of infinities is computed again tap by tap.
+All of these multiply much with 0. What that made NaN of infinities is computed again tap by tap; dw is left spoilt.
 """
 
 from __future__ import annotations
@@ -74,8 +74,6 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -
         dw[c0:c1] = total
 
     threads.run(work, spans(g.G, channels), scratch=SHIFTED_BYTES)
-    if not np.isfinite(dw).all():
-        depthwise.weight_grad_by_windows(dy[:, :, None], x, dw[:, None], g)
 
 
 def _shift(rows: np.ndarray, shifted: np.ndarray, by: int) -> None:

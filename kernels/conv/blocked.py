@@ -1,4 +1,8 @@
-"""Convolution and its gradients: every operation picks an algorithm and runs it."""
+"""Convolution and its gradients: every operation picks an algorithm and runs it, or leaves the call to the plain path.
+
+Padding is a border of zeros here, so weights, or a weight gradient, that are not finite are left to it too: no window
+must see the NaN that such a product is.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from types import ModuleType
 import numpy as np
 
 from ...backend import quietly
-from ..blocked import bands, choose, col2im, depthwise, im2col, rows, shifts, winograd
+from ..blocked import bands, choose, col2im, depthwise, im2col, rows, shifts
 from ..blocked.correlation import Correlation, by_group, spans, weights_by_group
 from ..blocked.residues import classes
 from ..cpu import threads
 from ..dtypes import accumulation_dtype
+from . import cpu
 from .geometry import ConvGeometry
 
 BIAS_BYTES = 8 << 20  # of dy per block: less is summed before a second thread wakes up
@@ -26,6 +31,8 @@ def correlation_of(g: ConvGeometry) -> Correlation:
 @quietly
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
+    if choose.is_sparse(c) or not choose.is_finite(w):
+        return cpu.conv2d(x, w, b, geometry)
     y = np.empty(geometry.y_shape, x.dtype)
     bias = None if b is None else b.reshape(c.G, -1)
     x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
@@ -45,6 +52,8 @@ def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> 
 @quietly
 def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
+    if choose.is_sparse(c) or not choose.is_finite(w):
+        return cpu.conv_transpose2d(x, w, b, geometry)
     y = np.empty(geometry.x_shape, x.dtype)
     bias = None if b is None else b.reshape(c.G, -1)
     x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
@@ -52,7 +61,7 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
         products.input_grad(x[:, :, 0], w[:, 0, 0], None if bias is None else bias[:, 0], out[:, :, 0], c)
     elif choose.is_depthwise(c):
         depthwise.input_grad(x, w[:, :, 0], None if bias is None else bias[:, 0], out[:, :, 0], c)
-    elif choose.input_grad_by_col2im(c, classes(c)[0].problem, x):
+    elif choose.input_grad_by_col2im(c, classes(c)[0].problem):
         col2im.input_grad(x, w, bias, out, c)
     else:
         for part in classes(c):
@@ -63,19 +72,19 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
 @quietly
 def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
+    if choose.is_sparse(c):
+        return cpu.conv2d_weight_grad(dy, x, geometry)
     dw = np.empty(geometry.w_shape, x.dtype)
-    dy, x, out = by_group(dy, c.G), by_group(x, c.G), weights_by_group(dw, c.G)
+    gradients, pixels, out = by_group(dy, c.G), by_group(x, c.G), weights_by_group(dw, c.G)
     if choose.is_depthwise(c) and c.stride[0] == 1 and choose.shifts_suit(c, dy, x):
-        shifts.weight_grad(dy[:, :, 0], x[:, :, 0], out[:, 0, 0], c)
+        shifts.weight_grad(dy, x, out[:, 0, 0], c)
     elif choose.is_depthwise(c):
-        depthwise.weight_grad(dy, x[:, :, 0], out[:, :, 0], c)
-    elif m := choose.winograd_tile(c, dy, x):
-        winograd.weight_grad(dy, x, out, c, m)
+        depthwise.weight_grad(gradients, x, out[:, :, 0], c)
     elif choose.rows_suit(c):
-        rows.weight_grad(dy, x, out, c)
+        rows.weight_grad(gradients, pixels, out, c)
     else:
-        im2col.weight_grad(dy, x, out, c)
-    return dw
+        im2col.weight_grad(gradients, pixels, out, c)
+    return dw if choose.is_finite(dw) else cpu.conv2d_weight_grad(dy, x, geometry)
 
 
 @quietly
@@ -108,9 +117,7 @@ def _depthwise_products(c: Correlation, transposed: bool, x: np.ndarray) -> Modu
 
 
 def _correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, c: Correlation) -> None:
-    if m := choose.winograd_tile(c, x):
-        winograd.correlate(x, w, b, y, c, m)
-    elif choose.rows_suit(c):
+    if choose.rows_suit(c):
         rows.correlate(x, w, b, y, c)
     else:
         im2col.correlate(x, w, b, y, c)

@@ -85,7 +85,7 @@ class ConvGeometry(Windowed):
         groups = checks.integer(operation, "groups", groups, 1)
         c = group_channels * groups
         check_groups(operation, groups, k, c)
-        _check_kernel(operation, "w.shape", min(k, c), taps)
+        _check_kernel(operation, "w.shape", c, taps)
         check_extents(operation, "x.shape", windows)
         axes = parse_transposed_axes(operation, windows, taps, stride, padding, output_padding, dilation)
         return cls(n, c, k, groups, axes)

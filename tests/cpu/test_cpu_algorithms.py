@@ -1,9 +1,7 @@
-"""Every algorithm of the NumPy path on its own, whichever the rule would choose, and what all of them promise."""
+"""Every algorithm of the blocked NumPy path on its own, whichever the rule would choose."""
 
 from __future__ import annotations
 
-import time
-import tracemalloc
 from collections.abc import Callable
 from importlib import import_module
 
@@ -13,7 +11,7 @@ import reference
 from accuracy import assert_exact
 from gradcheck import assert_gradient
 
-from backstride import kernels, precision
+from backstride import kernels
 from backstride.kernels.blocked import (
     bands,
     choose,
@@ -24,12 +22,10 @@ from backstride.kernels.blocked import (
     lines,
     rows,
     shifts,
-    winograd,
-    winograd_transforms,
 )
 from backstride.kernels.blocked.correlation import by_group, weights_by_group
 from backstride.kernels.blocked.residues import classes
-from backstride.kernels.blocked.winograd_transforms import Filter
+from backstride.kernels.conv import cpu as plain
 from backstride.kernels.conv.blocked import correlation_of
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.pool.cases import MAX_POOL
@@ -74,17 +70,17 @@ UNDILATED = [
     ((2, 2, 10, 9), (3, 2, 2, 2), {"stride": 5}),  # rows and columns no window reaches
     ((0, 3, 5, 5), (4, 3, 3, 3), {}),
 ]
-THREE_BY_THREE = [
-    ((2, 3, 9, 8), (4, 3, 3, 3), {"padding": 1}),
-    ((3, 5, 4, 13), (2, 5, 3, 3), {"padding": (0, 2)}),
-    ((1, 2, 30, 70), (3, 2, 3, 3), {"padding": ((3, 0), (0, 1))}),
-    ((9, 4, 5, 5), (3, 4, 3, 3), {}),
-    ((2, 3, 19, 23), (4, 3, 3, 3), {"padding": (2, 3), "dilation": (2, 3)}),
-    ((1, 2, 9, 33), (3, 2, 3, 3), {"dilation": (1, 4), "padding": ((1, 0), (0, 5))}),
+TRANSPOSED = [
+    # x, w, options of conv_transpose2d
+    ((2, 4, 5, 4), (4, 3, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ((2, 3, 4, 6), (3, 2, 2, 3), {"stride": (1, 2), "dilation": (1, 3), "padding": (0, 2), "output_padding": (0, 2)}),
+    ((1, 4, 6, 5), (4, 2, 3, 2), {"padding": ((2, 0), (0, 1)), "dilation": (1, 2), "output_padding": (0, 1)}),
+    ((1, 4, 6, 5), (4, 2, 3, 2), {"dilation": (1, 2), "output_padding": (0, 1), "groups": 2}),
 ]
-FIVE_BY_FIVE = [
-    ((2, 3, 9, 8), (4, 3, 5, 5), {"padding": 2}),
-    ((3, 2, 21, 40), (3, 2, 5, 5), {"padding": ((0, 3), (4, 1)), "dilation": (2, 1)}),
+TRANSPOSED_DEPTHWISE = [
+    ((4, 6, 9, 4), (6, 1, 5, 1), {"padding": (0, 1), "dilation": (1, 3), "output_padding": (0, 2), "groups": 6}),
+    ((4, 2, 5, 6), (2, 1, 3, 3), {"stride": (3, 1), "padding": (1, 2), "output_padding": (2, 0), "groups": 2}),
+    ((4, 3, 7, 4), (3, 1, 2, 2), {"stride": (1, 2), "padding": (0, 1), "output_padding": (0, 1), "groups": 3}),
 ]
 
 
@@ -105,15 +101,6 @@ def forward_by_rows(x: Array, w: Array, g: ConvGeometry) -> Array:
     y = np.empty(g.y_shape, x.dtype)
     rows.correlate(by_group(x, g.groups), weights_by_group(w, g.groups), None, by_group(y, g.groups), correlation_of(g))
     return y
-
-
-def forward_by_winograd(m: int) -> Callable[..., Array]:
-    def forward(x: Array, w: Array, g: ConvGeometry) -> Array:
-        y = np.empty(g.y_shape, x.dtype)
-        winograd.correlate(x[:, None], w[None], None, y[:, None], correlation_of(g), m)
-        return y
-
-    return forward
 
 
 def forward_by_taps(x: Array, w: Array, g: ConvGeometry) -> Array:
@@ -146,16 +133,6 @@ def input_grad_by_classes(correlate: Callable[..., None]) -> Callable[..., Array
 
 
 input_grad_by_im2col = input_grad_by_classes(im2col.correlate)
-
-
-def input_grad_by_winograd(m: int) -> Callable[..., Array]:
-    def input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
-        dx = np.empty(g.x_shape, dy.dtype)
-        (part,) = classes(correlation_of(g))
-        winograd.correlate(dy[:, None], part.kernel(w[None]), None, dx[:, None], part.problem, m)
-        return dx
-
-    return input_grad
 
 
 def input_grad_by_col2im(dy: Array, w: Array, g: ConvGeometry) -> Array:
@@ -196,15 +173,6 @@ def weight_grad_by_rows(dy: Array, x: Array, g: ConvGeometry) -> Array:
     return dw
 
 
-def weight_grad_by_winograd(way: Callable[..., None], m: int) -> Callable[..., Array]:
-    def weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
-        dw = np.empty(g.w_shape, x.dtype)
-        way(dy, x, dw, correlation_of(g), Filter(m, g.R, g.dilation))
-        return dw
-
-    return weight_grad
-
-
 def weight_grad_by_taps(dy: Array, x: Array, g: ConvGeometry) -> Array:
     dw = np.empty(g.w_shape, x.dtype)
     depthwise.weight_grad(by_group(dy, g.groups), x, weights_by_group(dw, g.groups)[:, :, 0], correlation_of(g))
@@ -217,19 +185,9 @@ def weight_grad_by_shifts(dy: Array, x: Array, g: ConvGeometry) -> Array:
     return dw
 
 
-def weight_grad_by_windows(dy: Array, x: Array, g: ConvGeometry) -> Array:
-    dw = np.empty(g.w_shape, x.dtype)
-    depthwise.weight_grad_by_windows(
-        by_group(dy, g.groups), x, weights_by_group(dw, g.groups)[:, :, 0], correlation_of(g)
-    )
-    return dw
-
-
 FORWARD = {
     "im2col": (forward_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
     "rows": (forward_by_rows, UNDILATED),
-    "winograd 2": (forward_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
-    "winograd 4": (forward_by_winograd(4), THREE_BY_THREE),
     "taps": (forward_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (forward_by_bands, DEPTHWISE),
     "shifts": (forward_by_shifts, KEEPING_THE_WIDTH),
@@ -237,40 +195,39 @@ FORWARD = {
 INPUT_GRAD = {
     "im2col": (input_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
     "rows": (input_grad_by_classes(rows.correlate), UNDILATED),
-    "winograd 2": (input_grad_by_winograd(2), THREE_BY_THREE + FIVE_BY_FIVE),
-    "winograd 4": (input_grad_by_winograd(4), THREE_BY_THREE),
     "col2im": (input_grad_by_col2im, ANY + DEPTHWISE + MULTIPLIED),
     "taps": (input_grad_by_taps, DEPTHWISE + MULTIPLIED),
     "bands": (input_grad_by_bands, DEPTHWISE),
     "shifts": (input_grad_by_shifts, KEEPING_THE_WIDTH),
 }
+TRANSPOSE = {
+    "im2col": (input_grad_by_im2col, TRANSPOSED + TRANSPOSED_DEPTHWISE),
+    "rows": (input_grad_by_classes(rows.correlate), TRANSPOSED[:1]),
+    "col2im": (input_grad_by_col2im, TRANSPOSED + TRANSPOSED_DEPTHWISE),
+    "taps": (input_grad_by_taps, TRANSPOSED_DEPTHWISE),
+    "bands": (input_grad_by_bands, TRANSPOSED_DEPTHWISE),
+}
 WEIGHT_GRAD = {
     "im2col": (weight_grad_by_im2col, ANY + DEPTHWISE + MULTIPLIED),
     "rows": (weight_grad_by_rows, UNDILATED),
-    "winograd 2 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 2), THREE_BY_THREE + FIVE_BY_FIVE),
-    "winograd 4 by lanes": (weight_grad_by_winograd(winograd.grad_by_lanes, 4), THREE_BY_THREE),
-    "winograd 2 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 2), THREE_BY_THREE + FIVE_BY_FIVE),
-    "winograd 4 by stages": (weight_grad_by_winograd(winograd.grad_by_stages, 4), THREE_BY_THREE),
     "taps": (weight_grad_by_taps, DEPTHWISE + MULTIPLIED),
     "shifts": (weight_grad_by_shifts, [case for case in KEEPING_THE_WIDTH if "stride" not in case[2]]),
-    "windows": (weight_grad_by_windows, DEPTHWISE + MULTIPLIED),
 }
 
 
 def cases(algorithms: dict) -> list:
     return [
-        pytest.param(algorithm, *case, "float32" if name.startswith("winograd") else dtype, id=f"{name}-{i}-{dtype}")
+        pytest.param(algorithm, *case, dtype, id=f"{name}-{i}-{dtype}")
         for name, (algorithm, shapes) in algorithms.items()
         for i, case in enumerate(shapes)
-        for dtype in (("float32",) if name.startswith("winograd") else ("float32", "float64"))
+        for dtype in ("float32", "float64")
     ]
 
 
 def assert_near(got: Array, exact: Array, dtype: str) -> None:
-    """Every sum here has under 3,000 products: rounding stays below 3000 eps of the largest element; Winograd's is
-    larger by its own factor (at most 8), and 2e-5 is 8 times 20 eps of float32, seen for the shapes above."""
+    """Every sum here has under 3,000 products, and rounding them errs by less than 20 eps of the largest element."""
     assert got.shape == exact.shape
-    tolerance = {"float32": 2e-5, "float64": 1e-12}[dtype]
+    tolerance = 20 * np.finfo(dtype).eps
     np.testing.assert_allclose(got, exact, rtol=0, atol=tolerance * np.abs(exact).max(initial=0))
 
 
@@ -301,6 +258,16 @@ def test_weight_grad(rng, algorithm, x_shape, w_shape, options, dtype):
     assert_near(algorithm(dy, x, g), exact, dtype)
 
 
+@pytest.mark.parametrize(("algorithm", "x_shape", "w_shape", "options", "dtype"), cases(TRANSPOSE))
+def test_transposed(rng, algorithm, x_shape, w_shape, options, dtype):
+    """With output_padding the result reaches beyond what the padding says."""
+    given = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, **options}
+    g = ConvGeometry.of_transposed("test", x_shape, w_shape, **given)
+    x, w = draw(rng, x_shape, dtype), draw(rng, w_shape, dtype)
+    exact = reference.conv_transpose2d(x.astype(np.float64), w.astype(np.float64), **options)
+    assert_near(algorithm(x, w, g), exact, dtype)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks so small that every extent is cut: images, groups, rows, columns, channels and kernel rows."""
@@ -319,11 +286,6 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(col2im, name, 256)
     for name in ("LINE", "SHORT_LINE", "BLOCK_BYTES", "TERM_BYTES"):
         monkeypatch.setattr(rows, name, 4)
-    monkeypatch.setattr(winograd, "TILES", 4)
-    monkeypatch.setattr(winograd_transforms, "TILE_COLUMNS", 2)
-    monkeypatch.setattr(winograd_transforms, "FEW_TILES", 8)
-    for name in ("WEIGHT_BYTES", "BLOCK_BYTES", "STAGE_BYTES"):
-        monkeypatch.setattr(winograd, name, 4096)
     for plan in (correlation.cut, rows._blocks):
         plan.cache_clear()
     yield
@@ -396,7 +358,7 @@ def test_average_of_one_window(rng, padding):
     assert_near(dx, reference.avg_pool2d_grad(y, x.shape, **options), "float64")
 
 
-@pytest.mark.parametrize("name", [name for name in INPUT_GRAD if not name.startswith("winograd")])
+@pytest.mark.parametrize("name", INPUT_GRAD)
 def test_input_grad_is_a_gradient(rng, name):
     algorithm, shapes = INPUT_GRAD[name]
     x_shape, w_shape, options = shapes[1]
@@ -405,54 +367,13 @@ def test_input_grad_is_a_gradient(rng, name):
     assert_gradient(lambda x: forward_by_im2col(x, w, g), x, dy, algorithm(dy, w, g), rng)
 
 
-@pytest.mark.parametrize("name", [name for name in WEIGHT_GRAD if not name.startswith("winograd")])
+@pytest.mark.parametrize("name", WEIGHT_GRAD)
 def test_weight_grad_is_a_gradient(rng, name):
     algorithm, shapes = WEIGHT_GRAD[name]
     x_shape, w_shape, options = shapes[1]
     g = geometry_of(x_shape, w_shape, options)
     x, w, dy = draw(rng, x_shape, "float64"), draw(rng, w_shape, "float64"), draw(rng, g.y_shape, "float64")
     assert_gradient(lambda w: forward_by_im2col(x, w, g), w, dy, algorithm(dy, x, g), rng)
-
-
-def worst(got: Array, exact: Array) -> float:
-    return float(np.abs(got - exact).max() / np.abs(exact).max())
-
-
-@pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (2, 5)])
-@pytest.mark.parametrize("shape", [(2, 16, 4, 5), (3, 64, 14, 14), (1, 256, 9, 8)])
-@pytest.mark.parametrize("positive", [False, True])
-def test_winograd_error_is_at_most_8_times_that_of_im2col(rng, m, r, shape, positive):
-    """winograd.py's docstring says so; with positive data nothing cancels in the sums but much in the transforms."""
-    g = geometry_of(shape, (24, shape[1], r, r), {"padding": r // 2})
-    x, weights, dy = (draw(rng, s, "float32") for s in (shape, g.w_shape, g.y_shape))
-    if positive:
-        x, weights, dy = abs(x), abs(weights), abs(dy)
-    x64, w64, dy64 = (a.astype(np.float64) for a in (x, weights, dy))
-    y64, dx64 = forward_by_im2col(x64, w64, g), input_grad_by_im2col(dy64, w64, g)
-    dw64 = weight_grad_by_im2col(dy64, x64, g)
-    for by_winograd, by_im2col, arrays, exact in (
-        (forward_by_winograd(m), forward_by_im2col, (x, weights), y64),
-        (input_grad_by_winograd(m), input_grad_by_im2col, (dy, weights), dx64),
-        (weight_grad_by_winograd(winograd.grad_by_lanes, m), weight_grad_by_im2col, (dy, x), dw64),
-        (weight_grad_by_winograd(winograd.grad_by_stages, m), weight_grad_by_im2col, (dy, x), dw64),
-    ):
-        assert worst(by_winograd(*arrays, g), exact) <= 8 * worst(by_im2col(*arrays, g), exact)
-
-
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e38])
-def test_winograd_keeps_what_is_not_finite_in_its_place(rng, value):
-    x, w = draw(rng, (3, 16, 12, 13), "float32"), draw(rng, (16, 16, 3, 3), "float32")
-    x[1, 5, 6, 7] = value
-    g = geometry_of(x.shape, w.shape, {"padding": 1})
-    assert choose.winograd_tile(correlation_of(g), by_group(x, g.groups)) is not None
-    with np.errstate(all="ignore"):
-        exact = forward_by_im2col(x, w, g)
-        got = kernels.conv2d(x, w, padding=1)
-    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(exact))
-    np.testing.assert_array_equal(got[~np.isfinite(exact)], exact[~np.isfinite(exact)])
-    dy = draw(rng, g.y_shape, "float32")
-    dw, exact = kernels.conv2d_weight_grad(dy, x, w.shape, padding=1), weight_grad_by_im2col(dy, x, g)
-    np.testing.assert_array_equal(np.isfinite(dw), np.isfinite(exact))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -472,129 +393,7 @@ def test_products_with_0_spoil_nothing(rng, stride, value):
             y, dx = kernels.conv2d(x, w, b, **options), kernels.conv2d_input_grad(dy, w, x.shape, **options)
             dw = kernels.conv2d_weight_grad(dy, x, w.shape, **options)
             exact_y, exact_dx = forward_by_taps(x, w, g) + b[:, None, None], input_grad_by_taps(dy, w, g)
-            exact_dw = weight_grad_by_windows(dy, x, g)
+            exact_dw = plain.conv2d_weight_grad(dy, x, g)
         for got, exact in ((y, exact_y), (dx, exact_dx), (dw, exact_dw)):
             np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
         spoilt[...] = kept
-
-
-def test_ieee_keeps_to_im2col(rng):
-    x, w = draw(rng, (2, 16, 16, 16), "float32"), draw(rng, (16, 16, 3, 3), "float32")
-    g = geometry_of(x.shape, w.shape, {"padding": 1})
-    dy = draw(rng, g.y_shape, "float32")
-    calls = {
-        "y": (lambda: kernels.conv2d(x, w, padding=1), forward_by_im2col(x, w, g)),
-        "dx": (lambda: kernels.conv2d_input_grad(dy, w, x.shape, padding=1), input_grad_by_im2col(dy, w, g)),
-        "dw": (lambda: kernels.conv2d_weight_grad(dy, x, w.shape, padding=1), weight_grad_by_im2col(dy, x, g)),
-    }
-    for call, by_im2col in calls.values():
-        assert not np.array_equal(call(), by_im2col)
-        with precision.use_float32_precision("ieee"):
-            np.testing.assert_array_equal(call(), by_im2col)
-
-
-CALLS = {
-    "conv2d 3x3": (((4, 32, 28, 28), (48, 32, 3, 3)), {"padding": 1}),
-    "conv2d few tiles": (((2, 160, 7, 7), (160, 160, 3, 3)), {"padding": 1}),
-    "conv2d 1x1": (((4, 64, 20, 20), (96, 64, 1, 1)), {}),
-    "conv2d 5x5 stride 2": (((4, 24, 33, 31), (40, 24, 5, 5)), {"stride": 2, "padding": 2}),
-    "conv2d stem": (((2, 3, 90, 90), (32, 3, 7, 7)), {"stride": 2, "padding": 3}),
-    "conv2d few channels": (((40, 6, 22, 22), (16, 6, 5, 5)), {"padding": (2, 0)}),
-    "conv2d groups": (((9, 48, 28, 28), (96, 6, 3, 3)), {"padding": 1, "groups": 8}),
-    "depthwise": (((4, 64, 40, 40), (64, 1, 3, 3)), {"padding": 1, "groups": 64}),
-    "depthwise small": (((4, 160, 14, 14), (160, 1, 3, 3)), {"padding": 1, "groups": 160}),
-}
-
-
-def results(rng: np.random.Generator) -> dict[str, list[Array]]:
-    """Every operation at sizes that have work for several threads."""
-    found = {}
-    for name, ((x_shape, w_shape), options) in CALLS.items():
-        x, w = draw(rng, x_shape, "float32"), draw(rng, w_shape, "float32")
-        y = kernels.conv2d(x, w, **options)
-        dy = draw(rng, y.shape, "float32")
-        found[name] = [
-            y,
-            kernels.conv2d_input_grad(dy, w, x_shape, **options),
-            kernels.conv2d_weight_grad(dy, x, w_shape, **options),
-            kernels.conv2d_bias_grad(dy),
-        ]
-    x = draw(rng, (4, 64, 56, 56), "float32")
-    y, taps = kernels.max_pool2d(x, 3, stride=2, padding=1)
-    found["max pool"] = [y, taps, kernels.max_pool2d_grad(y, taps, x.shape, 3, stride=2, padding=1)]
-    y = kernels.avg_pool2d(x, 3, stride=2, padding=1)
-    found["average pool"] = [y, kernels.avg_pool2d_grad(y, x.shape, 3, stride=2, padding=1)]
-    x, w = draw(rng, (96, 3000), "float32"), draw(rng, (1000, 3000), "float32")
-    y = kernels.linear(x, w)
-    dx, dw = kernels.linear_input_grad(y, w), kernels.linear_weight_grad(y, x)
-    found["linear"] = [y, dx, dw, kernels.linear_bias_grad(y)]
-    return found
-
-
-def test_bits_do_not_depend_on_the_number_of_threads():
-    limits = pytest.importorskip("threadpoolctl").threadpool_limits
-    one_by_one = []
-    for count in (1, 2, 3, 1):
-        with limits(count, user_api="blas"):
-            one_by_one.append(results(np.random.default_rng(7)))
-    for other in one_by_one[1:]:
-        for name, arrays in one_by_one[0].items():
-            for expected, got in zip(arrays, other[name], strict=True):
-                np.testing.assert_array_equal(got, expected, err_msg=name)
-
-
-BIG = {
-    "winograd, weights of 36 MiB": ((2, 512, 28, 28), (512, 512, 3, 3), {"padding": 1}),
-    "window of 64x64": ((2, 8, 96, 96), (16, 8, 64, 64), {"padding": 20}),
-    "one column of 3 MiB": ((1, 768, 32, 32), (4, 768, 32, 32), {}),
-    "depthwise": ((16, 32, 224, 224), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
-    "one large image": ((1, 3, 1024, 1024), (8, 3, 3, 3), {"padding": 1}),
-}
-
-
-@pytest.mark.parametrize("case", BIG)
-def test_extra_memory_is_under_64_mib(rng, case):
-    x_shape, w_shape, options = BIG[case]
-    x, w = rng.random(x_shape, np.float32), rng.random(w_shape, np.float32)
-    dy = np.ones(geometry_of(x_shape, w_shape, options).y_shape, np.float32)
-    for call in (
-        lambda: kernels.conv2d(x, w, **options),
-        lambda: kernels.conv2d_input_grad(dy, w, x_shape, **options),
-        lambda: kernels.conv2d_weight_grad(dy, x, w_shape, **options),
-    ):
-        tracemalloc.start()
-        result = call()
-        extra = tracemalloc.get_traced_memory()[1] - result.nbytes
-        tracemalloc.stop()
-        assert extra < 64 * 2**20
-
-
-SMALL = {
-    "conv2d": lambda a: kernels.conv2d(a["x"], a["w"]),
-    "conv2d_input_grad": lambda a: kernels.conv2d_input_grad(a["y"], a["w"], a["x"].shape),
-    "conv2d_weight_grad": lambda a: kernels.conv2d_weight_grad(a["y"], a["x"], a["w"].shape),
-    "conv2d_bias_grad": lambda a: kernels.conv2d_bias_grad(a["y"]),
-    "max_pool2d": lambda a: kernels.max_pool2d(a["x"], 2),
-    "avg_pool2d": lambda a: kernels.avg_pool2d(a["x"], 2),
-    "linear": lambda a: kernels.linear(a["m"], a["m"]),
-}
-
-
-@pytest.mark.parametrize("operation", SMALL)
-def test_overhead_of_a_tiny_call(operation):
-    """A call on a handful of numbers is all overhead: 10 to 70 microseconds where this was written, the fastest of
-    many. 300 leaves room for slow machines and still notices a thread hand-over or a plan that is made anew."""
-    arrays = {
-        "x": np.ones((1, 2, 5, 5), np.float32),
-        "w": np.ones((2, 2, 2, 2), np.float32),
-        "y": np.ones((1, 2, 4, 4), np.float32),
-        "m": np.ones((4, 4), np.float32),
-    }
-    fastest = min(_seconds(SMALL[operation], arrays) for _ in range(200))
-    assert fastest < 300e-6
-
-
-def _seconds(call: Callable[[dict[str, Array]], object], arrays: dict[str, Array]) -> float:
-    start = time.perf_counter()
-    call(arrays)
-    return time.perf_counter() - start

@@ -1,0 +1,107 @@
+"""Pooling and its gradients in plain NumPy: tap by tap, over all windows at once. Other paths are judged by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..cpu import threads
+from ..cpu.pieces import PIECE, PIECES, cut, inside, meetings, whole
+from ..dtypes import accumulation_dtype
+from .geometry import AvgPoolGeometry, PoolGeometry
+
+LEAST = 1 << 12  # elements that are worth a piece of work of their own
+
+
+def max_pool2d(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
+    g, acc = geometry, accumulation_dtype(x.dtype)
+    y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
+
+    def work(*box: slice) -> None:
+        n, c, *windows = box
+        highest = np.full(y[box].shape, -np.inf, acc)
+        winner = np.full(highest.shape, g.no_tap, g.tap_dtype)
+        for tap, some, positions in meetings(g.axes, tuple(windows), whole(*g.extents)):
+            where = inside(some, tuple(windows))
+            value = x[(n, c, *positions)].astype(acc)
+            wins = (value > highest[where]) | np.isnan(value) | (winner[where] == g.no_tap)
+            np.copyto(highest[where], value, where=wins)
+            np.copyto(winner[where], np.ravel_multi_index(tap, g.kernel_size), where=wins, casting="unsafe")
+        y[box], taps[box] = highest, winner
+
+    _run(work, y)
+    return y, taps
+
+
+def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+    g = geometry
+    dx = np.empty(g.x_shape, dy.dtype)
+
+    def work(*box: slice) -> None:
+        n, c, *positions = box
+        total = np.zeros(dx[box].shape, accumulation_dtype(dy.dtype))
+        for tap, windows, some in meetings(g.axes, whole(*g.windows), tuple(positions)):
+            part, p = total[inside(some, tuple(positions))], (n, c, *windows)
+            np.add(part, dy[p], out=part, where=taps[p] == np.ravel_multi_index(tap, g.kernel_size))
+        dx[box] = total
+
+    _run(work, dx)
+    return dx
+
+
+def max_pool2d_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+    g = geometry
+    indices = np.empty(g.y_shape, np.int64)
+
+    def work(*box: slice) -> None:
+        tap, (p, q), (h, w) = taps[box], np.ogrid[box[2:]], g.axes
+        r, s = np.divmod(tap.astype(np.int64), g.S)
+        indices[box] = np.where(tap == g.no_tap, -1, h.position(p, r) * g.W + w.position(q, s))
+
+    _run(work, indices)
+    return indices
+
+
+def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+    g, acc = geometry, accumulation_dtype(x.dtype)
+    y = np.empty(g.y_shape, x.dtype)
+    rows, columns = _divisors(g, acc)
+
+    def work(*box: slice) -> None:
+        n, c, p, q = box
+        total = np.zeros(y[box].shape, acc)
+        for _, some, positions in meetings(g.axes, (p, q), whole(*g.extents)):
+            total[inside(some, (p, q))] += x[(n, c, *positions)]
+        y[box] = total / (rows[p] * columns[q])
+
+    _run(work, y)
+    return y
+
+
+def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+    g, acc = geometry, accumulation_dtype(dy.dtype)
+    dx = np.empty(g.x_shape, dy.dtype)
+    rows, columns = _divisors(g, acc)
+
+    def work(*box: slice) -> None:
+        n, c, *positions = box
+        total = np.zeros(dx[box].shape, acc)
+        for _, (p, q), some in meetings(g.axes, whole(*g.windows), tuple(positions)):
+            total[inside(some, tuple(positions))] += dy[n, c, p, q] / (rows[p] * columns[q])
+        dx[box] = total
+
+    _run(work, dx)
+    return dx
+
+
+def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """What a window's sum is divided by is the product of two extents: (P, 1) and (Q,)."""
+    rows, columns = g.counts()
+    return rows.astype(acc)[:, None], columns.astype(acc)
+
+
+def _run(work: Callable[..., None], result: np.ndarray) -> None:
+    """Call work for boxes of indices that cover the result."""
+    most = min(PIECE, max(LEAST, result.size // PIECES))
+    threads.run(work, list(cut(whole(*result.shape), most)), 6 * PIECE * 8)

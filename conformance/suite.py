@@ -18,9 +18,8 @@ from ..backend import import_cupy, to_numpy
 from ..kernels import OPERATIONS
 from ..kernels.accuracy import worst
 from ..kernels.cuda.offline.ahead import compile_ahead
-from ..kernels.dispatch import CUDA, NUMPY, implementation
 from ..kernels.dtypes import NAMES, named
-from ..kernels.operation import Case, Compute, Input, Operation, as_tuple
+from ..kernels.operation import CUDA, NUMPY, Case, Compute, Input, Operation, as_tuple, implementation
 from ..kernels.types import Shape
 from . import calls
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..precision import get_float32_precision
-from .dispatch import judge
 from .dtypes import accumulation_dtype, finfo, is_float
-from .operation import Operation, as_tuple
+from .operation import PLAIN, Operation, as_tuple, implementation
 
 _BIAS_AND_DIVISOR = 2  # roundings per element beside the sum's
 
@@ -53,7 +52,7 @@ def _deviations(
         return
     *given, geometry = arguments
     inputs = tuple(map(_as_float64, given))
-    compute = judge(operation)
+    compute = implementation(operation, PLAIN)
     with np.errstate(all="ignore"):
         expected = as_tuple(compute(*inputs, geometry))
         rounded = any(output.terms for output in operation.outputs)

@@ -11,12 +11,10 @@ from functools import cached_property, partial
 from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
-from .operation import Compute, Operation, room_module
+from .operation import CUDA, NUMPY, Compute, room_module
 from .types import Array
 
 Path = TypeVar("Path")
-
-NUMPY, CUDA, PLAIN = "blocked", "cuda", "cpu"
 
 Watch = Callable[[str, Compute, tuple[Any, ...]], Any]
 """Makes a call of a path, given as the operation's name, its function and the arguments, and returns its result."""
@@ -64,14 +62,3 @@ class _Watched:
 
     def _call(self, operation: str, compute: Compute, *arguments: Any) -> Any:
         return self._watch(operation, compute, arguments)
-
-
-def implementation(operation: Operation, path: str) -> Compute:
-    """The operation's function on this path."""
-    found: Compute = getattr(room_module(operation.family.room, path), operation.name)
-    return found
-
-
-def judge(operation: Operation) -> Compute:
-    """The operation's function on the path that the others are measured against."""
-    return implementation(operation, PLAIN)

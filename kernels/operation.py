@@ -142,3 +142,13 @@ def as_tuple(result: Any) -> tuple[Any, ...]:
 def room_module(room: str, name: str) -> Any:
     """A module of a room, such as "cuda", "explain" or "peers", which is loaded at first use."""
     return import_module(f".{room}.{name}", __package__)
+
+
+PLAIN, NUMPY, CUDA = "cpu", "blocked", "cuda"
+"""The paths: the one that judges the others, the one of NumPy arrays, and the one of CuPy arrays."""
+
+
+def implementation(operation: Operation, path: str) -> Compute:
+    """The operation's function on this path."""
+    found: Compute = getattr(room_module(operation.family.room, path), operation.name)
+    return found

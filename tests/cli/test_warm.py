@@ -30,8 +30,7 @@ from backstride.kernels import OPERATIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, DryCupy
 from backstride.kernels.cuda.runtime import cubins, loader, nvrtc
-from backstride.kernels.dispatch import CUDA, implementation
-from backstride.kernels.operation import Case
+from backstride.kernels.operation import CUDA, Case, implementation
 
 H100 = Device(90, 132)
 CASE = Case("", (2, 8, 9, 9), (8, 8, 3, 3), {"padding": 1, "stride": 2})

@@ -14,8 +14,8 @@ from backstride.cli import check, main
 from backstride.conformance import suite
 from backstride.kernels import OPERATIONS
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
-from backstride.kernels.dispatch import NUMPY, implementation
 from backstride.kernels.linear.cases import LINEAR
+from backstride.kernels.operation import NUMPY, implementation
 
 
 def numpy_path(operation: str):

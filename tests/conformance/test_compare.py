@@ -17,9 +17,8 @@ from backstride.kernels import OPERATIONS, dispatch
 from backstride.kernels.accuracy import worst
 from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.dispatch import NUMPY, implementation
 from backstride.kernels.linear.geometry import LinearGeometry
-from backstride.kernels.operation import geometry_of
+from backstride.kernels.operation import NUMPY, geometry_of, implementation
 from backstride.kernels.pool import cuda
 
 CONV = geometry_of(*SMALL["conv2d"])

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ....backend import import_cupy
-from ...dispatch import CUDA, implementation
-from ...operation import Operation
+from ...operation import CUDA, Operation, implementation
 from ..runtime import cubins, nvrtc
 from ..runtime.nvrtc import OPTIONS
 from .dryrun import Device, Launch, dry_run

@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...dispatch import CUDA, implementation
-from ...operation import Operation
+from ...operation import CUDA, Operation, implementation
 from ..gemm import cost
 from ..gemm.choice import candidates, model_architecture
 from ..gemm.configuration import Architecture, Configuration

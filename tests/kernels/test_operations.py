@@ -12,7 +12,7 @@ import pytest
 from backstride import kernels
 from backstride.conformance import calls
 from backstride.conformance.suite import all_cases
-from backstride.kernels import OPERATIONS, dispatch
+from backstride.kernels import OPERATIONS, operation
 from backstride.kernels.conv.path import ConvPath
 from backstride.kernels.linear.path import LinearPath
 from backstride.kernels.operation import as_tuple, dtype_of
@@ -22,7 +22,7 @@ PROTOCOLS = {"conv": ConvPath, "linear": LinearPath, "pool": PoolPath}
 PATHS = [
     (room, path)
     for room in PROTOCOLS
-    for path in (dispatch.NUMPY, dispatch.CUDA, dispatch.PLAIN)
+    for path in (operation.NUMPY, operation.CUDA, operation.PLAIN)
     if find_spec(f"backstride.kernels.{room}.{path}")
 ]
 

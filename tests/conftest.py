@@ -20,6 +20,7 @@ import pytest
 from backstride import backend, kernels
 from backstride.kernels import dispatch
 from backstride.kernels.cuda.runtime import cubins, nvrtc, replay
+from backstride.kernels.operation import PLAIN, implementation
 
 backend.set_backend("numpy")  # of arrays that a test makes without naming one, on a machine with a GPU too
 os.environ[cubins.VARIABLE] = os.devnull  # kernels that were compiled ahead on this machine are none of the tests'
@@ -74,7 +75,7 @@ def plain_path() -> Iterator[Path]:
 
 
 def _plainly(operation: str, _: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return dispatch.implementation(kernels.OPERATIONS[operation], dispatch.PLAIN)(*arguments)
+    return implementation(kernels.OPERATIONS[operation], PLAIN)(*arguments)
 
 
 @contextlib.contextmanager

@@ -28,8 +28,7 @@ from backstride.benchmarks.results import Ratio, Results, Row
 from backstride.benchmarks.run import Plan, execute, new_results, operations_named
 from backstride.benchmarks.suites import SHAPES, Layer, Shape, select, suite_names
 from backstride.cli import main
-from backstride.kernels import dispatch
-from backstride.kernels.operation import room_module
+from backstride.kernels.operation import NUMPY, room_module
 
 rich_console = pytest.importorskip("rich.console", reason="tables need rich")
 
@@ -60,7 +59,7 @@ def wrong_conv2d(request, monkeypatch):
         pytest.importorskip("torch", reason="the peer that is there")
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
-    path = room_module("conv", dispatch.NUMPY)
+    path = room_module("conv", NUMPY)
     right = path.conv2d
     monkeypatch.setattr(path, "conv2d", lambda *arguments: right(*arguments) * 1.01)
 

@@ -12,17 +12,17 @@ import pytest
 from backstride import kernels
 from backstride.conformance import calls
 from backstride.conformance.suite import all_cases
-from backstride.kernels import OPERATIONS, operation
+from backstride.kernels import OPERATIONS
 from backstride.kernels.conv.path import ConvPath
 from backstride.kernels.linear.path import LinearPath
-from backstride.kernels.operation import as_tuple, dtype_of
+from backstride.kernels.operation import CUDA, NUMPY, PLAIN, as_tuple, dtype_of
 from backstride.kernels.pool.path import PoolPath
 
 PROTOCOLS = {"conv": ConvPath, "linear": LinearPath, "pool": PoolPath}
 PATHS = [
     (room, path)
     for room in PROTOCOLS
-    for path in (operation.NUMPY, operation.CUDA, operation.PLAIN)
+    for path in (NUMPY, CUDA, PLAIN)
     if find_spec(f"backstride.kernels.{room}.{path}")
 ]
 

@@ -38,7 +38,7 @@ _launched = SimpleNamespace(kernels=0)
 
 
 class _Kernel:
-    max_dynamic_shared_size_bytes = 0
+    max_dynamic_shared_size_bytes = shared_size_bytes = 0
 
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         _launched.kernels += 1

@@ -120,12 +120,13 @@ def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None
 
 def arrays(operation: str, **named: Any) -> list[Any]:
     """The arrays, none of a subclass: of one library, on one device, of one float dtype. The bias, b, may be None."""
-    given = {name: array for name, array in named.items() if array is not None or name != "b"}
-    found = one_library(operation, **given)
+    no_bias = "b" in named and named["b"] is None
+    given = {name: array for name, array in named.items() if name != "b"} if no_bias else named
+    found = _one_library(operation, given)
     kinds = [array.dtype for array in found]
     if not is_float(kinds[0]) or kinds.count(kinds[0]) != len(kinds):
         raise _dtype_error(operation, given)
-    return found if len(found) == len(named) else [*found, None]
+    return [*found, None] if no_bias else found
 
 
 def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
@@ -141,6 +142,10 @@ def _dtype_error(operation: str, given: dict[str, Any]) -> TypeError:
 
 def one_library(operation: str, **named: Any) -> list[Any]:
     """The arrays, none of a subclass: all NumPy's, or all CuPy's on one device."""
+    return _one_library(operation, named)
+
+
+def _one_library(operation: str, named: dict[str, Any]) -> list[Any]:
     (first, reference), *rest = named.items()
     kind = _kind(operation, first, reference)
     for name, array in rest:
@@ -150,7 +155,8 @@ def one_library(operation: str, **named: Any) -> list[Any]:
         if kind == "cupy" and array.device != reference.device:
             expected = f"on device {reference.device.id} as {first} {reference.shape}: copy one of them there"
             raise value_error(operation, f"{name} {array.shape}", f"on device {array.device.id}", expected)
-    return list(map(plain, named.values()))
+    found = named.values()
+    return list(found) if kind == "cupy" else list(map(plain, found))
 
 
 def _kind(operation: str, name: str, array: object) -> str:

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 from backstride import kernels, layers
-from backstride.explanation.explain_layer import explain_layer
-from backstride.layers import AvgPool2d, Conv2d, Linear, MaxPool2d
+from backstride.kernels import OPERATIONS
+from backstride.kernels.operation import geometry_of, room_module
 
 KERNELS = Path(kernels.__file__).parent
 ABOVE = {"benchmarks", "cli", "conformance", "explanation", "layers"}
@@ -23,9 +23,10 @@ def test_kernels_import_nothing_from_above():
 
 
 def test_the_rooms_explain_the_layers_that_name_an_operation():
-    made = (Conv2d(2, 3, 2), MaxPool2d(2), AvgPool2d(2), Linear(3, 2))
-    named = {kind for name in layers.__all__ if getattr(kind := getattr(layers, name), "operation", None)}
-    assert set(map(type, made)) == named
-    for layer in made:
-        x_shape = (2, 3) if isinstance(layer, Linear) else (2, 2, 5, 4)
-        assert explain_layer(layer).formulas(layer.geometry(x_shape), {"x": x_shape}).forward.startswith("Y")
+    named = {name for kind in layers.__all__ if (name := getattr(getattr(layers, kind), "operation", None))}
+    assert named
+    for operation in map(OPERATIONS.__getitem__, named):
+        case = operation.family.cases[0]
+        shapes = {"x": case.x} | ({"w": case.w} if case.w else {})
+        explain = room_module(operation.family.room, "explain").EXPLAIN[operation.name]
+        assert explain.formulas(geometry_of(operation, case), shapes).forward.startswith("Y")

@@ -93,7 +93,7 @@ def takes(operation: Operation, shape: suites.Shape, dtype: str) -> bool:
     """Whether the operation is measured on this shape. A training step in 16 bits is not: its gradients have passed so
     many roundings that right and wrong cannot be told apart."""
     rounded = operation is training.OPERATION and dtypes.named(dtype).itemsize == 2
-    return operation.family.room == shape.family and not rounded
+    return operation.family.name in suites.FAMILIES[shape.family] and not rounded
 
 
 def cases(shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:

@@ -324,6 +324,10 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
+FAMILIES = {"conv": ("conv",), "pool": ("max_pool", "avg_pool"), "linear": ("linear",), "training": ("training",)}
+"""Of a shape, those of the operations that are measured on it (kernels/operation.py)."""
+
+
 def suite_names() -> list[str]:
     return list(dict.fromkeys(shape.suite for shape in SHAPES))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import use_backend
-from ..benchmarks.suites import Layer, select
+from ..benchmarks.suites import FAMILIES, Layer, select
 from ..benchmarks.training import network as benchmark_network
 from ..conformance import calls
 from ..conformance.call_text import parse
@@ -21,9 +21,6 @@ from .train.data import TEST_IMAGES, TRAIN_IMAGES
 Shaped = tuple[str, Operation, Case]
 """The layer's name, an operation, and the shape."""
 
-_FAMILIES = {"conv": ("conv",), "pool": ("max_pool", "avg_pool"), "linear": ("linear",), "training": ()}
-"""Of operations, by that of a benchmark's shape."""
-
 
 def suite(name: str, batch: int) -> Iterator[Shaped]:
     """Every layer of a suite; batch: of those that fix none."""
@@ -33,7 +30,7 @@ def suite(name: str, batch: int) -> Iterator[Shaped]:
         if shape.family == "training":
             yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
         for operation in OPERATIONS.values():
-            if operation.family.name in _FAMILIES[shape.family]:
+            if operation.family.name in FAMILIES[shape.family]:
                 yield f"{shape.text} @{n}", operation, Case(shape.text, x_shape, w_shape, options)
 
 

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 from accuracy import dtype_of
+from small_cases import SMALL
 
 from backstride import kernels
+from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
+from backstride.kernels.operation import Input
+from backstride.kernels.operation import dtype_of as dtype_in_call
 
 
 def zeros(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return np.zeros(shape, dtype)
+
+
+def _zeros(each: Input, geometry: Any) -> np.ndarray:
+    return zeros(*each.shape(geometry), dtype=dtype_in_call(each, geometry, np.dtype(np.float32)))
 
 
 X, W, DY = zeros(2, 4, 8, 9), zeros(6, 4, 3, 3), zeros(2, 6, 6, 7)
@@ -42,6 +50,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear_parameter_grads": (zeros(5, 3), ROWS),
     "linear_grads": (zeros(5, 3), ROWS, LINEAR_W),
 }
+for name, (operation, case) in SMALL.items():
+    if name not in CALLS:
+        CALLS[name] = calls.public_call(operation, case, calls.call(operation, case, _zeros)).args
 
 
 def named(family: str) -> tuple[str, ...]:

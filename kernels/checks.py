@@ -155,8 +155,8 @@ def _one_library(operation: str, named: dict[str, Any]) -> list[Any]:
         if kind == "cupy" and array.device != reference.device:
             expected = f"on device {reference.device.id} as {first} {reference.shape}: copy one of them there"
             raise value_error(operation, f"{name} {array.shape}", f"on device {array.device.id}", expected)
-    found = named.values()
-    return list(found) if kind == "cupy" else list(map(plain, found))
+    given = named.values()
+    return list(given) if kind == "cupy" else list(map(plain, given))
 
 
 def _kind(operation: str, name: str, array: object) -> str:

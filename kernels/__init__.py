@@ -20,10 +20,20 @@ from .linear import (
 )
 from .linear.operations import OPERATIONS as _LINEAR
 from .operation import Operation
-from .pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_indices
+from .pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    avg_pool2d,
+    avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_indices,
+)
 from .pool.operations import OPERATIONS as _POOL
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
     "conv2d",

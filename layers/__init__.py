@@ -5,10 +5,11 @@ from .base import Layer, Parameter
 from .conv2d import Conv2d
 from .linear import Linear
 from .loss import CrossEntropyLoss
-from .pool2d import AvgPool2d, MaxPool2d
+from .pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .sequential import Sequential
 
 __all__ = [
+    "AdaptiveAvgPool2d",
     "AvgPool2d",
     "Conv2d",
     "CrossEntropyLoss",

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels import avg_pool2d, avg_pool2d_grad, checks, max_pool2d, max_pool2d_grad
+from ..kernels import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    avg_pool2d,
+    avg_pool2d_grad,
+    checks,
+    max_pool2d,
+    max_pool2d_grad,
+)
 from ..kernels.axis import parse_axes
-from ..kernels.pool.geometry import AvgPoolGeometry, PoolGeometry, check_divisor_override
+from ..kernels.pool.geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry, check_divisor_override
 from .base import Layer
 
 
@@ -76,6 +84,30 @@ class AvgPool2d(Layer):
 
     def __repr__(self) -> str:
         return _describe("AvgPool2d", self.kernel_size, self.options)
+
+
+class AdaptiveAvgPool2d(Layer):
+    """The average of each of output_size windows: x (N, C, H, W) -> y (N, C, P, Q); output_size is an int or (P, Q)."""
+
+    operation = "adaptive_avg_pool2d"
+
+    def __init__(self, output_size: Any) -> None:
+        self.output_size = checks.per_axis("AdaptiveAvgPool2d", "output_size", output_size, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        y = adaptive_avg_pool2d(x, self.output_size)
+        self._keep(x.shape)
+        return y
+
+    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+        x_shape = self._kept()
+        return adaptive_avg_pool2d_grad(dy, x_shape) if needs_input_grad else None
+
+    def geometry(self, x_shape: tuple[int, ...]) -> AdaptivePoolGeometry:
+        return AdaptivePoolGeometry.of(self.operation, x_shape, output_size=self.output_size)
+
+    def __repr__(self) -> str:
+        return f"AdaptiveAvgPool2d({self.output_size})"
 
 
 def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:

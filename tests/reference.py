@@ -216,6 +216,32 @@ def avg_pool2d_grad(
     return dx
 
 
+def _adaptive_windows(x_shape, output_size):
+    """Every window's index with the input positions (h, w) under it."""
+    (height, width), (rows, columns) = x_shape[2:], _pair(output_size)
+    for p in range(rows):
+        for q in range(columns):
+            of_p = range(math.floor(p * height / rows), math.ceil((p + 1) * height / rows))
+            of_q = range(math.floor(q * width / columns), math.ceil((q + 1) * width / columns))
+            yield p, q, [(h, w) for h in of_p for w in of_q]
+
+
+def adaptive_avg_pool2d(x, output_size):
+    y = np.zeros((*x.shape[:2], *_pair(output_size)))
+    for p, q, positions in _adaptive_windows(x.shape, output_size):
+        for h, w in positions:
+            y[:, :, p, q] += x[:, :, h, w] / len(positions)
+    return y
+
+
+def adaptive_avg_pool2d_grad(dy, x_shape):
+    dx = np.zeros(x_shape)
+    for p, q, positions in _adaptive_windows(x_shape, dy.shape[2:]):
+        for h, w in positions:
+            dx[:, :, h, w] += dy[:, :, p, q] / len(positions)
+    return dx
+
+
 def linear(x, w, b=None, *, batch_axis=0):
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     samples = x if batch_axis == 0 else x.T

@@ -10,6 +10,7 @@ from ..blocked.choose import is_sparse
 from . import blocked_avg_pool2d as average
 from . import blocked_max_pool2d as greatest
 from . import cpu
+from .cpu import adaptive_avg_pool2d, adaptive_avg_pool2d_grad
 
 
 def _unless_sparse(blocked: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,3 +26,13 @@ avg_pool2d_grad = _unless_sparse(average.avg_pool2d_grad, cpu.avg_pool2d_grad)
 max_pool2d = _unless_sparse(greatest.max_pool2d, cpu.max_pool2d)
 max_pool2d_grad = _unless_sparse(greatest.max_pool2d_grad, cpu.max_pool2d_grad)
 max_pool2d_indices = _unless_sparse(greatest.max_pool2d_indices, cpu.max_pool2d_indices)
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "max_pool2d_indices",
+]

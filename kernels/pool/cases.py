@@ -62,6 +62,25 @@ MAX_POOL = (
     _pool("17x17-window-in-padding", (1, 1, 2, 2), 17, stride=1, padding=30, dilation=3),
 )
 
+
+def _adaptive(name: str, x: tuple[int, ...], output_size: int | tuple[int, int]) -> Case:
+    return Case(name, x, options={"output_size": output_size})
+
+
+ADAPTIVE_POOL = (
+    _adaptive("whole-plane", (2, 3, 7, 7), 1),
+    _adaptive("even", (2, 3, 8, 6), (4, 3)),
+    _adaptive("uneven", (2, 3, 7, 10), (3, 4)),
+    _adaptive("same-size", (2, 3, 5, 4), (5, 4)),
+    _adaptive("more-windows-than-rows", (2, 3, 3, 5), (7, 8)),
+    _adaptive("one-pixel", (1, 1, 1, 1), 3),
+    _adaptive("row-image", (2, 3, 1, 17), (1, 5)),
+    _adaptive("empty-batch", (0, 3, 6, 6), 2),
+    _adaptive("wide-windows", (1, 2, 5, 131), (2, 3)),
+    _adaptive("planes-cross-block", (3, 43, 5, 4), (2, 3)),
+)
+"""Pooling to a given size."""
+
 AVG_POOL = (
     *_POOL,
     _pool("exclude-padding", (2, 3, 6, 7), 3, stride=2, padding=1, count_include_pad=False),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
 from ..cpu import threads
 from ..cpu.pieces import PIECE, PIECES, cut, inside, meetings, whole
 from ..dtypes import accumulation_dtype
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 LEAST = 1 << 12  # elements that are worth a piece of work of their own
 
@@ -99,6 +101,52 @@ def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> tuple[np.ndarray, np.ndarray
     """What a window's sum is divided by is the product of two extents: (P, 1) and (Q,)."""
     rows, columns = g.counts()
     return rows.astype(acc)[:, None], columns.astype(acc)
+
+
+def adaptive_avg_pool2d(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
+    g, acc = geometry, accumulation_dtype(x.dtype)
+    y = np.empty(g.y_shape, x.dtype)
+
+    def work(n: slice, c: slice) -> None:
+        total = x[n, c].astype(acc)
+        for axis, covered in enumerate(g.covered(), start=2):
+            total = _sums(total, covered, axis)
+        y[n, c] = total / _sizes(g, acc)
+
+    _run_planes(work, g)
+    return y
+
+
+def adaptive_avg_pool2d_grad(dy: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
+    g, acc = geometry, accumulation_dtype(dy.dtype)
+    dx = np.empty(g.x_shape, dy.dtype)
+
+    def work(n: slice, c: slice) -> None:
+        total = dy[n, c] / _sizes(g, acc)
+        for axis, covering in enumerate(g.covering(), start=2):
+            total = _sums(total, covering, axis)
+        dx[n, c] = total
+
+    _run_planes(work, g)
+    return dx
+
+
+def _sums(a: np.ndarray, parts: list[slice], axis: int) -> np.ndarray:
+    """Along an axis the sum of each of these parts."""
+    along = np.moveaxis(a, axis, 0)
+    return np.stack([along[part].sum(axis=0) for part in parts], axis)
+
+
+def _sizes(g: AdaptivePoolGeometry, acc: np.dtype) -> np.ndarray:
+    """Positions under each window: (P, Q)."""
+    lengths = ([part.stop - part.start for part in covered] for covered in g.covered())
+    return reduce(np.multiply.outer, (np.array(each, acc) for each in lengths))
+
+
+def _run_planes(work: Callable[..., None], g: AdaptivePoolGeometry) -> None:
+    """Call work for images and channels, as many planes at a time as fit a piece of work."""
+    plane = max(math.prod(g.extents), math.prod(g.windows), g.extents[0] * g.windows[1], g.windows[0] * g.extents[1])
+    threads.run(work, list(cut(whole(g.N, g.C), max(1, PIECE // plane))), 6 * PIECE * 8)
 
 
 def _run(work: Callable[..., None], result: np.ndarray) -> None:

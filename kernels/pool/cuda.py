@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..cuda.runtime.arrays import address, chunks, contiguous
 from ..cuda.runtime.errors import reported
-from ..cuda.runtime.launch import launch
-from ..cuda.runtime.loader import fast_div
+from ..cuda.runtime.launch import check_index, launch
+from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.windows import (
     THREADS,
+    WARP,
     Tiling,
     check_offsets,
     flattened,
@@ -20,7 +22,7 @@ from ..cuda.windows import (
     outputs_tiling,
     window_values,
 )
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 _TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
 
@@ -103,6 +105,22 @@ def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     return dx
 
 
+@reported
+def adaptive_avg_pool2d(x: Any, geometry: AdaptivePoolGeometry) -> Any:
+    x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
+    width = -(-geometry.extents[-1] // geometry.windows[-1])
+    lanes = min(WARP, 1 << (width.bit_length() - 1))  # to a window, as its rows are wide
+    _launch_adaptive("adaptive_avg_pool2d", {"LANES": lanes}, geometry, {"x": x}, {"y": y}, lanes)
+    return y
+
+
+@reported
+def adaptive_avg_pool2d_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
+    dy, dx = contiguous(dy), empty(geometry.x_shape, dy.dtype)
+    _launch_adaptive("adaptive_avg_pool2d_grad", {}, geometry, {"dy": dy}, {"dx": dx})
+    return dx
+
+
 def _tap_defines(g: PoolGeometry) -> dict[str, object]:
     return {"TAP": _TAP_TYPES[g.tap_dtype.name], "NO_TAP": g.no_tap}
 
@@ -112,6 +130,27 @@ def _average(g: AvgPoolGeometry) -> dict[str, Any]:
     (top, bottom), (left, right) = g.padding if g.count_include_pad else ((0, 0), (0, 0))
     clip = {"begin_h": -top, "end_h": g.H + bottom, "begin_w": -left, "end_w": g.W + right}
     return {**clip, "divisor": float(g.divisor_override or 0)}
+
+
+def _launch_adaptive(
+    name: str,
+    defines: dict[str, object],
+    g: AdaptivePoolGeometry,
+    given: dict[str, Any],
+    result: dict[str, Any],
+    lanes: int = 1,
+) -> None:
+    """Run a kernel that has so many lanes to an element of its result."""
+    ((_, array),) = result.items()
+    defines = {"TYPE": C_TYPES[array.dtype.name], "THREADS": THREADS, **defines}
+    products = {f"products_of_axis_{i}": h * p for i, (h, p) in enumerate(zip(g.extents, g.windows, strict=True))}
+    check_index(name, **products)
+    pool = dict(zip("HWPQ", map(fast_div, (*g.extents, *g.windows)), strict=True))
+    of_result = math.prod(array.shape[2:])
+    for first, planes in chunks(g.N * g.C, max(math.prod(g.extents), math.prod(g.windows)) * lanes):
+        arrays = {key: address(a, first, math.prod(a.shape[2:])) for key, a in (given | result).items()}
+        size = planes * of_result
+        launch(f"{name}.cu", name, defines, -(-size * lanes // THREADS), THREADS, 0, size=size, pool=pool, **arrays)
 
 
 def _launch_planes(

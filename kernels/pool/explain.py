@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..explain import Explain, Formulas, Index, Shape, Term, element, reads, row_and_column, term, window_facts
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
 def _max_formulas(g: PoolGeometry, shapes: Mapping[str, Shape]) -> Formulas:
@@ -32,6 +32,15 @@ def _avg_formulas(g: AvgPoolGeometry, shapes: Mapping[str, Shape]) -> Formulas:
     )
 
 
+def _adaptive_formulas(g: AdaptivePoolGeometry, shapes: Mapping[str, Shape]) -> Formulas:
+    (h, w), (p, q) = g.extents, g.windows
+    return Formulas(
+        "pool",
+        f"Y[n,c,p,q] = mean of X[n,c,⌊{h}p/{p}⌋..⌈{h}(p+1)/{p}⌉-1,⌊{w}q/{q}⌋..⌈{w}(q+1)/{q}⌉-1]",
+        {"dx": "dX[n,c,h,w] = Σ dY[n,c,p,q] / the window's size over the windows p,q that cover h,w"},
+    )
+
+
 def _max_terms(gradient: str, index: Index, g: PoolGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
     n, c, h, w = index
     for p, q, positions in _windows(g):
@@ -45,6 +54,17 @@ def _avg_terms(gradient: str, index: Index, g: AvgPoolGeometry, arrays: Mapping[
         if (h, w) in positions:
             divisor = _divisor(g, p, q, len(positions))
             yield term(element("dY", arrays["dy"], n, c, p, q), (f"1/{divisor}", 1 / divisor))
+
+
+def _adaptive_terms(gradient: str, index: Index, g: AdaptivePoolGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
+    n, c, h, w = index
+    (height, width), (rows, columns) = g.extents, g.windows
+    for p, q in np.ndindex(rows, columns):
+        of_p = [i for i in range(height) if i * rows < (p + 1) * height and (i + 1) * rows > p * height]
+        of_q = [j for j in range(width) if j * columns < (q + 1) * width and (j + 1) * columns > q * width]
+        if h in of_p and w in of_q:
+            size = len(of_p) * len(of_q)
+            yield term(element("dY", arrays["dy"], n, c, p, q), (f"1/{size}", 1 / size))
 
 
 def _windows(g: PoolGeometry) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
@@ -76,4 +96,8 @@ def _divisor(g: AvgPoolGeometry, p: int, q: int, on_input: int) -> int:
     return sum(h < g.H + bottom for h in range(top, top + g.R)) * sum(w < g.W + right for w in range(left, left + g.S))
 
 
-EXPLAIN = {"max_pool2d": Explain(_max_formulas, _max_terms), "avg_pool2d": Explain(_avg_formulas, _avg_terms)}
+EXPLAIN = {
+    "adaptive_avg_pool2d": Explain(_adaptive_formulas, _adaptive_terms),
+    "max_pool2d": Explain(_max_formulas, _max_terms),
+    "avg_pool2d": Explain(_avg_formulas, _avg_terms),
+}

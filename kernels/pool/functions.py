@@ -7,7 +7,7 @@ from typing import Any
 from .. import checks
 from ..dispatch import Paths
 from ..types import A, Array, IntOrPair, Padding, Shape
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 from .path import PoolPath
 
 path_of = Paths[PoolPath]("pool").of
@@ -212,6 +212,46 @@ def avg_pool2d_grad(
     )
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
     return path_of(dy).avg_pool2d_grad(dy, geometry)
+
+
+def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
+    """The average of each of output_size windows, which share x's rows and columns as evenly as they can.
+
+    Window p covers rows floor(p*H/P) to ceil((p+1)*H/P), and columns likewise; windows overlap where the extent is no
+    multiple (PyTorch's rule, aten/src/ATen/native/AdaptivePooling.h).
+    x: (N, C, H, W), of NumPy or CuPy, float16, bfloat16, float32 or float64. output_size: an int or a (P, Q) pair, at
+    least 1. Returns y (N, C, P, Q).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> adaptive_avg_pool2d(np.arange(9.0).reshape(1, 1, 3, 3), 2)[0, 0]
+    array([[2., 3.],
+           [5., 6.]])
+    """
+    operation = "adaptive_avg_pool2d"
+    (x,) = checks.arrays(operation, x=x)
+    geometry = AdaptivePoolGeometry.of(operation, x.shape, output_size=output_size)
+    return path_of(x).adaptive_avg_pool2d(x, geometry)
+
+
+def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
+    """The gradient of adaptive_avg_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] / the size of its window, over the windows
+    that cover (h, w).
+
+    dy: (N, C, P, Q), of NumPy or CuPy. x_shape: (N, C, H, W) of the forward input. Returns dx (N, C, H, W).
+    Raises ValueError for shapes and TypeError for dtypes and array kinds, before any work.
+
+    >>> import numpy as np
+    >>> adaptive_avg_pool2d_grad(np.ones((1, 1, 1, 1)), (1, 1, 2, 2))[0, 0]
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
+    """
+    operation = "adaptive_avg_pool2d_grad"
+    (dy,) = checks.arrays(operation, dy=dy)
+    _, _, *windows = checks.shape(operation, "dy.shape", dy.shape, ("N", "C", "P", "Q"))
+    geometry = AdaptivePoolGeometry.of(operation, x_shape, output_size=windows, name="x_shape")
+    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
+    return path_of(dy).adaptive_avg_pool2d_grad(dy, geometry)
 
 
 def _check_taps(operation: str, taps: Any, geometry: PoolGeometry) -> None:

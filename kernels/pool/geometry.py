@@ -129,6 +129,48 @@ class AvgPoolGeometry(PoolGeometry):
         )
 
 
+@hashed_once
+@dataclass(frozen=True)
+class AdaptivePoolGeometry:
+    """Pooling to given numbers of windows, which share each extent as evenly as they can and may overlap."""
+
+    N: int
+    C: int
+    extents: tuple[int, ...]
+    windows: tuple[int, ...]
+
+    @classmethod
+    @kept
+    def of(
+        cls, operation: str, x_shape: Any, *, output_size: Any, name: str = "x.shape", rank: int = 2
+    ) -> AdaptivePoolGeometry:
+        """Geometry of pooling an input of x_shape to output_size windows; ValueError where one of them is wrong."""
+        n, c, *extents = checks.shape(operation, name, x_shape, ("N", "C", *"DHW"[-rank:]))
+        check_extents(operation, name, extents)
+        return cls(n, c, tuple(extents), checks.per_axis(operation, "output_size", output_size, rank, 1))
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, *self.extents
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, *self.windows
+
+    def covered(self) -> tuple[list[slice], ...]:
+        """For each axis and each of its windows the positions under it: PyTorch's rule, rounded outwards
+        (aten/src/ATen/native/AdaptivePooling.h)."""
+        return tuple(_shares(windows, extent) for extent, windows in zip(self.extents, self.windows, strict=True))
+
+    def covering(self) -> tuple[list[slice], ...]:
+        """For each axis and each of its positions the windows over it."""
+        return tuple(_shares(extent, windows) for extent, windows in zip(self.extents, self.windows, strict=True))
+
+
+def _shares(count: int, extent: int) -> list[slice]:
+    return [slice(i * extent // count, -(-(i + 1) * extent // count)) for i in range(count)]
+
+
 def check_divisor_override(operation: str, divisor_override: Any) -> int | None:
     """ValueError where the override is neither None nor an int other than 0."""
     if divisor_override is None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..operation import Case, Compute, Family, Input, Operation, Output
 from ..types import Shape
-from .cases import AVG_POOL, MAX_POOL
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .cases import ADAPTIVE_POOL, AVG_POOL, MAX_POOL
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
 def _max_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any) -> PoolGeometry:
@@ -20,6 +20,10 @@ def _max_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any
 
 def _avg_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any) -> AvgPoolGeometry:
     return AvgPoolGeometry.of_average(operation, x_shape, **options)
+
+
+def _adaptive_geometry(operation: str, x_shape: Shape, w_shape: Shape, **options: Any) -> AdaptivePoolGeometry:
+    return AdaptivePoolGeometry.of(operation, x_shape, **options)
 
 
 def _max_case(g: PoolGeometry) -> Case:
@@ -59,13 +63,21 @@ _AVG_POOL = Family(
     case=_avg_case,
     cases=AVG_POOL,
 )
+_ADAPTIVE_POOL = Family(
+    "adaptive_avg_pool",
+    "pool",
+    options={"output_size": None},
+    geometry=_adaptive_geometry,
+    case=lambda g: Case("", g.x_shape, options={"output_size": g.windows}),
+    cases=ADAPTIVE_POOL,
+)
 
 
-def _x_shape(g: PoolGeometry) -> Shape:
+def _x_shape(g: PoolGeometry | AdaptivePoolGeometry) -> Shape:
     return g.x_shape
 
 
-def _y_shape(g: PoolGeometry) -> Shape:
+def _y_shape(g: PoolGeometry | AdaptivePoolGeometry) -> Shape:
     return g.y_shape
 
 
@@ -79,6 +91,10 @@ def _window(g: PoolGeometry) -> int:
 
 def _read(g: PoolGeometry) -> int:
     return math.prod(g.y_shape) * _window(g)
+
+
+def _largest(shares: tuple[list[slice], ...]) -> int:
+    return math.prod(max(share.stop - share.start for share in axis) for axis in shares)
 
 
 def _magnitudes(compute: Compute, inputs: tuple[Any, ...], g: AvgPoolGeometry) -> Any:
@@ -133,5 +149,21 @@ OPERATIONS = (
         outputs=(Output("dx", _x_shape, terms=_window),),
         flops=_read,
         magnitudes=_magnitudes,
+    ),
+    Operation(
+        "adaptive_avg_pool2d",
+        "adaptive avg pool forward",
+        _ADAPTIVE_POOL,
+        inputs=(_X,),
+        outputs=(Output("y", _y_shape, terms=lambda g: _largest(g.covered())),),
+        flops=lambda g: math.prod(g.y_shape) * _largest(g.covered()),
+    ),
+    Operation(
+        "adaptive_avg_pool2d_grad",
+        "adaptive avg pool grad",
+        _ADAPTIVE_POOL,
+        inputs=(_DY,),
+        outputs=(Output("dx", _x_shape, terms=lambda g: _largest(g.covering())),),
+        flops=lambda g: math.prod(g.x_shape) * _largest(g.covering()),
     ),
 )

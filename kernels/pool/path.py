@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ..types import A, Array
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
 class PoolPath(Protocol):
@@ -18,3 +18,7 @@ class PoolPath(Protocol):
     def avg_pool2d(self, x: A, geometry: AvgPoolGeometry) -> A: ...
 
     def avg_pool2d_grad(self, dy: A, geometry: AvgPoolGeometry) -> A: ...
+
+    def adaptive_avg_pool2d(self, x: A, geometry: AdaptivePoolGeometry) -> A: ...
+
+    def adaptive_avg_pool2d_grad(self, dy: A, geometry: AdaptivePoolGeometry) -> A: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..axis import Axis
 from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_memory_format, unpadded
-from .geometry import AvgPoolGeometry, PoolGeometry
+from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
 def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
@@ -49,6 +49,29 @@ def avg_pool2d_grad(dy: Array, g: AvgPoolGeometry) -> Array:
     return unpadded(dx, g)
 
 
+def adaptive_avg_pool2d(x: Array, g: AdaptivePoolGeometry) -> Array:
+    y = np.zeros(g.y_shape, x.dtype)
+    for window, met in _adaptive_windows(g):
+        y[window] = x[met].mean(axis=(2, 3))
+    return y
+
+
+def adaptive_avg_pool2d_grad(dy: Array, g: AdaptivePoolGeometry) -> Array:
+    dx = np.zeros(g.x_shape, dy.dtype)
+    for window, met in _adaptive_windows(g):
+        dx[met] += dy[window][..., np.newaxis, np.newaxis] / math.prod(dx[met].shape[2:])
+    return dx
+
+
+def _adaptive_windows(g: AdaptivePoolGeometry) -> Iterator[tuple[Any, Any]]:
+    """Every window, with the part of the input that it covers."""
+    whole = slice(None)
+    for window in np.ndindex(g.windows):
+        starts = (i * extent // count for i, extent, count in zip(window, g.extents, g.windows, strict=True))
+        stops = (((i + 1) * e + n - 1) // n for i, e, n in zip(window, g.extents, g.windows, strict=True))
+        yield (whole, whole, *window), (whole, whole, *map(slice, starts, stops))
+
+
 def _divisors(g: AvgPoolGeometry) -> Array:
     """Of each window: the override, or how many taps lie on the padded input, or on the input itself."""
     if g.divisor_override is not None:
@@ -82,6 +105,8 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
     "max_pool2d_grad": max_pool2d_grad,
     "avg_pool2d": avg_pool2d,
     "avg_pool2d_grad": avg_pool2d_grad,
+    "adaptive_avg_pool2d": adaptive_avg_pool2d,
+    "adaptive_avg_pool2d_grad": adaptive_avg_pool2d_grad,
 }
 
 CUBLAS: dict[str, Callable[..., Any]] = {}
@@ -121,9 +146,24 @@ def _torch_avg_pool_grad(dy: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     return lambda: aten.avg_pool2d_backward(dy, x, *window, False, g.count_include_pad, g.divisor_override)
 
 
+def _torch_adaptive(x: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
+    from torch.nn import functional as F
+
+    return lambda: F.adaptive_avg_pool2d(x, g.windows)
+
+
+def _torch_adaptive_grad(dy: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
+    from torch.ops import aten
+
+    x = torch_empty(g.x_shape, dy)
+    return lambda: aten._adaptive_avg_pool2d_backward(dy, x)
+
+
 TORCH: dict[str, Callable[..., Callable[[], Any]]] = {
     "max_pool2d": _torch_max_pool,
     "max_pool2d_grad": _torch_max_pool_grad,
     "avg_pool2d": _torch_avg_pool,
     "avg_pool2d_grad": _torch_avg_pool_grad,
+    "adaptive_avg_pool2d": _torch_adaptive,
+    "adaptive_avg_pool2d_grad": _torch_adaptive_grad,
 }

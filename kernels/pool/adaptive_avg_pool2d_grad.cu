@@ -1,0 +1,31 @@
+// Gradient of adaptive average pooling. A thread sums, for one position, its share of every window that covers it.
+#include "adaptive.cuh"
+
+#ifndef THREADS
+#define THREADS 128
+#endif
+
+struct Params {
+    const Element* dy;
+    Element* dx;
+    int size;
+    Adaptive pool;
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool2d_grad(Params params) {
+    const Adaptive& pool = params.pool;
+    int index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= params.size) return;
+    int plane = index, w = split_off(plane, pool.W), h = split_off(plane, pool.H);
+    Span rows = covered(h, pool.H, pool.P), columns = covered(w, pool.W, pool.Q);
+    int Q = pool.Q.divisor;
+    const Element* dy = params.dy + plane * (int)pool.P.divisor * Q;
+
+    Acc sum = 0;
+    for (int p = rows.first; p < rows.last; p++)
+        for (int q = columns.first; q < columns.last; q++) {
+            Acc divisor = (Acc)covered(p, pool.P, pool.H).length() * (Acc)covered(q, pool.Q, pool.W).length();
+            sum = add_rn(sum, div_rn(Storage<Element>::load(dy[p * Q + q]), divisor));
+        }
+    params.dx[index] = Storage<Element>::store(sum);
+}

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..kernels.operation import Operation, as_tuple
-from .cases import Case, awkward_cases, peers_of
+from .cases import Workload, awkward_cases, peers_of
 from .peers import TEXTBOOK
 
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
@@ -33,14 +33,14 @@ class Verdict:
     declined: str | None = None
 
 
-def exact(case: Case) -> tuple[np.ndarray, ...]:
+def exact(case: Workload) -> tuple[np.ndarray, ...]:
     """The case's results by the textbook form in double precision, which shares nothing with what is judged."""
     with backend.use_backend("numpy"):
         return _positions(case, as_tuple(TEXTBOOK.prepare(case.in_float64())()))
 
 
 def judge(
-    case: Case,
+    case: Workload,
     result: Any,
     expected: Sequence[np.ndarray],
     to_numpy: Callable[[Any], np.ndarray] = backend.to_numpy,
@@ -75,7 +75,7 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
     return np.inf if np.isnan(error) else error
 
 
-def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Case, Verdict]]:
+def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Workload, Verdict]]:
     """Run a user's own function on the configurations of the conformance suite; exact() says what is right.
 
     It may decline one with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
@@ -98,7 +98,7 @@ def _read_only(a: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _positions(case: Case, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+def _positions(case: Workload, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Max pooling's taps as positions in the plane, which is what PyTorch returns; other results as they are."""
     names = [output.name for output in case.operation.outputs]
     if "taps" not in names or len(results) != len(names):

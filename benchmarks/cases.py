@@ -13,8 +13,7 @@ import numpy as np
 from .. import backend, kernels
 from ..conformance import calls
 from ..kernels import dtypes
-from ..kernels.operation import Case as Configuration
-from ..kernels.operation import Operation, Output, as_tuple, dtype_of, geometry_of, room_module
+from ..kernels.operation import Case, Operation, Output, as_tuple, dtype_of, geometry_of, room_module
 from ..kernels.types import Shape
 from . import suites, training, training_peers
 
@@ -36,7 +35,7 @@ OPERATIONS = {
 
 
 @dataclass(frozen=True)
-class Case:
+class Workload:
     """One operation on one configuration.
 
     `group` is the operation's title; products of depthwise convolutions are groups of their own. `arrays` are the
@@ -48,7 +47,7 @@ class Case:
     source: str
     group: str
     operation: Operation
-    configuration: Configuration
+    configuration: Case
     dtype: str
     arrays: tuple[np.ndarray, ...]
 
@@ -83,7 +82,7 @@ class Case:
             return training.training_step(*arrays)
         return calls.public_call(self.operation, self.configuration, (*arrays, self.geometry), function)
 
-    def in_float64(self) -> Case:
+    def in_float64(self) -> Workload:
         """The same case on the same numbers, in double precision."""
         wide = self.convert(lambda a: a if a.dtype.kind in "iu" else a.astype(np.float64))
         return replace(self, dtype="float64", arrays=wide)
@@ -96,7 +95,9 @@ def takes(operation: Operation, shape: suites.Shape, dtype: str) -> bool:
     return operation.family.name in suites.FAMILIES[shape.family] and not rounded
 
 
-def cases(shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype: str, batch: int) -> Iterator[Case]:
+def cases(
+    shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype: str, batch: int
+) -> Iterator[Workload]:
     """Every operation on every shape of its room; `batch` is for the shapes that fix none.
 
     The numbers are normal and random: zeros or patterns would flatter a GPU, which draws less power on them. A shape
@@ -104,18 +105,18 @@ def cases(shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype
     """
     operations = tuple(operations)
     for shape in shapes:
-        layer = suites.Layer.parse(shape.text)
+        layer = suites.Notation.parse(shape.text)
         images = batch if shape.batch is None else shape.batch
-        configuration = Configuration(f"{shape.text} @{images}", *layer.arguments(shape.family, images))
+        configuration = Case(f"{shape.text} @{images}", *layer.arguments(shape.family, images))
         for operation in operations:
             if takes(operation, shape, dtype):
                 arrays = _inputs(operation, geometry_of(operation, configuration), _normal(shape.text, dtype))
                 depthwise = "depthwise " if layer.depthwise and operation.is_product else ""
                 where = (shape.suite, configuration.name, shape.source, depthwise + operation.title)
-                yield Case(*where, operation, configuration, dtype, arrays)
+                yield Workload(*where, operation, configuration, dtype, arrays)
 
 
-def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
+def awkward_cases(operation: Operation, dtype: str) -> Iterator[Workload]:
     """The operation on the configurations of the conformance suite, those that catch a kernel's usual mistakes.
 
     The numbers are multiples of a half, so that maxima tie. ValueError for the training step, which has none.
@@ -124,7 +125,7 @@ def awkward_cases(operation: Operation, dtype: str) -> Iterator[Case]:
         raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
     for case in operation.family.cases:
         arrays = _inputs(operation, geometry_of(operation, case), _halves(_normal(case.name, dtype)))
-        yield Case("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)
+        yield Workload("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)
 
 
 def _normal(seed: str, dtype: str) -> Draw:

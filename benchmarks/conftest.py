@@ -15,14 +15,14 @@ import pytest
 
 from backstride.backend import get_backend, synchronize, to_numpy
 from backstride.benchmarks.accuracy import exact, judge
-from backstride.benchmarks.cases import Case, cases, takes
+from backstride.benchmarks.cases import Workload, cases, takes
 from backstride.benchmarks.measure import make_timer
 from backstride.benchmarks.peers import Peer, find_peers
 from backstride.benchmarks.run import default_batch, operations_named
 from backstride.benchmarks.suites import Shape, select, suite_names
 from backstride.kernels.operation import Operation
 
-OURS = Peer("backstride", "ours", Case.prepare, to_numpy)
+OURS = Peer("backstride", "ours", Workload.prepare, to_numpy)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @lru_cache(maxsize=1)
-def _case(shape: Shape, operation: Operation, dtype: str) -> tuple[Case, tuple[np.ndarray, ...]]:
+def _case(shape: Shape, operation: Operation, dtype: str) -> tuple[Workload, tuple[np.ndarray, ...]]:
     case = next(cases([shape], [operation], dtype, default_batch()))
     return case, exact(case)
 

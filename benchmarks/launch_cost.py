@@ -51,7 +51,7 @@ class _Memory:
         self.ptr = address
 
 
-class _Array(dryrun.Array):
+class _Array(dryrun.DryArray):
     """With an address of its own, which views of it share."""
 
     device = _H100
@@ -70,7 +70,7 @@ class FreeCupy(dryrun.DryCupy):
 
     ndarray = _Array
 
-    def empty(self, shape: Any, dtype: Any) -> dryrun.Array:
+    def empty(self, shape: Any, dtype: Any) -> dryrun.DryArray:
         return _Array(shape, dtype, next(_addresses))
 
     def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import backend
 from ..kernels.cpu import threads
-from .cases import Call, Case, peers_of
+from .cases import Call, Workload, peers_of
 
 TF32_TOLERANCE = 4e-3
 """Of the largest magnitude: TF32 keeps 10 bits of each factor, so its products err by up to 2**-10."""
@@ -32,7 +32,7 @@ class Peer:
 
     name: str
     description: str
-    prepare: Callable[[Case], Call]
+    prepare: Callable[[Workload], Call]
     to_numpy: Callable[[Any], np.ndarray] = np.asarray
     scope: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
     tolerance: float | None = None
@@ -113,7 +113,7 @@ def _torch_peer(torch: Any, name: str, device: str) -> Peer:
             t = torch.from_numpy(a)
         return t.to(device, memory_format=memory_format if a.ndim == 4 else torch.preserve_format)
 
-    def prepare(case: Case) -> Call:
+    def prepare(case: Workload) -> Call:
         if nhwc and case.operation.family.room in ("linear", "training"):
             raise NotImplementedError("channels_last is a layout of images")
         if tf32 and case.dtype != "float32":
@@ -139,17 +139,17 @@ def _torch_peer(torch: Any, name: str, device: str) -> Peer:
     return Peer(name, description, prepare, to_numpy, enter, TF32_TOLERANCE if tf32 else None)
 
 
-def _prepare_textbook(case: Case) -> Call:
+def _prepare_textbook(case: Workload) -> Call:
     if np.dtype(case.arrays[0].dtype).itemsize == 2:
         raise NotImplementedError("it would add up in 16 bits")
     return partial(_form(case, "TEXTBOOK"), *case.arrays, case.geometry)
 
 
-def _prepare_cublas(case: Case) -> Call:
+def _prepare_cublas(case: Workload) -> Call:
     return partial(_form(case, "CUBLAS"), *case.convert(backend.asarray), case.geometry)
 
 
-def _form(case: Case, library: str) -> Callable[..., Any]:
+def _form(case: Workload, library: str) -> Callable[..., Any]:
     """The operation's form in TEXTBOOK, TORCH or CUBLAS; NotImplementedError where its room has none."""
     forms: dict[str, Callable[..., Any]] = getattr(peers_of(case.operation), library)
     if case.operation.name not in forms:

@@ -10,7 +10,7 @@ from .. import backend
 from ..kernels.operation import Operation
 from . import environment
 from .accuracy import exact, judge
-from .cases import OPERATIONS, Case, cases, takes
+from .cases import OPERATIONS, Workload, cases, takes
 from .measure import Contestant, Timer, interleave, make_timer, measure_ceilings
 from .peers import Peer, Peers
 from .results import Ratio, Results, Row
@@ -30,7 +30,7 @@ class Plan:
     seconds: float
     peers: Sequence[Peer]
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[Workload]:
         return cases(self.shapes, self.operations, self.dtype, self.batch)
 
     @property
@@ -57,7 +57,7 @@ def new_results(plan: Plan, found: Peers, settings: dict[str, Any]) -> Results:
     return Results(environment.describe(), settings, peers, found.missing)
 
 
-def execute(plan: Plan, results: Results, begin: Callable[[Case], None] = lambda case: None) -> None:
+def execute(plan: Plan, results: Results, begin: Callable[[Workload], None] = lambda case: None) -> None:
     """Measure the ceilings and the plan's cases into `results`, calling `begin` before each case.
 
     Whatever ends it early (KeyboardInterrupt above all) leaves the finished rows in `results`.
@@ -70,7 +70,7 @@ def execute(plan: Plan, results: Results, begin: Callable[[Case], None] = lambda
     results.complete = True
 
 
-def measure_case(case: Case, plan: Plan, results: Results, timer: Timer) -> Row:
+def measure_case(case: Workload, plan: Plan, results: Results, timer: Timer) -> Row:
     row = Row(
         case.suite,
         case.label,

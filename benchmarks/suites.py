@@ -36,7 +36,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Layer:
+class Notation:
     """What a shape's notation says. Pairs are (h, w); kernel, stride and padding are those of a window."""
 
     C: int
@@ -49,7 +49,7 @@ class Layer:
     groups: int
 
     @classmethod
-    def parse(cls, text: str) -> Layer:
+    def parse(cls, text: str) -> Notation:
         """ValueError where `text` is not in the notation."""
         match = _LAYER.fullmatch(text)
         if match is None:

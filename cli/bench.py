@@ -17,7 +17,7 @@ from .._extras import needed_for
 from ..backend import to_numpy
 from ..benchmarks import suites
 from ..benchmarks.accuracy import conform
-from ..benchmarks.cases import OPERATIONS, Case
+from ..benchmarks.cases import OPERATIONS, Workload
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
@@ -167,7 +167,7 @@ def _import_function(name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def _progress(count: int) -> Iterator[Callable[[Case], None]]:
+def _progress(count: int) -> Iterator[Callable[[Workload], None]]:
     """A progress bar on stderr; it is drawn between cases only, so that no thread of it runs while they are timed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -178,7 +178,7 @@ def _progress(count: int) -> Iterator[Callable[[Case], None]]:
         progress.refresh()
         completed = itertools.count()
 
-        def begin(case: Case) -> None:
+        def begin(case: Workload) -> None:
             description = f"{case.group}, {case.label}"
             progress.update(task, description=description, completed=next(completed), refresh=True)
 

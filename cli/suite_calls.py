@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import use_backend
-from ..benchmarks.suites import FAMILIES, Layer, select
+from ..benchmarks.suites import FAMILIES, Notation, select
 from ..benchmarks.training import network as benchmark_network
 from ..conformance import calls
 from ..conformance.call_text import parse
@@ -26,7 +26,7 @@ def suite(name: str, batch: int) -> Iterator[Shaped]:
     """Every layer of a suite; batch: of those that fix none."""
     for shape in select([name]):
         n = shape.batch or batch
-        x_shape, w_shape, options = Layer.parse(shape.text).arguments(shape.family, n)
+        x_shape, w_shape, options = Notation.parse(shape.text).arguments(shape.family, n)
         if shape.family == "training":
             yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
         for operation in OPERATIONS.values():

@@ -9,7 +9,7 @@ from ..cuda.gemm.choice import vector
 from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration
 from ..cuda.gemm.halo import Halo
 from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
-from ..cuda.runtime.errors import reported
+from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, inputs, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
@@ -20,7 +20,7 @@ from .geometry import ConvGeometry
 _PACK_THREADS = 256
 
 
-@reported
+@launcher
 def conv2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     if direct.applies_depthwise(geometry):
@@ -31,19 +31,19 @@ def conv2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     return _forward(x, w, b, geometry)
 
 
-@reported
+@launcher
 def conv2d_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
     dy, w = inputs(dy, w)
     return _conv_transpose(dy, w, None, geometry)
 
 
-@reported
+@launcher
 def conv_transpose2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     return _conv_transpose(x, w, b, geometry)
 
 
-@reported
+@launcher
 def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -51,7 +51,7 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     return _weight_grad("conv2d_weight_grad", dy, x, geometry)
 
 
-@reported
+@launcher
 def conv2d_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
     (dy,) = inputs(dy)
     return _bias_grad(dy, geometry)
@@ -61,7 +61,7 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
     return bias_grad(dy, g.N, g.K, math.prod(g.windows), g.b_shape)
 
 
-@reported
+@launcher
 def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -72,7 +72,7 @@ def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any
     return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
 
 
-@reported
+@launcher
 def conv2d_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     if not tiny.applies(geometry):

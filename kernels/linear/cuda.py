@@ -9,14 +9,14 @@ from ..conv.geometry import ConvGeometry
 from ..cuda.gemm.choice import vector
 from ..cuda.gemm.configuration import Product
 from ..cuda.gemm.product import configure, launch_product_and_bias_grad
-from ..cuda.runtime.errors import reported
+from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, inputs
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
 from .geometry import LinearGeometry
 
 
-@reported
+@launcher
 def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
     g = geometry
     x, w, b = inputs(x, w, b)
@@ -28,7 +28,7 @@ def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
     return y
 
 
-@reported
+@launcher
 def linear_input_grad(dy: Any, w: Any, geometry: LinearGeometry) -> Any:
     g = geometry
     dy, w = inputs(dy, w)
@@ -40,7 +40,7 @@ def linear_input_grad(dy: Any, w: Any, geometry: LinearGeometry) -> Any:
     return dx
 
 
-@reported
+@launcher
 def linear_weight_grad(dy: Any, x: Any, geometry: LinearGeometry) -> Any:
     g = geometry
     dy, x = inputs(dy, x)
@@ -50,7 +50,7 @@ def linear_weight_grad(dy: Any, x: Any, geometry: LinearGeometry) -> Any:
     return dw
 
 
-@reported
+@launcher
 def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[Any, Any]:
     g = geometry
     dy, x = inputs(dy, x)
@@ -63,7 +63,7 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
     return dw, db
 
 
-@reported
+@launcher
 def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     convolution = _as_convolution(geometry)
@@ -112,7 +112,7 @@ def _product(
     launch_product_and_bias_grad("linear", configuration, defines, c, bias, db, channels=channels, **values)
 
 
-@reported
+@launcher
 def linear_bias_grad(dy: Any, geometry: LinearGeometry) -> Any:
     (dy,) = inputs(dy)
     return _bias_grad(dy, geometry)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..cuda.runtime.arrays import address, chunks, contiguous
-from ..cuda.runtime.errors import reported
+from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
@@ -27,7 +27,7 @@ from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 _TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
 
 
-@reported
+@launcher
 def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
@@ -39,7 +39,7 @@ def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     return y, taps
 
 
-@reported
+@launcher
 def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = empty(geometry.x_shape, dy.dtype)
@@ -51,7 +51,7 @@ def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     return dx
 
 
-@reported
+@launcher
 def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
     check_offsets(geometry)
     taps = contiguous(taps)
@@ -83,7 +83,7 @@ def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
     return indices
 
 
-@reported
+@launcher
 def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
@@ -94,7 +94,7 @@ def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
     return y
 
 
-@reported
+@launcher
 def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     dy = contiguous(dy)
     dx = empty(geometry.x_shape, dy.dtype)
@@ -105,7 +105,7 @@ def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     return dx
 
 
-@reported
+@launcher
 def adaptive_avg_pool2d(x: Any, geometry: AdaptivePoolGeometry) -> Any:
     x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
     width = -(-geometry.extents[-1] // geometry.windows[-1])
@@ -114,7 +114,7 @@ def adaptive_avg_pool2d(x: Any, geometry: AdaptivePoolGeometry) -> Any:
     return y
 
 
-@reported
+@launcher
 def adaptive_avg_pool2d_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
     dy, dx = contiguous(dy), empty(geometry.x_shape, dy.dtype)
     _launch_adaptive("adaptive_avg_pool2d_grad", {}, geometry, {"dy": dy}, {"dx": dx})

@@ -26,7 +26,7 @@ from backstride.benchmarks.measure import Ceilings, Contestant, HostTimer, Timin
 from backstride.benchmarks.peers import TEXTBOOK, Peers, find_peers
 from backstride.benchmarks.results import Ratio, Results, Row
 from backstride.benchmarks.run import Plan, execute, new_results, operations_named
-from backstride.benchmarks.suites import FAMILIES, SHAPES, Layer, Shape, select, suite_names
+from backstride.benchmarks.suites import FAMILIES, SHAPES, Notation, Shape, select, suite_names
 from backstride.cli import main
 from backstride.kernels.operation import NUMPY, room_module
 
@@ -76,7 +76,7 @@ def results(quick_ceilings) -> Results:
 class TestSuites:
     def test_every_shape_parses_and_has_a_source(self):
         for shape in SHAPES:
-            Layer.parse(shape.text)
+            Notation.parse(shape.text)
             assert shape.source
 
     def test_no_shape_is_listed_twice(self):
@@ -90,14 +90,14 @@ class TestSuites:
         assert len(select([suite])) == distinct
 
     def test_notation(self):
-        layer = Layer.parse("32,79x341->64 5x10/2x1 p0x3 d2 g4")
-        assert layer == Layer(32, (79, 341), 64, (5, 10), (2, 1), (0, 3), 2, 4)
-        assert Layer.parse("50->32") == Layer(50, (1, 1), 32, (1, 1), (1, 1), (0, 0), 1, 1)
+        layer = Notation.parse("32,79x341->64 5x10/2x1 p0x3 d2 g4")
+        assert layer == Notation(32, (79, 341), 64, (5, 10), (2, 1), (0, 3), 2, 4)
+        assert Notation.parse("50->32") == Notation(50, (1, 1), 32, (1, 1), (1, 1), (0, 0), 1, 1)
 
     @pytest.mark.parametrize("text", ["", "3,8->4 3x3", "3,8->4 3/1", "x,8->4 3x3/1", "3,8->4 3x3/1 q1"])
     def test_text_outside_the_notation_is_refused(self, text):
         with pytest.raises(ValueError, match="expected the notation"):
-            Layer.parse(text)
+            Notation.parse(text)
 
     def test_selection(self):
         assert {shape.suite for shape in select(["lenet", "vgg16"])} == {"lenet", "vgg16"}

@@ -17,7 +17,7 @@ from backstride.backend import stand_in_for_cupy
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS, dispatch
 from backstride.kernels.cuda.offline import dryrun
-from backstride.kernels.cuda.offline.dryrun import Array, Device, DryCupy
+from backstride.kernels.cuda.offline.dryrun import Device, DryArray, DryCupy
 from backstride.kernels.operation import dtype_of
 
 
@@ -67,13 +67,13 @@ def arguments_of(name: str) -> dict[str, Any]:
     operation, case = SMALL[name]
 
     def make(each, geometry):
-        return Array(each.shape(geometry), dtype_of(each, geometry, np.dtype(np.float32)), HERE)
+        return DryArray(each.shape(geometry), dtype_of(each, geometry, np.dtype(np.float32)), HERE)
 
     return calls.public(operation, case, calls.call(operation, case, make))
 
 
-def arrays_of(arguments: dict[str, Any]) -> dict[str, Array]:
-    return {name: value for name, value in arguments.items() if isinstance(value, Array)}
+def arrays_of(arguments: dict[str, Any]) -> dict[str, DryArray]:
+    return {name: value for name, value in arguments.items() if isinstance(value, DryArray)}
 
 
 SEVERAL_ARRAYS = [name for name in OPERATIONS if len(arrays_of(arguments_of(name))) > 1]
@@ -95,7 +95,7 @@ def test_arrays_of_two_libraries(on_cupy, operation):
 def test_arrays_on_two_devices(on_cupy, operation):
     arguments = arguments_of(operation)
     first, second, *_ = arrays_of(arguments).values()
-    other = Array(second.shape, second.dtype, THERE)
+    other = DryArray(second.shape, second.dtype, THERE)
     changed = {name: other if value is second else value for name, value in arguments.items()}
     with on_cupy(DryCupy(HERE)), pytest.raises(ValueError, match="expected on device") as caught:
         getattr(kernels, operation)(**changed)

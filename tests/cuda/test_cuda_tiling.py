@@ -19,7 +19,7 @@ from backstride.kernels.conv.cases import CONV
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.cuda import windows
 from backstride.kernels.cuda.offline import ptxas
-from backstride.kernels.cuda.offline.dryrun import Array, Device, Launch, dry_run
+from backstride.kernels.cuda.offline.dryrun import Device, DryArray, Launch, dry_run
 from backstride.kernels.cuda.runtime import arrays
 from backstride.kernels.pool.geometry import PoolGeometry
 
@@ -166,7 +166,7 @@ def test_the_compiler_finds_as_much_shared_memory_as_the_host(operation, dtype):
 
 def first_launch(operation: str, g: ConvGeometry, dtype: str, sm: int = 90) -> Launch:
     device = Device(sm, 132)
-    x, w, y = (Array(shape, dtype, device) for shape in (g.x_shape, g.w_shape, g.y_shape))
+    x, w, y = (DryArray(shape, dtype, device) for shape in (g.x_shape, g.w_shape, g.y_shape))
     arguments = {"conv2d": (x, w, None, g), "conv2d_input_grad": (y, w, g)}[operation]
     return dry_run(getattr(cuda, operation), arguments, device).launches[0]
 

@@ -59,14 +59,14 @@ class Recording:
     launches: list[Launch] = field(default_factory=list)
     decisions: Decisions = field(default_factory=Decisions)
     allocated: int = 0
-    outputs: tuple[Array, ...] = ()
+    outputs: tuple[DryArray, ...] = ()
 
     @property
     def workspace_bytes(self) -> int:
         return self.allocated - sum(output.nbytes for output in self.outputs)
 
 
-class Array:
+class DryArray:
     """A C-contiguous device array of which only shape, dtype and address exist."""
 
     flags = SimpleNamespace(c_contiguous=True)
@@ -82,13 +82,13 @@ class Array:
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.size * self.itemsize)
 
-    def reshape(self, *shape: Any) -> Array:
+    def reshape(self, *shape: Any) -> DryArray:
         wanted = shape[0] if isinstance(shape[0], tuple) else shape
         known = math.prod(extent for extent in wanted if extent != -1)
-        return Array(tuple(self.size // known if e == -1 else e for e in wanted), self.dtype, self.device)
+        return DryArray(tuple(self.size // known if e == -1 else e for e in wanted), self.dtype, self.device)
 
-    def __getitem__(self, rows: slice) -> Array:
-        return Array((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype, self.device)
+    def __getitem__(self, rows: slice) -> DryArray:
+        return DryArray((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype, self.device)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class DryCupy:
     Equal where the devices are, so that what the loader keeps for one serves all.
     """
 
-    ndarray: type[Array] = Array
+    ndarray: type[DryArray] = DryArray
     reads_cubins = False
 
     def __init__(self, device: Device) -> None:
@@ -132,14 +132,14 @@ class DryCupy:
     def __hash__(self) -> int:
         return hash((type(self), self._device))
 
-    def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
-        array = Array(shape, dtype, self._device)
+    def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> DryArray:
+        array = DryArray(shape, dtype, self._device)
         self.recording.allocated += array.nbytes
         return array
 
     zeros = empty
 
-    def ascontiguousarray(self, array: Array) -> Array:
+    def ascontiguousarray(self, array: DryArray) -> DryArray:
         return array
 
     def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:
@@ -171,7 +171,7 @@ def dry_run(compute: Callable[..., Any], arguments: tuple[Any, ...], device: Dev
     cupy = DryCupy(device)
 
     def dry(argument: Any) -> Any:
-        return Array(argument.shape, argument.dtype, device) if hasattr(argument, "dtype") else argument
+        return DryArray(argument.shape, argument.dtype, device) if hasattr(argument, "dtype") else argument
 
     recording = cupy.recording
     with stand_in_for_cupy(cupy), decisions.recorded() as recording.decisions:

@@ -12,7 +12,7 @@ from .replay import repeated
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def reported(operation: F) -> F:
+def launcher(operation: F) -> F:
     """A path function that runs on the device of its first argument and reports failures with operation and shapes.
 
     RuntimeError where a kernel does not compile, MemoryError where the device is out of memory.

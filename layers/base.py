@@ -11,6 +11,7 @@ import numpy as np
 from .._state import Expected, checked
 from ..backend import asarray, get_array_module, on_device, plain, quietly, use_backend
 from ..kernels import checks, dtypes
+from ..kernels.types import A, Array
 
 SECOND_BACKWARD = "backward was called a second time; each forward allows one backward"
 
@@ -61,10 +62,10 @@ class Layer:
     """The operation of backstride.kernels that forward is, where it is one."""
     _for_backward: Any = None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         raise NotImplementedError
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         """Add each parameter's gradient into its `grad` and return dx, the gradient of the input.
 
         dy: the gradient of the last forward's output, of its shape. With needs_input_grad=False dx is not computed
@@ -73,7 +74,7 @@ class Layer:
         """
         raise NotImplementedError
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: A) -> A:
         return self.forward(x)
 
     def geometry(self, x_shape: tuple[int, ...]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
 from ..kernels.axis import parse_axes
 from ..kernels.conv.geometry import ConvGeometry, check_groups
+from ..kernels.types import A, Array, IntOrPair, Padding
 from .base import Layer, Parameter, float_dtype, uniform
 
 
@@ -26,10 +27,10 @@ class Conv2d(Layer):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: Padding = 0,
+        dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = True,
         *,
@@ -52,12 +53,12 @@ class Conv2d(Layer):
         self.weight = Parameter(uniform(rng, shape, fan_in, dtype))
         self.bias = Parameter(uniform(rng, (out_channels, 1, 1), fan_in, dtype), (out_channels,)) if bias else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         y = conv2d(x, self.weight.data, None if self.bias is None else self.bias.data, **self.options)
         self._keep(x)
         return y
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         x = self._kept()
         if self.bias is None:
             self.weight.add_grad(conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options))

@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import on_device
 from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
 from ..kernels.linear.geometry import LinearGeometry, check_batch_axis
+from ..kernels.types import A, Array
 from .base import Layer, Parameter, float_dtype, uniform
 
 
@@ -45,7 +46,7 @@ class Linear(Layer):
         shape = (out_features,) if batch_axis == 0 else (out_features, 1)
         self.bias = Parameter(uniform(rng, shape, in_features, dtype), (out_features,)) if bias else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         (x,) = checks.arrays("linear", x=x)
         samples = self._as_matrix(x)
         bias = None if self.bias is None else self.bias.data
@@ -53,7 +54,7 @@ class Linear(Layer):
         self._keep((samples, x.shape))
         return y
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         samples, x_shape = self._kept()
         dx = self._gradients(dy, samples, needs_input_grad)
         if dx is None:

@@ -11,6 +11,7 @@ from ..backend import get_array_module, on_device, quietly
 from ..kernels import checks
 from ..kernels.dtypes import accumulation_dtype
 from ..kernels.linear.geometry import check_batch_axis
+from ..kernels.types import Array
 from .base import SECOND_BACKWARD, Used
 
 _NAME = "CrossEntropyLoss"
@@ -33,10 +34,10 @@ class CrossEntropyLoss:
         check_batch_axis(_NAME, batch_axis)
         self.batch_axis = batch_axis
 
-    def __call__(self, logits: Any, labels: Any) -> Any:
+    def __call__(self, logits: Array, labels: Array) -> Any:
         return self.forward(logits, labels)
 
-    def forward(self, logits: Any, labels: Any) -> Any:
+    def forward(self, logits: Array, labels: Array) -> Any:
         """The loss, a 0-d array of logits' dtype, or float32 for 16-bit logits."""
         (logits,) = checks.arrays(_NAME, logits=logits)
         logits, labels = checks.one_library(_NAME, logits=logits, labels=labels)
@@ -78,7 +79,7 @@ class CrossEntropyLoss:
             dlogits = (xp.exp(log_softmax) - (classes == labels)) * scale
             return xp.where(valid, dlogits, math.nan).astype(dtype)
 
-    def _check(self, logits: Any, labels: Any) -> int:
+    def _check(self, logits: Array, labels: Array) -> int:
         """The axis of the classes; ValueError or TypeError where the arguments do not fit."""
         axis = 1 - self.batch_axis
         shape = checks.shape2(_NAME, "logits.shape", logits.shape, "(N, O)" if axis == 1 else "(O, N)")

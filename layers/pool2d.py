@@ -15,6 +15,7 @@ from ..kernels import (
 )
 from ..kernels.axis import parse_axes
 from ..kernels.pool.geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry, check_divisor_override
+from ..kernels.types import A, Array, IntOrPair, Padding
 from .base import Layer
 
 
@@ -24,18 +25,23 @@ class MaxPool2d(Layer):
     operation = "max_pool2d"
 
     def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: Padding = 0,
+        dilation: IntOrPair = 1,
+        ceil_mode: bool = False,
     ) -> None:
         self.kernel_size = _checked("MaxPool2d", kernel_size, stride, padding, dilation)
         window = {"stride": stride, "padding": padding, "dilation": dilation}
         self.options = {name: checks.fixed(value) for name, value in window.items()} | {"ceil_mode": bool(ceil_mode)}
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         y, taps = max_pool2d(x, self.kernel_size, **self.options)
         self._keep((taps, x.shape))
         return y
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         taps, x_shape = self._kept()
         return max_pool2d_grad(dy, taps, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
 
@@ -53,9 +59,9 @@ class AvgPool2d(Layer):
 
     def __init__(
         self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
@@ -70,12 +76,12 @@ class AvgPool2d(Layer):
             "divisor_override": checks.fixed(divisor_override),
         }
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         y = avg_pool2d(x, self.kernel_size, **self.options)
         self._keep(x.shape)
         return y
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         x_shape = self._kept()
         return avg_pool2d_grad(dy, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
 
@@ -91,15 +97,15 @@ class AdaptiveAvgPool2d(Layer):
 
     operation = "adaptive_avg_pool2d"
 
-    def __init__(self, output_size: Any) -> None:
+    def __init__(self, output_size: IntOrPair) -> None:
         self.output_size = checks.per_axis("AdaptiveAvgPool2d", "output_size", output_size, 2, 1)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         y = adaptive_avg_pool2d(x, self.output_size)
         self._keep(x.shape)
         return y
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         x_shape = self._kept()
         return adaptive_avg_pool2d_grad(dy, x_shape) if needs_input_grad else None
 
@@ -110,7 +116,9 @@ class AdaptiveAvgPool2d(Layer):
         return f"AdaptiveAvgPool2d({self.output_size})"
 
 
-def _checked(layer: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+def _checked(
+    layer: str, kernel_size: IntOrPair, stride: IntOrPair | None, padding: Padding, dilation: IntOrPair
+) -> tuple[int, ...]:
     """kernel_size as a pair; every option is checked, on the smallest input the window fits."""
     kernel = checks.per_axis(layer, "kernel_size", kernel_size, 2, 1)
     axes = parse_axes(layer, kernel, kernel, 1 if stride is None else stride, padding, dilation)

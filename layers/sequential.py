@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..kernels.types import A, Array
 from .base import Layer
 
 
@@ -27,12 +28,12 @@ class Sequential(Layer):
             places[id(layer)] = name
         self.layers = layers
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         for layer in self.layers:
             x = layer(x)
         return x
 
-    def backward(self, dy: Any, *, needs_input_grad: bool = True) -> Any:
+    def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         """As Layer.backward. With needs_input_grad=False nothing is computed before the first layer with parameters."""
         first = 0 if needs_input_grad else self._first_with_parameters()
         for place in reversed(range(first, len(self.layers))):

@@ -21,7 +21,7 @@ HELP = "show the kernels of a call on a GPU, their predicted time and its floor,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
     names = ", ".join(OPERATIONS)
-    parser.add_argument("operation", nargs="?", choices=OPERATIONS, default="conv2d", metavar="OPERATION", help=names)
+    parser.add_argument("operation", nargs="?", choices=OPERATIONS, metavar="OPERATION", help=names)
     call_text.add_arguments(parser)
     parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
     parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_precision(parser)
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--sm", type=compute_capability, default=90, metavar="N", help="compute capability, 90 for 9.0")
-    target.add_argument("--gpu", choices=[gpu.name for gpu in GPUS], default=unset, help="a GPU by name")
+    gpus = ", ".join(gpu.name for gpu in GPUS)
+    target.add_argument("--gpu", type=gpu_named, default=unset, metavar="NAME", help=f"or what begins one: {gpus}")
     parser.add_argument("--sms", type=positive_int, default=unset, help="multiprocessors, where not as the GPU's")
     parser.add_argument(
         "--resources", action="store_true", help="of a suite: registers, spills, waves (compiles every kernel)"
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with selected_precision(args) as precision:
             if "suite" in args:
+                _check_suite(args)
                 _print_suite(args, gpu, precision)
             else:
                 _print_call(args, gpu, precision)
@@ -52,14 +54,35 @@ def run(args: argparse.Namespace) -> int:
 
 def _gpu(args: argparse.Namespace) -> Gpu:
     """The GPU by name, or the last one in the list of its compute capability."""
-    gpu = next(g for g in GPUS if g.name == args.gpu) if "gpu" in args else gpu_of(args.sm)
+    gpu = args.gpu if "gpu" in args else gpu_of(args.sm)
     if "gpu" not in args and gpu.sm != args.sm:
         gpu = replace(gpu, name=f"an unlisted GPU with the peaks of {gpu.name}", sm=args.sm)
     return replace(gpu, multiprocessors=args.sms) if "sms" in args else gpu
 
 
+def gpu_named(text: str) -> Gpu:
+    """The GPU of this name, or the one whose name begins so; upper and lower case are alike."""
+    found = [gpu for gpu in GPUS if gpu.name.lower().startswith(text.lower())]
+    exact = [gpu for gpu in found if gpu.name.lower() == text.lower()]
+    if len(exact or found) != 1:
+        names = ", ".join(gpu.name for gpu in found or GPUS)
+        raise argparse.ArgumentTypeError(f"{text!r} is {'ambiguous' if found else 'unknown'}; there are {names}")
+    return (exact or found)[0]
+
+
+def _check_suite(args: argparse.Namespace) -> None:
+    """A suite has its own operations and shapes: what a call would need is not ignored."""
+    given = [args.operation] if args.operation else []
+    given += [f"--{name.replace('_', '-')}" for name in ("x", "w", *call_text.OPTIONS) if name in args]
+    if args.source:
+        given.append("--source")
+    if given:
+        raise CommandError(f"--suite shows every operation of its layers; leave out {', '.join(given)}, or --suite")
+
+
 def _print_call(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
-    operation = OPERATIONS[args.operation]
+    name = args.operation or "conv2d"
+    operation = OPERATIONS[name]
     arguments = calls.call(operation, call_text.case_of(args), calls.bare(dtypes.named(args.dtype)))
     found = plan(operation, arguments, gpu, precision, compile_=not args.source)
     if args.source:
@@ -67,7 +90,7 @@ def _print_call(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
     else:
         from .plan_view import print_call
 
-        print_call(found, f"{args.operation} {args.dtype}")
+        print_call(found, f"{name} {args.dtype}")
 
 
 def _print_suite(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:

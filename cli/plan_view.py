@@ -45,15 +45,19 @@ def print_suite(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
     """Which kernel runs, its predicted time, and how near that is to the floor."""
     title = f"{title} on {_named(gpu)}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
-    for heading in ("layer\n  operation", "kernel", "tile\n/parts"):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("layer\n  operation", "kernel"):
+        table.add_column(heading, overflow="fold")  # in a narrow terminal, so that the figures stay whole
+    table.add_column("tile\n/parts", no_wrap=True)
     for heading in ("predicted\nµs", "floor\nµs", "\nshare"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("bound\nby", no_wrap=True)
+    totals: dict[str, tuple[float, float]] = {}
     for layer, found in _sections(table, rows):
         if layer:
             table.add_row(layer, style="bold")
         predicted, floor = found.predicted_seconds, found.floor_seconds
+        before = totals.get(found.operation, (0.0, 0.0))
+        totals[found.operation] = before[0] + predicted, before[1] + floor
         table.add_row(
             f"  {found.operation}",
             found.main.launch.entry,
@@ -63,9 +67,19 @@ def print_suite(rows: Iterable[Row], title: str, gpu: Gpu) -> None:
             f"{floor / predicted:.0%}",
             _bound_by(found),
         )
+    _add_totals(table, totals)
     console = _console(_WIDTH)
     console.print(table)
     console.print(f"{_NOTE}\nShare: floor / predicted. Parts: into how many k is split.")
+
+
+def _add_totals(table: Table, totals: dict[str, tuple[float, float]]) -> None:
+    """Of each operation over all layers, predicted seconds and floor."""
+    table.add_section()
+    table.add_row("all layers", style="bold")
+    for operation, (predicted, floor) in totals.items():
+        figures = _microseconds(predicted), _microseconds(floor), f"{floor / predicted:.0%}"
+        table.add_row(f"  {operation}", "", "", *figures, "")
 
 
 def print_suite_resources(rows: Iterable[Row], title: str, gpu: Gpu) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from ..kernels import OPERATIONS, dtypes
 from ..kernels.operation import Case, Operation
 
-_OPTIONS = {name: default for operation in OPERATIONS.values() for name, default in operation.family.options.items()}
+OPTIONS = {name: default for operation in OPERATIONS.values() for name, default in operation.family.options.items()}
 _SPELLED = {"count_include_pad": "--exclude-padding"}
 """A flag says the contrary of an option's default."""
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
     parser.add_argument("--x", type=extents, default=unset, help="N,C,H,W of the forward input (linear: N,F)")
     parser.add_argument("--w", type=extents, default=unset, help="K,C/groups,R,S of the weights (linear: O,F)")
-    for name, default in _OPTIONS.items():
+    for name, default in OPTIONS.items():
         words: dict[str, Any] = {"dest": name, "default": unset, "help": f"{name} of the operation"}
         if isinstance(default, bool):
             words |= {"action": "store_false" if default else "store_true", "help": f"{name}={not default}"}
@@ -49,7 +49,7 @@ def case_of(args: argparse.Namespace) -> Case:
     """What add_arguments' options say; ValueError where there is no --x."""
     if "x" not in args:
         raise ValueError("name an operation and its shapes (conv2d --x 32,64,56,56 --w 64,64,3,3)")
-    options = {name: getattr(args, name) for name in _OPTIONS if name in args}
+    options = {name: getattr(args, name) for name in OPTIONS if name in args}
     return Case("", args.x, args.w if "w" in args else (), options)
 
 

@@ -6,9 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from backstride import use_float32_precision
 from backstride.cli import main
+from backstride.cli.plan import gpu_named
 from backstride.cli.suite_calls import suite
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
@@ -277,7 +279,39 @@ def test_command_prints_the_exact_source(capsys):
 
 def rows_of(out: str) -> list[list[str]]:
     """The words of a suite's lines, each of an operation."""
-    return [line.split() for line in out.splitlines() if line.startswith("   ") and "%" in line]
+    layers, _, _ = out.partition("all layers")
+    return [line.split() for line in layers.splitlines() if line.startswith("   ") and "%" in line]
+
+
+def test_a_suite_has_the_totals_of_every_operation(capsys):
+    assert main("plan --suite alexnet --batch 128 --gpu H200".split()) == 0
+    _, _, totals = capsys.readouterr().out.partition("all layers")
+    found = {row[0]: row[1:] for row in map(str.split, totals.splitlines()) if row and row[-1].endswith("%")}
+    for operation in {operation for _, operation, _ in suite("alexnet", 128)}:
+        plans = [
+            plan(each, arguments_of(each, case), H200, "auto", compile_=False)
+            for _, each, case in suite("alexnet", 128)
+            if each is operation
+        ]
+        predicted, floor, _ = found[operation.name]
+        assert float(predicted) == pytest.approx(1e6 * sum(each.predicted_seconds for each in plans), rel=6e-3)
+        assert float(floor) == pytest.approx(1e6 * sum(each.floor_seconds for each in plans), rel=6e-3)
+
+
+def test_a_narrow_terminal_keeps_the_figures(monkeypatch, capsys):
+    narrow = Console(width=60, highlight=False)
+    monkeypatch.setattr("backstride.cli.plan_view._console", lambda least: narrow)
+    assert main("plan --suite backprop --gpu H200".split()) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert all(len(line) <= 60 for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "full"), [("A100", "A100 80GB SXM"), ("h100", "H100 SXM"), ("A10", "A10"), ("H200", "H200")]
+)
+def test_a_gpu_by_the_beginning_of_its_name(name, full):
+    assert gpu_named(name).name == full
 
 
 def test_suite_shows_kernel_prediction_and_share_of_the_floor(capsys):
@@ -321,6 +355,10 @@ def test_resources_of_a_suite_have_a_line_for_every_operation_of_every_layer(cap
     ("command", "message"),
     [
         ("plan conv2d", "name an operation and its shapes"),
+        ("plan --gpu RTX --suite lenet", "'RTX' is ambiguous; there are RTX 3090, RTX 4090, RTX 5090"),
+        ("plan --gpu K80 --suite lenet", "'K80' is unknown; there are V100"),
+        ("plan conv2d --x 1,3,8,8 --suite lenet", "--suite shows every operation of its layers; leave out conv2d, --x"),
+        ("plan --stride 2 --source --suite lenet", "leave out --stride, --source"),
         ("plan conv2d --x 1,3,8,8 --w 4,2,3,3", "conv2d: w.shape is (4, 2, 3, 3) (axis 1 is 2)"),
         ("plan conv2d --x 1,3,8,8", "conv2d: w.shape is ()"),
         ("plan conv2d --x 1,3,8,8 --w 4,3,3,3 --stride 0", "conv2d: stride is 0; expected an int >= 1"),

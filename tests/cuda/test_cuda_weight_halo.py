@@ -104,7 +104,7 @@ MUTATIONS = {
     "rows of the tile one apart": ("tile.row0 + k / TILE_COLUMNS", "tile.row0"),
     "one halo for all stages": ("halos + tile % STAGES *", "halos + 0 *"),
     "no bound of the image's columns": ("&& (unsigned)column < (unsigned)W", ""),
-    "no bound of the images": ("n < N && ", ""),
+    "no bound of the images": ("n < tiles.N && ", ""),
     "no bound of the channels": ("i < count ?", "inside ?"),
     "filters past the last thread are lost": ("COUNT = (ROWS + STEP - 1) / STEP", "COUNT = ROWS / STEP"),
     "rows past the warp's part": ("if (of_lane(i) < WARP_M) out.store", "out.store"),

@@ -143,6 +143,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("sample")
         if _looks_at_torch(item):
             item.add_marker("torch")
+        if item.path.parent.name == "docs" or item.path.name == "test_docstrings.py":
+            item.add_marker("docs")
 
 
 def _is_emulated(item: pytest.Item) -> bool:

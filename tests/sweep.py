@@ -133,9 +133,8 @@ def differs(path: Any, operation: Operation, case: Case, dtype: str, number: int
             return True
         averages = "avg" in operation.name  # each term is divided, and rounded, once
         allowed = 64 * eps * np.abs(want).max(initial=1) if averages else 0
-        if not (np.abs(got.astype(np.float64) - want) <= allowed)[np.isfinite(want)].all():
-            return True
-        if not np.array_equal(np.isfinite(got.astype(np.float64)), np.isfinite(want)):
+        got, finite = got.astype(np.float64), np.isfinite(want)
+        if not (np.abs(got[finite] - want[finite]) <= allowed).all() or (got[~finite] != want[~finite]).any():
             return True
     return False
 

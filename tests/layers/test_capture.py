@@ -267,9 +267,10 @@ def test_g12_calls_on_alternating_streams_are_ordered(cupy, rng, monkeypatch):
     eager, captured = Training(), Training()
     step = backstride.capture(captured.step)
     streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
-    for call in range(6):
-        images, labels = batch(rng, cupy)
-        cupy.cuda.get_current_stream().synchronize()
+    # Kept until the end: this stream, whose memory they are, does not know when the others have read them.
+    batches = [batch(rng, cupy) for _ in range(6)]
+    cupy.cuda.get_current_stream().synchronize()
+    for call, (images, labels) in enumerate(batches):
         eager.step(images, labels)
         with streams[call % 2]:
             step(images, labels)

@@ -57,16 +57,17 @@ def compiled(text: str, sm: int, *options: str) -> tuple[bytes, str]:
 def _whole(cubin: bytes) -> bytes:
     """A cubin with the last byte that CuPy 14 takes for a string's end and drops; one that has it stays as it is.
 
-    The program headers come last, so that byte is the highest of a 64-bit alignment: zero.
+    The program headers come last, so that byte is the highest of a 64-bit alignment: zero. An ELF file may hold data
+    behind its headers too, and then nothing tells whether its last byte is there.
     """
-    missing = elf_bytes(cubin) - len(cubin)
-    if missing not in (0, 1):
+    missing = max(0, elf_bytes(cubin) - len(cubin))
+    if missing > 1:
         raise CompilationError(f"the compiler's output has {len(cubin)} bytes; its ELF header says {elf_bytes(cubin)}")
     return cubin + bytes(missing)
 
 
 def elf_bytes(cubin: bytes) -> int:
-    """Where the later of a 64-bit ELF file's two tables of headers ends: a cubin's length."""
+    """Where the later of a 64-bit ELF file's two tables of headers ends: at least so long is a cubin."""
     tables = struct.unpack_from("<QQ", cubin, 32)  # of program headers, of section headers
     program_size, programs, section_size, sections = struct.unpack_from("<4H", cubin, 54)
     return max(tables[0] + program_size * programs, tables[1] + section_size * sections)

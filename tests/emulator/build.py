@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -42,9 +43,9 @@ def kernel_library(text: str, entry: str, options: tuple[str, ...]) -> Path:
     """The shared library of one entry point of a CUDA text; of the options, only -D ones mean something here."""
     text = f"{_for_host(text)}\nEMULATOR_ENTRY_POINT({entry})\n"
     flags = (*_KERNEL_FLAGS, f"-D__CUDA_ARCH__={device.capability()}0")
-    dialect = _build('#include "twins.h"\n', ".headers/dialect.h.gch", (*flags, "-x", "c++-header"))
+    dialect = _build('#include "twins.h"\n', "dialect.h.gch", (*flags, "-x", "c++-header"))
     defines = [option for option in options if option.startswith("-D")]
-    return _build(text, ".so", (*flags, *defines, f"-I{dialect.parent}", "-include", "dialect.h"))
+    return _build(text, "kernel.so", (*flags, *defines, f"-I{dialect.parent}", "-include", "dialect.h"))
 
 
 def check_syntax(text: str, folders: tuple[Path, ...] = ()) -> None:
@@ -69,30 +70,53 @@ def static_shared_bytes(library: Path) -> int:
 
 def source_of(library: Path) -> Path:
     """The text that a library was compiled from."""
-    return library.with_suffix(".cpp")
+    return library.with_name("source.cpp")
 
 
 def server_program() -> Path:
     """The program that runs kernels."""
-    return _build((_HERE / "server.cpp").read_text(), ".server", _SERVER_FLAGS)
+    return _build((_HERE / "server.cpp").read_text(), "server", _SERVER_FLAGS)
 
 
-def _build(text: str, suffix: str, options: tuple[str, ...]) -> Path:
-    """g++'s output for a C++ text, in the cache folder under a hash of all that goes into it."""
+_whole: set[Path] = set()  # outputs that this process has compared with their digests
+
+
+def _build(text: str, name: str, options: tuple[str, ...]) -> Path:
+    """g++'s output for a C++ text: a file of this name, in a cache folder under a hash of all that goes into it.
+
+    One process builds it while others wait; an output that is not what was built, as after a crash, is built again.
+    """
     command = ["g++", *_FLAGS, *options]
     key = hashlib.sha256("\0".join([*command, _headers(), text]).encode()).hexdigest()[:24]
-    output = _cache_folder() / f"{key}{suffix}"
-    if output.exists():
+    output = _cache_folder() / key / name
+    if output in _whole and output.exists():
         return output
     output.parent.mkdir(exist_ok=True)
-    source = _cache_folder() / f"{key}.cpp"
-    source.write_text(text)
-    unfinished = output.with_suffix(f".{os.getpid()}")
-    result = subprocess.run([*command, "-w", source, "-o", unfinished], capture_output=True, text=True)
-    if result.returncode:
-        raise CompileException(result.stderr)
-    unfinished.replace(output)
+    with (output.parent / "digest").open("a+") as digest:
+        fcntl.flock(digest, fcntl.LOCK_EX)
+        digest.seek(0)
+        if digest.read() != _digest(output):
+            digest.truncate(0)
+            _compile(command, text, output)
+            digest.write(_digest(output))
+    _whole.add(output)
     return output
+
+
+def _compile(command: list[str], text: str, output: Path) -> None:
+    """In a folder of its own until it is complete: a g++ may outlive the process that waits for it."""
+    source = source_of(output)
+    source.write_text(text)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        unfinished = Path(folder) / output.name
+        result = subprocess.run([*command, "-w", source, "-o", unfinished], capture_output=True, text=True)
+        if result.returncode:
+            raise CompileException(result.stderr)
+        unfinished.replace(output)
+
+
+def _digest(output: Path) -> str:
+    return hashlib.sha256(output.read_bytes()).hexdigest() if output.exists() else "none"
 
 
 @cache

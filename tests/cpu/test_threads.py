@@ -276,7 +276,7 @@ def interrupts():
     while not done.wait(0.003):
         _thread.interrupt_main()
 
-thread = threading.Thread(target=interrupts)
+thread = threading.Thread(target=interrupts, daemon=True)
 thread.start()
 count = 0
 while goes_on(count, 100):

@@ -34,7 +34,7 @@ MUTATIONS = {
     "missing bound of the output's rows": ("m < rows ? place(m) : -1", "place(m)", "out-of-bounds write"),
     "wrong stride in shared memory": ("row * LD + k : k * LD + row", "row * 8 + k : k * 8 + row", RACE),
     "tiles that overlap in shared memory": ("stage(tile) + SIZE_A)", "stage(tile) + SIZE_A / 2)", RACE),
-    "stage past the end of shared memory": ("(tile - first) % STAGES", "(tile - first)", "not all in shared memory"),
+    "stage past the end of shared memory": ("shared + tile % STAGES", "shared + tile", "not all in shared memory"),
     "one tile of the output is never written": (
         "    cp_async_wait<0>();\n    __syncthreads();",
         "    if (blockIdx.x == 1) return;\n    cp_async_wait<0>();\n    __syncthreads();",

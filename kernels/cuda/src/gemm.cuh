@@ -127,7 +127,7 @@ struct Loader {
 template <class Mma, class LoaderA, class LoaderB>
 DEVICE void gemm_tile(Mma& mma, LoaderA& a, LoaderB& b, int first, int last, Element* shared) {
     constexpr int SIZE_A = LoaderA::Image::SIZE, SIZE = SIZE_A + LoaderB::Image::SIZE;
-    auto stage = [&](int tile) { return shared + (tile - first) % STAGES * SIZE; };
+    auto stage = [&](int tile) { return shared + tile % STAGES * SIZE; };
     auto begin = [&](int tile) {
         if (tile < last) a.begin(tile, stage(tile)), b.begin(tile, stage(tile) + SIZE_A);
         cp_async_commit();  // an empty group too: the waits count groups

@@ -16,6 +16,7 @@ import numpy as np
 from .. import backend
 from ..kernels.cpu import threads
 from .cases import Call, Workload, peers_of
+from .measure import has_matrix_product
 
 TF32_TOLERANCE = 4e-3
 """Of the largest magnitude: TF32 keeps 10 bits of each factor, so its products err by up to 2**-10."""
@@ -70,7 +71,11 @@ def _cpu_peers() -> Peers:
 
 def _cuda_peers() -> Peers:
     names = ("torch", "torch-tf32", "torch-nhwc", "torch-nhwc-tf32")
-    return _with_torch(names, "cuda", Peer("cublas", "cuBLAS through CuPy", _prepare_cublas, backend.to_numpy))
+    found = _with_torch(names, "cuda", Peer("cublas", "cuBLAS through CuPy", _prepare_cublas, backend.to_numpy))
+    if not has_matrix_product():
+        found.present.pop()
+        found.missing["cublas"] = "CuPy finds no cuBLAS (for CUDA 12: pip install nvidia-cublas-cu12)"
+    return found
 
 
 def _with_torch(names: tuple[str, ...], device: str, other: Peer) -> Peers:

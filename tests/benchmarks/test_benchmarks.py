@@ -404,6 +404,20 @@ class TestOnCupy:
             assert row.ours.decisive == row.ours.device_seconds
             assert (row.ratio("cublas") is None) == (row.operation == "max_pool2d")
 
+    def test_run_without_cublas(self, cupy, monkeypatch):
+        def without_library(*matrices):
+            raise ImportError("libcublas.so.12: cannot open shared object file")
+
+        monkeypatch.setattr(cupy.ndarray, "__matmul__", without_library)
+        found = find_peers()
+        assert "cublas" not in [peer.name for peer in found.present]
+        assert "pip install nvidia-cublas" in found.missing["cublas"]
+        plan = Plan(SMALL[:1], operations_named(["conv2d"]), "float32", 1, 0.0, found.present)
+        run = new_results(plan, found, {})
+        execute(plan, run)
+        assert run.ceilings["float32"].flops > 0
+        assert [row.fault for row in run.rows] == [None]
+
 
 class TestTables:
     @pytest.mark.parametrize("width", [80, 100, 140])

@@ -348,7 +348,7 @@ def test_command_compiles_for_every_gpu_of_an_architecture(folder, compiler):
 
 def test_command_takes_several_dtypes_and_batches(folder, compiler):
     assert warm("--sm", "80", "--suite", "pooling", "--dtype", "float16,float64", "--batch", "1,2") == 0
-    # the first in a text: another is the source's own default; the kernel of indices has none
+    # the first in a text, where it has one: another is the source's own default
     found = [re.search("#define TYPE (.*)", text) for _, text in compiler]
     assert {match[1] for match in found if match} == {"float16", "double"}
 

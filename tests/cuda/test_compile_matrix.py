@@ -78,6 +78,7 @@ def test_variants_compile_within_their_resources(sm, matrix, capsys):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.compiler
 def test_every_architecture_is_reached(matrix):
     assert set(matrix) == set(variants.ARCHITECTURES)
 

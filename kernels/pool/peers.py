@@ -93,10 +93,11 @@ def _starts(axis: Axis) -> Array:
 def positions_of(taps: Array, g: PoolGeometry) -> Array:
     """The flat positions in each plane that the taps stand for: -1 for a window wholly in padding, -2 for no tap."""
     known = (taps >= 0) & (taps < math.prod(g.kernel_size))
-    numbers = np.unravel_index(np.where(known, taps, 0).astype(np.int64), g.kernel_size)
-    flat = np.zeros(taps.shape, np.int64)
-    for start, number, axis in zip(np.ix_(*map(_starts, g.axes)), numbers, g.axes, strict=True):
-        flat = flat * axis.extent + start + number * axis.dilation
+    rest, flat, pitch = np.where(known, taps, 0).astype(np.int64), np.zeros(taps.shape, np.int64), 1
+    for start, axis in reversed(list(zip(np.ix_(*map(_starts, g.axes)), g.axes, strict=True))):
+        rest, number = np.divmod(rest, axis.taps)
+        flat += (start + number * axis.dilation) * pitch
+        pitch *= axis.extent
     return np.where(known, flat, np.where(taps == g.no_tap, -1, -2))
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import reference
 
+from backstride import kernels
 from backstride.benchmarks.cases import OPERATIONS, awkward_cases, peers_of
 from backstride.conformance import calls
 from backstride.kernels.conv import peers as conv
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.operation import as_tuple
+from backstride.kernels.pool import peers as pool
+from backstride.kernels.pool.geometry import PoolGeometry
 
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.family.cases])
@@ -60,3 +63,11 @@ def test_padding_that_differs_is_declined_by_pytorch():
     g = _geometry((5, 3, 3, 3), padding=((0, 1), (0, 0)))
     with pytest.raises(NotImplementedError, match="pads both sides of an axis alike"):
         conv.TORCH["conv2d"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
+
+
+def test_positions_of_taps_on_many_planes(rng):
+    """More planes of one window than NumPy buffers at a time, beside our indices and the argmax."""
+    x = rng.standard_normal((9, 2048, 5, 3))
+    y, taps = kernels.max_pool2d(x, (5, 3))
+    positions = pool.positions_of(taps, PoolGeometry.of("max_pool2d", x.shape, (5, 3)))
+    np.testing.assert_array_equal(positions.reshape(9, 2048), x.reshape(9, 2048, 15).argmax(axis=2))

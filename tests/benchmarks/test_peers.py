@@ -68,6 +68,6 @@ def test_padding_that_differs_is_declined_by_pytorch():
 def test_positions_of_taps_on_many_planes(rng):
     """More planes of one window than NumPy buffers at a time, beside our indices and the argmax."""
     x = rng.standard_normal((9, 2048, 5, 3))
-    y, taps = kernels.max_pool2d(x, (5, 3))
+    _, taps = kernels.max_pool2d(x, (5, 3))
     positions = pool.positions_of(taps, PoolGeometry.of("max_pool2d", x.shape, (5, 3)))
     np.testing.assert_array_equal(positions.reshape(9, 2048), x.reshape(9, 2048, 15).argmax(axis=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from .types import Shape
 
 Compute = Callable[..., Any]
 """A path's function: it takes an operation's inputs and a geometry and returns its output, or a tuple of them."""
+
+
+X_SHAPE, W_SHAPE, Y_SHAPE, B_SHAPE = map(attrgetter, ("x_shape", "w_shape", "y_shape", "b_shape"))
+"""What a geometry says of the shapes of x, w, y and b, and so of their gradients."""
 
 
 @dataclass(frozen=True)

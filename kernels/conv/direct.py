@@ -107,27 +107,7 @@ def few_channels_forward(x: Any, w: Any, b: Any, g: ConvGeometry, c: FewChannels
     check_index("conv2d", blocks=c.blocks(g), weights=w.size)
     if y.size == 0:
         return y
-    launch(
-        "few_channels.cu",
-        "few_channels",
-        c.defines(g, x.dtype),
-        c.blocks(g),
-        c.threads,
-        0,
-        x=x,
-        w=w,
-        b=b,
-        y=y,
-        H=g.H,
-        W=g.W,
-        P=g.P,
-        Q=g.Q,
-        groups=fast_div(g.groups),
-        group_filters=g.K // g.groups,
-        filter_blocks=fast_div(c.filter_blocks),
-        tile_rows=fast_div(c.tile_rows),
-        tile_columns=fast_div(c.tile_columns),
-    )
+    _few_channels("few_channels", c, g, filter_blocks=fast_div(c.filter_blocks), x=x, w=w, b=b, y=y)
     return y
 
 
@@ -137,28 +117,30 @@ def few_channels_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, c: FewChan
     check_index("conv2d_input_grad", blocks=c.blocks(g), weights=w.size)
     if dx.size == 0:
         return dx
+    classes = fast_div(g.axes[0].class_count)
+    _few_channels("few_channels_input_grad", c, g, classes=classes, dy=dy, w=w, b=b, dx=dx)
+    return dx
+
+
+def _few_channels(name: str, c: FewChannels | FewChannelsInputGrad, g: ConvGeometry, **values: Any) -> None:
+    """Launch a kernel of few channels; its result is in tiles of rows by columns."""
     launch(
-        "few_channels_input_grad.cu",
-        "few_channels_input_grad",
-        c.defines(g, dy.dtype),
+        f"{name}.cu",
+        name,
+        c.defines(g, values["w"].dtype),
         c.blocks(g),
         c.threads,
         0,
-        dy=dy,
-        w=w,
-        b=b,
-        dx=dx,
         H=g.H,
         W=g.W,
         P=g.P,
         Q=g.Q,
         groups=fast_div(g.groups),
         group_filters=g.K // g.groups,
-        classes=fast_div(g.axes[0].class_count),
         tile_rows=fast_div(c.tile_rows),
         tile_columns=fast_div(c.tile_columns),
+        **values,
     )
-    return dx
 
 
 def _plane_chunks(g: ConvGeometry, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..operation import Case, Family, Input, Operation, Output, composite
-from ..types import Shape
+from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
 from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
 from .geometry import ConvGeometry
 
@@ -49,22 +48,6 @@ _CONV_TRANSPOSE = Family(
 )
 
 
-def _x_shape(g: ConvGeometry) -> Shape:
-    return g.x_shape
-
-
-def _w_shape(g: ConvGeometry) -> Shape:
-    return g.w_shape
-
-
-def _y_shape(g: ConvGeometry) -> Shape:
-    return g.y_shape
-
-
-def _b_shape(g: ConvGeometry) -> Shape:
-    return g.b_shape
-
-
 def _flops(g: ConvGeometry) -> int:
     return g.flops
 
@@ -77,15 +60,15 @@ def _batch_terms(g: ConvGeometry) -> int:
     return g.N * math.prod(g.y_shape[2:])
 
 
-_X, _DY = Input("x", _x_shape), Input("dy", _y_shape)
-_W = Input("w", _w_shape, finite=True, meets_padding=True)
+_X, _DY = Input("x", X_SHAPE), Input("dy", Y_SHAPE)
+_W = Input("w", W_SHAPE, finite=True, meets_padding=True)
 
 _FORWARD = Operation(
     "conv2d",
     "conv forward",
     _CONV,
-    inputs=(_X, _W, Input("b", _b_shape)),
-    outputs=(Output("y", _y_shape, terms=lambda g: math.prod(g.w_shape[1:])),),
+    inputs=(_X, _W, Input("b", B_SHAPE)),
+    outputs=(Output("y", Y_SHAPE, terms=lambda g: math.prod(g.w_shape[1:])),),
     flops=_flops,
     is_product=True,
 )
@@ -94,7 +77,7 @@ _INPUT_GRAD = Operation(
     "conv dx",
     _CONV,
     inputs=(_DY, _W),
-    outputs=(Output("dx", _x_shape, _input_grad_terms),),
+    outputs=(Output("dx", X_SHAPE, _input_grad_terms),),
     flops=_flops,
     is_product=True,
 )
@@ -102,8 +85,8 @@ _WEIGHT_GRAD = Operation(
     "conv2d_weight_grad",
     "conv dw",
     _CONV,
-    inputs=(Input("dy", _y_shape, meets_padding=True), _X),
-    outputs=(Output("dw", _w_shape, _batch_terms),),
+    inputs=(Input("dy", Y_SHAPE, meets_padding=True), _X),
+    outputs=(Output("dw", W_SHAPE, _batch_terms),),
     flops=_flops,
     is_product=True,
 )
@@ -112,15 +95,15 @@ _BIAS_GRAD = Operation(
     "conv db",
     _CONV,
     inputs=(_DY,),
-    outputs=(Output("db", _b_shape, _batch_terms),),
+    outputs=(Output("db", B_SHAPE, _batch_terms),),
     flops=lambda g: math.prod(g.y_shape),
 )
 _TRANSPOSE = Operation(
     "conv_transpose2d",
     "conv transpose",
     _CONV_TRANSPOSE,
-    inputs=(Input("x", _y_shape), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
-    outputs=(Output("y", _x_shape, _input_grad_terms),),
+    inputs=(Input("x", Y_SHAPE), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
+    outputs=(Output("y", X_SHAPE, _input_grad_terms),),
     flops=_flops,
     is_product=True,
 )

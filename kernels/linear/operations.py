@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..operation import Case, Family, Input, Operation, Output, composite
+from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
 from ..types import Shape
 from .cases import LINEAR, LINEAR_COLUMNS
 from .geometry import LinearGeometry
@@ -25,34 +25,18 @@ _LINEAR = Family(
 )
 
 
-def _x_shape(g: LinearGeometry) -> Shape:
-    return g.x_shape
-
-
-def _w_shape(g: LinearGeometry) -> Shape:
-    return g.w_shape
-
-
-def _y_shape(g: LinearGeometry) -> Shape:
-    return g.y_shape
-
-
-def _b_shape(g: LinearGeometry) -> Shape:
-    return g.b_shape
-
-
 def _flops(g: LinearGeometry) -> int:
     return g.flops
 
 
-_X, _DY, _W = Input("x", _x_shape), Input("dy", _y_shape), Input("w", _w_shape, finite=True)
+_X, _DY, _W = Input("x", X_SHAPE), Input("dy", Y_SHAPE), Input("w", W_SHAPE, finite=True)
 
 _FORWARD = Operation(
     "linear",
     "linear forward",
     _LINEAR,
-    inputs=(_X, _W, Input("b", _b_shape)),
-    outputs=(Output("y", _y_shape, terms=lambda g: g.F),),
+    inputs=(_X, _W, Input("b", B_SHAPE)),
+    outputs=(Output("y", Y_SHAPE, terms=lambda g: g.F),),
     flops=_flops,
     is_product=True,
 )
@@ -61,7 +45,7 @@ _INPUT_GRAD = Operation(
     "linear dx",
     _LINEAR,
     inputs=(_DY, _W),
-    outputs=(Output("dx", _x_shape, terms=lambda g: g.O),),
+    outputs=(Output("dx", X_SHAPE, terms=lambda g: g.O),),
     flops=_flops,
     is_product=True,
 )
@@ -70,7 +54,7 @@ _WEIGHT_GRAD = Operation(
     "linear dw",
     _LINEAR,
     inputs=(_DY, _X),
-    outputs=(Output("dw", _w_shape, terms=lambda g: g.N),),
+    outputs=(Output("dw", W_SHAPE, terms=lambda g: g.N),),
     flops=_flops,
     is_product=True,
 )
@@ -79,7 +63,7 @@ _BIAS_GRAD = Operation(
     "linear db",
     _LINEAR,
     inputs=(_DY,),
-    outputs=(Output("db", _b_shape, terms=lambda g: g.N),),
+    outputs=(Output("db", B_SHAPE, terms=lambda g: g.N),),
     flops=lambda g: math.prod(g.y_shape),
 )
 OPERATIONS = (

@@ -106,12 +106,13 @@ def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> tuple[np.ndarray, np.ndarray
 def adaptive_avg_pool2d(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
+    covered, sizes = g.covered(), _sizes(g, acc)
 
     def work(n: slice, c: slice) -> None:
         total = x[n, c].astype(acc)
-        for axis, covered in enumerate(g.covered(), start=2):
-            total = _sums(total, covered, axis)
-        y[n, c] = total / _sizes(g, acc)
+        for axis, parts in enumerate(covered, start=2):
+            total = _sums(total, parts, axis)
+        y[n, c] = total / sizes
 
     _run_planes(work, g)
     return y
@@ -120,11 +121,12 @@ def adaptive_avg_pool2d(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.nda
 def adaptive_avg_pool2d_grad(dy: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
+    covering, sizes = g.covering(), _sizes(g, acc)
 
     def work(n: slice, c: slice) -> None:
-        total = dy[n, c] / _sizes(g, acc)
-        for axis, covering in enumerate(g.covering(), start=2):
-            total = _sums(total, covering, axis)
+        total = dy[n, c] / sizes
+        for axis, parts in enumerate(covering, start=2):
+            total = _sums(total, parts, axis)
         dx[n, c] = total
 
     _run_planes(work, g)

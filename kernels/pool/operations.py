@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operation import Case, Compute, Family, Input, Operation, Output
+from ..operation import X_SHAPE, Y_SHAPE, Case, Compute, Family, Input, Operation, Output
 from ..types import Shape
 from .cases import ADAPTIVE_POOL, AVG_POOL, MAX_POOL
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
@@ -73,14 +73,6 @@ _ADAPTIVE_POOL = Family(
 )
 
 
-def _x_shape(g: PoolGeometry | AdaptivePoolGeometry) -> Shape:
-    return g.x_shape
-
-
-def _y_shape(g: PoolGeometry | AdaptivePoolGeometry) -> Shape:
-    return g.y_shape
-
-
 def _tap_dtype(g: PoolGeometry) -> np.dtype:
     return g.tap_dtype
 
@@ -104,8 +96,8 @@ def _magnitudes(compute: Compute, inputs: tuple[Any, ...], g: AvgPoolGeometry) -
     return compute(np.abs(inputs[0]), g)
 
 
-_X, _DY = Input("x", _x_shape), Input("dy", _y_shape)
-_TAPS = Input("taps", _y_shape, _tap_dtype, saved=True)
+_X, _DY = Input("x", X_SHAPE), Input("dy", Y_SHAPE)
+_TAPS = Input("taps", Y_SHAPE, _tap_dtype, saved=True)
 
 OPERATIONS = (
     Operation(
@@ -113,7 +105,7 @@ OPERATIONS = (
         "max pool forward",
         _MAX_POOL,
         inputs=(_X,),
-        outputs=(Output("y", _y_shape, terms=None), Output("taps", _y_shape, terms=None, dtype=_tap_dtype)),
+        outputs=(Output("y", Y_SHAPE, terms=None), Output("taps", Y_SHAPE, terms=None, dtype=_tap_dtype)),
         flops=_read,
     ),
     Operation(
@@ -121,7 +113,7 @@ OPERATIONS = (
         "max pool grad",
         _MAX_POOL,
         inputs=(_DY, _TAPS),
-        outputs=(Output("dx", _x_shape, terms=_window),),
+        outputs=(Output("dx", X_SHAPE, terms=_window),),
         flops=lambda g: math.prod(g.y_shape),
     ),
     Operation(
@@ -129,7 +121,7 @@ OPERATIONS = (
         "max pool indices",
         _MAX_POOL,
         inputs=(_TAPS,),
-        outputs=(Output("indices", _y_shape, terms=None, dtype=lambda g: np.dtype(np.int64)),),
+        outputs=(Output("indices", Y_SHAPE, terms=None, dtype=lambda g: np.dtype(np.int64)),),
         flops=lambda g: 0,
     ),
     Operation(
@@ -137,7 +129,7 @@ OPERATIONS = (
         "avg pool forward",
         _AVG_POOL,
         inputs=(_X,),
-        outputs=(Output("y", _y_shape, terms=_window),),
+        outputs=(Output("y", Y_SHAPE, terms=_window),),
         flops=_read,
         magnitudes=_magnitudes,
     ),
@@ -146,7 +138,7 @@ OPERATIONS = (
         "avg pool grad",
         _AVG_POOL,
         inputs=(_DY,),
-        outputs=(Output("dx", _x_shape, terms=_window),),
+        outputs=(Output("dx", X_SHAPE, terms=_window),),
         flops=_read,
         magnitudes=_magnitudes,
     ),
@@ -155,7 +147,7 @@ OPERATIONS = (
         "adaptive avg pool forward",
         _ADAPTIVE_POOL,
         inputs=(_X,),
-        outputs=(Output("y", _y_shape, terms=lambda g: _largest(g.covered())),),
+        outputs=(Output("y", Y_SHAPE, terms=lambda g: _largest(g.covered())),),
         flops=lambda g: math.prod(g.y_shape) * _largest(g.covered()),
     ),
     Operation(
@@ -163,7 +155,7 @@ OPERATIONS = (
         "adaptive avg pool grad",
         _ADAPTIVE_POOL,
         inputs=(_DY,),
-        outputs=(Output("dx", _x_shape, terms=lambda g: _largest(g.covering())),),
+        outputs=(Output("dx", X_SHAPE, terms=lambda g: _largest(g.covering())),),
         flops=lambda g: math.prod(g.x_shape) * _largest(g.covering()),
     ),
 )

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
-from .operation import CUDA, NUMPY, Compute, room_module
+from .operation import CUDA, NUMPY, Compute, room_path
 from .types import Array
 
 Path = TypeVar("Path")
@@ -31,11 +31,11 @@ class Paths(Generic[Path]):
 
     @cached_property
     def numpy(self) -> Path:
-        return cast(Path, room_module(self._room, NUMPY))
+        return cast(Path, room_path(self._room, NUMPY))
 
     @cached_property
     def cuda(self) -> Path:
-        return cast(Path, room_module(self._room, CUDA))
+        return cast(Path, room_path(self._room, CUDA))
 
     def of(self, array: Array) -> Path:
         """The path for this array."""

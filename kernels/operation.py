@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
 
@@ -153,7 +154,14 @@ PLAIN, NUMPY, CUDA = "cpu", "blocked", "cuda"
 """The paths: the one that judges the others, the one of NumPy arrays, and the one of CuPy arrays."""
 
 
+def room_path(room: str, path: str) -> Any:
+    """A path of a room; NumPy arrays run on its plain page where it has no faster one."""
+    if path == NUMPY and find_spec(f".{room}.{path}", __package__) is None:
+        path = PLAIN
+    return room_module(room, path)
+
+
 def implementation(operation: Operation, path: str) -> Compute:
     """The operation's function on this path."""
-    found: Compute = getattr(room_module(operation.family.room, path), operation.name)
+    found: Compute = getattr(room_path(operation.family.room, path), operation.name)
     return found

@@ -68,6 +68,20 @@ def check_writable(path: FilePath) -> None:
             pass
 
 
+def distrusted(path: FilePath) -> str | None:
+    """Why a file or folder that is read unasked is not to be believed, or None: it is another user's (who is not
+    root), or everybody may change it. OSError where there is none."""
+    if not hasattr(os, "geteuid"):  # Windows, where modes do not say it
+        return None
+    found = os.stat(path)
+    is_folder = stat.S_ISDIR(found.st_mode)
+    thing = "the folder" if is_folder else "a file"
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{thing} belongs to another user ({found.st_uid})"
+    protected = is_folder and found.st_mode & stat.S_ISVTX  # in such a folder nobody moves a file of others
+    return f"every user may write to {thing}" if found.st_mode & stat.S_IWOTH and not protected else None
+
+
 def _is_special(path: FilePath) -> bool:
     """Whether `path` is a pipe or a character device; OSError where it is another thing that is no regular file."""
     try:

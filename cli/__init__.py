@@ -20,6 +20,7 @@ from .._extras import MissingExtraError
 from .._version import __version__
 from ..backend import BackendUnavailableError
 from .errors import CommandError, FileError
+from .notices import add_verbosity, notices
 
 COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")
 
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return 0
-        status: int = arguments.run(arguments)
+        with notices(arguments):
+            status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
     except (CommandError, BackendUnavailableError, MissingExtraError) as error:
@@ -99,5 +101,6 @@ def _parser() -> _Parser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.add_arguments(command)
+        add_verbosity(command)
         command.set_defaults(run=module.run)
     return parser

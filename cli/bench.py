@@ -24,6 +24,7 @@ from ..benchmarks.run import Plan, default_batch, execute, new_results, operatio
 from ..kernels import dtypes
 from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError, write, writing
+from .notices import progress_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,11 +170,10 @@ def _import_function(name: str) -> Callable[..., Any]:
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[Workload], None]]:
     """A progress bar on stderr; it is drawn between cases only, so that no thread of it runs while they are timed."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
+    with Progress(*columns, console=progress_console(), auto_refresh=False, transient=True) as progress:
         task = progress.add_task("measuring the ceilings", total=count)
         progress.refresh()
         completed = itertools.count()

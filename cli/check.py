@@ -20,6 +20,7 @@ from ..conformance.suite import Outcome
 from ..kernels import OPERATIONS, dtypes
 from .arguments import add_precision, selected_precision, writable_file
 from .errors import CommandError, write
+from .notices import progress_console
 
 HELP = "check every operation on this machine's GPU against float64"
 
@@ -117,9 +118,9 @@ def device_name(backend: str) -> str:
 
 def _collect_with_progress(outcomes: Iterable[Outcome]) -> list[Outcome]:
     with needed_for("backstride check"):
-        from rich.console import Console
+        console = progress_console()
     collected = []
-    with Console(stderr=True).status("") as status:
+    with console.status("") as status:
         for outcome in outcomes:
             collected.append(outcome)
             status.update(f"{outcome.operation} {outcome.dtype} {outcome.case}")

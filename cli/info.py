@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 
+from .. import _files
 from .._switch import environment
 from ..backend import VARIABLE, BackendUnavailableError, probe_cupy, use_backend
 from ..kernels.cuda.runtime import cubins
@@ -84,9 +85,19 @@ def _facts(backend: str, precision: str) -> list[tuple[str, str]]:
         ("processor", f"{found['processor']}, {found['cores']} cores for this process"),
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
         ("float32 products", precision),
-        ("compiled ahead", f"{len(list(cubins.folder().glob('*.cubin')))} kernels in {cubins.folder()}"),
+        ("compiled ahead", _compiled_ahead()),
     ]
     return facts
+
+
+def _compiled_ahead() -> str:
+    folder = cubins.folder()
+    try:
+        reason = _files.distrusted(folder)
+    except OSError:
+        reason = None
+    passed_over = "" if reason is None else f", passed over: {reason}"
+    return f"{len(list(folder.glob('*.cubin')))} kernels in {folder}{passed_over}"
 
 
 def _device(device: dict[str, object]) -> str:

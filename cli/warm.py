@@ -22,6 +22,7 @@ from ..kernels.cuda.runtime import cubins, nvrtc
 from ..kernels.cuda.runtime.gpus import GPUS, gpu_of
 from .arguments import add_precision, compute_capability, positive_int, readable_file, selected_precision
 from .errors import CommandError, FileError, listed
+from .notices import progress_console
 from .suite_calls import own_networks, suite, with_gradients
 
 HELP = "compile kernels ahead of time, for GPUs that are not here"
@@ -209,11 +210,10 @@ def _lines(file: Path) -> Iterable[str]:
 @contextmanager
 def _progress(count: int | None) -> Iterator[Callable[[], None]]:
     """A bar on stderr over `count` kernels, or, while it is not known how many there are, a sign of life."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = progress_console()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("choosing kernels" if count is None else "compiling", total=count)
         yield lambda: progress.advance(task)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._extras import needed_for
 from ..arguments import select_backend
+from ..notices import is_quiet
 from .interrupt import Interrupt, interruptible
 from .options import add_arguments, begin, check_outputs
 from .report import progress, report
@@ -29,11 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     backend = select_backend(arguments)
     check_outputs(arguments)
     training, epochs = begin(arguments)
-    console = Console(highlight=False)
-    console.print(f"{len(training.train):,} digits to learn, {len(training.test)} to test, backend {backend}")
-    console.print(f"{training.net!r}", style="dim", soft_wrap=not console.is_terminal)
+    console, shown = Console(highlight=False), Console(highlight=False, quiet=is_quiet())
+    shown.print(f"{len(training.train):,} digits to learn, {len(training.test)} to test, backend {backend}")
+    shown.print(f"{training.net!r}", style="dim", soft_wrap=not console.is_terminal)
     with interruptible() as interrupt, np.errstate(over="ignore", invalid="ignore"):  # a run-away loss is told in words
-        _train(training, epochs, console, interrupt)
+        _train(training, epochs, shown, interrupt)
         done = len(training.history)
         stopped = f"stopped by {interrupt.name} after epoch {done} of {epochs}" if done < epochs else ""
         report(training, arguments, console, stopped)

@@ -5,6 +5,8 @@ No GPU is needed: the loader meets a CuPy that only tells what it was asked to l
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import re
 import struct
@@ -47,7 +49,7 @@ class TellingCupy(DryCupy):
         super().__init__(device)
         self.read, self.compiled, self.loads = [], [], loads
         self.cuda.driver = SimpleNamespace(CUDADriverError=NoImage)
-        self.reads_cubins = True
+        self.compiles = True
 
     __hash__ = object.__hash__
 
@@ -117,14 +119,28 @@ def test_another_architecture_or_dtype_is_not_met(folder, device, dtype):
     assert cupy.compiled
 
 
-def test_a_file_that_the_driver_cannot_use_is_compiled(folder):
+def test_a_file_that_the_driver_cannot_use_is_compiled(folder, caplog):
     """And named: otherwise nobody learns that what was compiled ahead is of no use."""
     for text in texts():
         cubins.save(text, 90, text.encode(), folder)
-    with pytest.warns(RuntimeWarning, match="the driver refuses this kernel") as warned:
-        assert set(run(TellingCupy(loads=False)).compiled) == texts()
+    assert set(run(TellingCupy(loads=False)).compiled) == texts()
+    said = [record.getMessage() for record in caplog.records if "the driver refuses this kernel" in record.getMessage()]
     for file in folder.iterdir():
-        assert any(str(file) in str(one.message) for one in warned)
+        assert any(str(file) in message for message in said)
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(0.0, logging.DEBUG), (1.5, logging.INFO)])
+def test_where_a_kernel_comes_from_is_said(folder, seconds, level, caplog, monkeypatch):
+    """Aloud where it takes long."""
+    times = itertools.count(0.0, seconds)
+    monkeypatch.setattr(loader, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    caplog.set_level(logging.DEBUG, "backstride")
+    some, *_ = texts()
+    file = cubins.save(some, 90, b"cubin", folder)
+    cupy = run(TellingCupy())
+    said = [(record.levelno, record.getMessage().partition(": ")[2]) for record in caplog.records]
+    assert said.count((level, f"compiled in {seconds} s")) == len(cupy.compiled)
+    assert said.count((logging.DEBUG, f"read from {file}")) == len(cupy.read) == 1
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:10] + b"?" + b[11:]])

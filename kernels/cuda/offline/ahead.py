@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...._notices import logger
 from ....backend import import_cupy
 from ...operation import CUDA, Operation, implementation
 from ..runtime import cubins, nvrtc
@@ -50,8 +51,10 @@ def compile_ahead(calls: Iterable[PathCall]) -> None:
         with suppress(Exception), here:
             cupy.RawModule(code=text, options=OPTIONS).get_function(entry)
 
+    begun = time.monotonic()
     with ThreadPoolExecutor() as pool:
         list(pool.map(compile_one, entries.keys(), entries.values()))
+    logger.info(f"{len(entries)} kernels compiled, or found in CuPy's cache, in {time.monotonic() - begun:.1f} s")
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,13 @@ def compile_into(where: Path, kernels: Iterable[tuple[int, str]]) -> Iterator[Ke
     def keep(sm: int, text: str) -> Kept:
         file = cubins.find(text, sm, where)
         if file is not None:
+            logger.debug(f"{file.name}: there already")
             return Kept(file, sm, None)
         begun = time.thread_time()
         cubin, _ = nvrtc.compiled(text, sm)
-        return Kept(cubins.save(text, sm, cubin, where), sm, time.thread_time() - begun)
+        kept = Kept(cubins.save(text, sm, cubin, where), sm, time.thread_time() - begun)
+        logger.debug(f"{kept.file.name}: compiled in {kept.seconds:.1f} s")
+        return kept
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:

@@ -114,7 +114,7 @@ class DryCupy:
     """
 
     ndarray: type[DryArray] = DryArray
-    reads_cubins = False
+    compiles = False
 
     def __init__(self, device: Device) -> None:
         self.recording = Recording()

@@ -2,6 +2,7 @@
 
 A file stands for itself: its name holds a digest of what was compiled and one of what is in it. So it may be copied
 into an image or shared by many machines, several processes may write into its folder, and a damaged one is passed over.
+Kernels run with a program's memory at hand, so what other users made or could have changed is passed over too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from .... import _files
+from ...._notices import warn_once
 from ...._switch import environment
 from .nvrtc import OPTIONS
 
@@ -25,12 +27,21 @@ def folder() -> Path:
 
 
 def find(text: str, sm: int, where: Path) -> Path | None:
-    """The undamaged file of this CUDA text for compute capability sm / 10; None where there is none to be read."""
+    """The undamaged file of this CUDA text for compute capability sm / 10; None where there is none to be read or
+    trusted."""
     with suppress(OSError):
-        for file in where.glob(f"{_stem(text, sm)}-*.cubin"):
-            if file.stem.endswith(_digest(file.read_bytes())):
-                return file
+        if _trusted(where, where):
+            for file in where.glob(f"{_stem(text, sm)}-*.cubin"):
+                if _trusted(file, where) and file.stem.endswith(_digest(file.read_bytes())):
+                    return file
     return None
+
+
+def _trusted(path: Path, folder: Path) -> bool:
+    reason = _files.distrusted(path)
+    if reason is not None:
+        warn_once(f"kernels in {folder} are passed over: {reason}")
+    return reason is None
 
 
 def save(text: str, sm: int, cubin: bytes, where: Path) -> Path:

@@ -7,10 +7,11 @@ of the CUDA Toolkit. Lanes: CUDA Best Practices Guide, "Throughput of Native Ari
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+
+from ...._notices import logger
 
 DEFAULT_BLOCK_SHARED_BYTES = 48 * 1024
 """Shared memory that a block has without asking, on every GPU."""
@@ -114,10 +115,8 @@ def compute_capability(sm: int) -> ComputeCapability:
     """The facts about sm / 10; of one that is not in the table, with a warning, the nearest below that is."""
     known = nearest_below(sm, COMPUTE_CAPABILITIES)
     if known != sm:
-        warnings.warn(
-            f"nothing is known here about GPUs of compute capability {sm / 10}: kernels are chosen as for {known / 10}",
-            RuntimeWarning,
-            stacklevel=2,
+        logger.warning(
+            f"nothing is known here about GPUs of compute capability {sm / 10}: kernels are chosen as for {known / 10}"
         )
     return replace(COMPUTE_CAPABILITIES[known], sm=sm)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import warnings
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ...._notices import logger
 from ....backend import import_cupy
 from . import cubins
 from .nvrtc import OPTIONS
@@ -70,26 +72,35 @@ def _module(cupy: ModuleType, device: int, text: str) -> Any:
 @cache
 def _kernel(cupy: ModuleType, device: int, name: str, entry: str, defines: tuple[tuple[str, object], ...]) -> Any:
     text = source(name, dict(defines))
-    return _compiled_ahead(cupy, device, text, entry) or _module(cupy, device, text).get_function(entry)
+    if not getattr(cupy, "compiles", True):  # what stands in for CuPy in a dry run says so
+        return _module(cupy, device, text).get_function(entry)
+    return _compiled_ahead(cupy, device, text, entry) or _compiled_here(cupy, device, text, entry)
+
+
+def _compiled_here(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
+    begun = time.monotonic()
+    function = _module(cupy, device, text).get_function(entry)
+    seconds = time.monotonic() - begun
+    level = logging.INFO if seconds > 1 else logging.DEBUG  # what CuPy had on disk takes milliseconds
+    logger.log(level, f"{entry}: compiled in {seconds:.1f} s")
+    return function
 
 
 def _compiled_ahead(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
     """The kernel from a file of cubins.folder(); None where there is none that the driver takes."""
-    if not getattr(cupy, "reads_cubins", True):  # what stands in for CuPy in a dry run says so
-        return None
     file = cubins.find(text, int(cupy.cuda.Device(device).compute_capability), cubins.folder())
     if file is None:
         return None
     try:
-        return cupy.RawModule(path=str(file)).get_function(entry)
+        function = cupy.RawModule(path=str(file)).get_function(entry)
     except cupy.cuda.driver.CUDADriverError as error:
-        warnings.warn(
+        logger.warning(
             f"{file}: the driver refuses this kernel ({error}), which is compiled instead; a driver older than the "
-            "compiler does so: run `backstride warm` with the CuPy and NVRTC of this machine",
-            RuntimeWarning,
-            stacklevel=2,
+            "compiler does so: run `backstride warm` with the CuPy and NVRTC of this machine"
         )
         return None
+    logger.debug(f"{entry}: read from {file}")
+    return function
 
 
 def kernel(name: str, entry: str, defines: Mapping[str, object]) -> Any:

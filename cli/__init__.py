@@ -21,6 +21,7 @@ from .._version import __version__
 from ..backend import BackendUnavailableError
 from .errors import CommandError, FileError
 from .notices import add_verbosity, notices
+from .signals import exit_status, termination_raises
 
 COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")
 
@@ -58,16 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return 0
-        with notices(arguments):
+        with notices(arguments), termination_raises():
             status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
     except (CommandError, BackendUnavailableError, MissingExtraError) as error:
         print(f"backstride: error: {error}", file=sys.stderr)
         return getattr(error, "status", CommandError.status)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("backstride: interrupted", file=sys.stderr)
-        return 130
+        return exit_status(interrupt)
     except BrokenPipeError:  # the reader, such as `head`, has all it wants
         _drop_output()
         return 141

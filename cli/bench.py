@@ -25,6 +25,7 @@ from ..kernels import dtypes
 from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError, write, writing
 from .notices import progress_console
+from .signals import exit_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status: 0, 1 where a result was wrong, 130 where interrupted."""
+    """Exit status: 0, 1 where a result was wrong, 130 after Ctrl-C, 143 after SIGTERM."""
     with needed_for("backstride bench"):
         from rich.console import Console
     console = Console()
@@ -127,14 +128,16 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             return 1
         plan = replace(plan, peers=[candidate, *plan.peers])
     results = new_results(plan, found, {"command": _command(given), "batch": plan.batch, "dtype": plan.dtype})
+    interrupted = 0
     with _progress(plan.count) as begin:
         try:
             execute(plan, results, begin)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            interrupted = exit_status(interrupt)
             console.print("interrupted: what was measured follows", style="bold")
     console.print(tables(results, console))
     _write(given, results)
-    return 130 if not results.complete else 1 if any(row.fault for row in results.rows) else 0
+    return interrupted or int(any(row.fault for row in results.rows))
 
 
 def _candidate(arguments: argparse.Namespace, plan: Plan, console: Console) -> Peer | None:

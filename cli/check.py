@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..kernels import OPERATIONS, dtypes
 from .arguments import add_precision, selected_precision, writable_file
 from .errors import CommandError, write
 from .notices import progress_console
+from .signals import exit_status
 
 HELP = "check every operation on this machine's GPU against float64"
 
@@ -50,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 all passed, 1 something failed. CommandError (exit status 2) where there is no GPU to check."""
+    """Exit status: 0 all passed, 1 something failed, 130 after Ctrl-C, 143 after SIGTERM.
+
+    CommandError (exit status 2) where there is no GPU to check.
+    """
     if args.backend == "cupy":
         probe = probe_cupy()
         if probe.failed is not None:
@@ -66,15 +70,18 @@ def run(args: argparse.Namespace) -> int:
             operations=chosen.get("operation", tuple(OPERATIONS)),
             cases=chosen.get("case"),
         )
-        collected = list(outcomes) if "json" in args else _collect_with_progress(outcomes)
+        collected, interrupted = _collect(outcomes if "json" in args else _with_progress(outcomes))
     failed = sum(not outcome.passed for outcome in collected)
     if "json" in args:
-        text = json.dumps(_document(args.backend, precision, collected, failed), indent=1) + "\n"
+        document = _document(args.backend, precision, collected, failed) | {"complete": not interrupted}
+        text = json.dumps(document, indent=1) + "\n"
         _write(text, args.json)
         print(f"{len(collected)} calls, {failed} failed", file=sys.stderr)
     else:
         _print_table(args, collected, failed)
-    return 1 if failed or not collected else 0
+    if interrupted:
+        print("backstride: interrupted: what was checked until then is above", file=sys.stderr)
+    return interrupted or int(failed > 0 or not collected)
 
 
 def _dtypes() -> Sequence[str]:
@@ -116,15 +123,24 @@ def device_name(backend: str) -> str:
     return runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
 
 
-def _collect_with_progress(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    with needed_for("backstride check"):
-        console = progress_console()
-    collected = []
-    with console.status("") as status:
+def _collect(outcomes: Iterable[Outcome]) -> tuple[list[Outcome], int]:
+    """The outcomes up to an interrupt, and its exit status or 0."""
+    collected: list[Outcome] = []
+    try:
         for outcome in outcomes:
             collected.append(outcome)
+    except KeyboardInterrupt as interrupt:
+        return collected, exit_status(interrupt)
+    return collected, 0
+
+
+def _with_progress(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    with needed_for("backstride check"):
+        console = progress_console()
+    with console.status("") as status:
+        for outcome in outcomes:
+            yield outcome
             status.update(f"{outcome.operation} {outcome.dtype} {outcome.case}")
-    return collected
 
 
 def _print_table(args: argparse.Namespace, outcomes: Sequence[Outcome], failed: int) -> None:

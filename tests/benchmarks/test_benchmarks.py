@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -534,14 +535,17 @@ class TestCommand:
         assert "plain-3x3: returned shape (2, 4, 7, 7); expected (2, 5, 7, 7)" in shown.replace("\n", "")
         assert "geometric" not in shown
 
-    def test_interrupted_run_is_shown_and_written(self, quick_ceilings, tmp_path, monkeypatch, capsys):
+    @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_interrupted_run_is_shown_and_written(
+        self, number, expected, quick_ceilings, tmp_path, monkeypatch, capsys
+    ):
         from backstride.benchmarks import run as runner
 
         judged = itertools.count()
 
         def interrupted(*arguments):
             if next(judged) == 3:
-                raise KeyboardInterrupt
+                signal.raise_signal(number)
             return judge(*arguments)
 
         monkeypatch.setattr(runner, "judge", interrupted)
@@ -558,7 +562,7 @@ class TestCommand:
                 str(tmp_path / "part.json"),
             ]
         )
-        assert status == 130
+        assert status == expected
         assert "interrupted: these are the rows that were done" in capsys.readouterr().out
         part = Results.load(tmp_path / "part.json")
         assert [row.operation for row in part.rows] == ["conv2d"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import signal
 
 import emulator
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from backstride import backend
 from backstride.cli import check, main
 from backstride.conformance import suite
+from backstride.conformance.suite import Outcome
 from backstride.kernels import OPERATIONS
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
 from backstride.kernels.linear.cases import LINEAR
@@ -157,3 +160,26 @@ def test_it_runs_on_cupy_arrays(monkeypatch):
     assert sorted(ahead) == sorted(set(compiled)), "some kernel was compiled only when it was needed"
     assert set(used) == set(ahead), "some kernel was compiled ahead and never used"
     assert [o for o in outcomes if not o.passed] == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interrupted_check_shows_what_it_checked(number, status, options, monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments, **chosen):
+        yield Outcome("linear", "float32", "plain", "random", 0.5, True, None)
+        signal.raise_signal(number)
+        pytest.fail("the signal was not met")
+
+    monkeypatch.setattr(suite, "run", run)
+    assert main(["check", "--backend", "numpy", *options]) == status
+    output = capsys.readouterr()
+    assert "interrupted: what was checked until then" in output.err
+    if options:
+        document = json.loads(output.out)
+        assert not document["complete"]
+        assert [outcome["operation"] for outcome in document["outcomes"]] == ["linear"]
+    else:
+        assert re.search(r"linear +1 +0\.50", output.out)
+    assert signal.getsignal(signal.SIGTERM) is before

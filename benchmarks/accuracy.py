@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..kernels.operation import Operation, as_tuple
+from ..kernels.operation import Function, as_tuple
 from .cases import Workload, awkward_cases, peers_of
 from .peers import TEXTBOOK
 
@@ -75,12 +75,13 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
     return np.inf if np.isnan(error) else error
 
 
-def conform(function: Callable[..., Any], operation: Operation, dtype: str) -> Iterator[tuple[Workload, Verdict]]:
-    """Run a user's own function on the configurations of the conformance suite; exact() says what is right.
+def conform(function: Callable[..., Any], signature: Function, dtype: str) -> Iterator[tuple[Workload, Verdict]]:
+    """Run a user's own function, with this one's signature, on the configurations of the conformance suite.
 
-    It may decline one with NotImplementedError; any other exception is a fault. Its NumPy inputs are read-only.
+    exact() says what is right. It may decline one with NotImplementedError; any other exception is a fault. Its NumPy
+    inputs are read-only.
     """
-    for case in awkward_cases(operation, dtype):
+    for case in awkward_cases(signature, dtype):
         expected = exact(case)
         try:
             result = replace(case, arrays=case.convert(_read_only)).prepare(function)()

@@ -13,7 +13,17 @@ import numpy as np
 from .. import backend, kernels
 from ..conformance import calls
 from ..kernels import dtypes
-from ..kernels.operation import Case, Operation, Output, as_tuple, dtype_of, geometry_of, room_module
+from ..kernels.operation import (
+    Case,
+    Function,
+    Operation,
+    Output,
+    as_tuple,
+    dtype_of,
+    function_on,
+    geometry_of,
+    room_module,
+)
 from ..kernels.types import Shape
 from . import suites, training, training_peers
 
@@ -26,12 +36,12 @@ def peers_of(operation: Operation) -> Any:
     return training_peers if operation is training.OPERATION else room_module(operation.family.room, "peers")
 
 
-OPERATIONS = {
-    operation.name: operation
-    for operation in (*kernels.OPERATIONS.values(), training.OPERATION)
-    if operation.name in peers_of(operation).TEXTBOOK
+FUNCTIONS = {
+    function.name: function
+    for function in (*kernels.FUNCTIONS.values(), Function(training.OPERATION, 0))
+    if function.operation.name in peers_of(function.operation).TEXTBOOK
 }
-"""What is measured: every operation that others compute too."""
+"""What is measured: every operation that others compute too, on every rank."""
 
 
 @dataclass(frozen=True)
@@ -88,42 +98,45 @@ class Workload:
         return replace(self, dtype="float64", arrays=wide)
 
 
-def takes(operation: Operation, shape: suites.Shape, dtype: str) -> bool:
-    """Whether the operation is measured on this shape. A training step in 16 bits is not: its gradients have passed so
+def takes(function: Function, shape: suites.Shape, dtype: str) -> bool:
+    """Whether the function is measured on this shape. A training step in 16 bits is not: its gradients have passed so
     many roundings that right and wrong cannot be told apart."""
+    operation = function.operation
     rounded = operation is training.OPERATION and dtypes.named(dtype).itemsize == 2
-    return operation.family.name in suites.FAMILIES[shape.family] and not rounded
+    return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, 2) and not rounded
 
 
-def cases(
-    shapes: Iterable[suites.Shape], operations: Iterable[Operation], dtype: str, batch: int
-) -> Iterator[Workload]:
-    """Every operation on every shape of its room; `batch` is for the shapes that fix none.
+def cases(shapes: Iterable[suites.Shape], functions: Iterable[Function], dtype: str, batch: int) -> Iterator[Workload]:
+    """Every function on every shape of its room; `batch` is for the shapes that fix none.
 
     The numbers are normal and random: zeros or patterns would flatter a GPU, which draws less power on them. A shape
     meets the same numbers whatever else is measured.
     """
-    operations = tuple(operations)
+    functions = tuple(functions)
     for shape in shapes:
         layer = suites.Notation.parse(shape.text)
         images = batch if shape.batch is None else shape.batch
         configuration = Case(f"{shape.text} @{images}", *layer.arguments(shape.family, images))
-        for operation in operations:
-            if takes(operation, shape, dtype):
+        for function in functions:
+            if takes(function, shape, dtype):
+                operation = function.operation
                 arrays = _inputs(operation, geometry_of(operation, configuration), _normal(shape.text, dtype))
                 depthwise = "depthwise " if layer.depthwise and operation.is_product else ""
                 where = (shape.suite, configuration.name, shape.source, depthwise + operation.title)
                 yield Workload(*where, operation, configuration, dtype, arrays)
 
 
-def awkward_cases(operation: Operation, dtype: str) -> Iterator[Workload]:
-    """The operation on the configurations of the conformance suite, those that catch a kernel's usual mistakes.
+def awkward_cases(function: Function, dtype: str) -> Iterator[Workload]:
+    """The function on the configurations of the conformance suite, those that catch a kernel's usual mistakes.
 
     The numbers are multiples of a half, so that maxima tie. ValueError for the training step, which has none.
     """
+    operation = function.operation
     if not operation.family.cases:
         raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
     for case in operation.family.cases:
+        if function_on(operation, case) != function:
+            continue
         arrays = _inputs(operation, geometry_of(operation, case), _halves(_normal(case.name, dtype)))
         yield Workload("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)
 

@@ -18,9 +18,9 @@ from backstride.benchmarks.accuracy import exact, judge
 from backstride.benchmarks.cases import Workload, cases, takes
 from backstride.benchmarks.measure import make_timer
 from backstride.benchmarks.peers import Peer, find_peers
-from backstride.benchmarks.run import default_batch, operations_named
+from backstride.benchmarks.run import default_batch, functions_named
 from backstride.benchmarks.suites import Shape, select, suite_names
-from backstride.kernels.operation import Operation
+from backstride.kernels.operation import Function
 
 OURS = Peer("backstride", "ours", Workload.prepare, to_numpy)
 
@@ -37,26 +37,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     peers = find_peers().choose(["all"] if option("--all-peers") else [])
     chosen = [
-        pytest.param((shape, operation, peer), id=f"{operation.name} {shape.text} {peer.name}")
+        pytest.param((shape, function, peer), id=f"{function.name} {shape.text} {peer.name}")
         for shape in select(option("--suite") or (), quick=not option("--suite"))
-        for operation in operations_named(())
+        for function in functions_named(())
         for peer in (OURS, *peers)
-        if shape.family == metafunc.module.FAMILY and takes(operation, shape, option("--dtype"))
+        if shape.family == metafunc.module.FAMILY and takes(function, shape, option("--dtype"))
     ]
     metafunc.parametrize("contestant", chosen, indirect=True)
 
 
 @lru_cache(maxsize=1)
-def _case(shape: Shape, operation: Operation, dtype: str) -> tuple[Workload, tuple[np.ndarray, ...]]:
-    case = next(cases([shape], [operation], dtype, default_batch()))
+def _case(shape: Shape, function: Function, dtype: str) -> tuple[Workload, tuple[np.ndarray, ...]]:
+    case = next(cases([shape], [function], dtype, default_batch()))
     return case, exact(case)
 
 
 @pytest.fixture
 def contestant(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Callable[[], Any]]:
     """The call to time, right by now; it waits for the device."""
-    shape, operation, peer = request.param
-    case, expected = _case(shape, operation, request.config.getoption("--dtype"))
+    shape, function, peer = request.param
+    case, expected = _case(shape, function, request.config.getoption("--dtype"))
     with peer.scope():
         try:
             call = peer.prepare(case)

@@ -111,7 +111,7 @@ _MORE = {
 
 def calls(cupy: FreeCupy) -> dict[str, Callable[[], Any]]:
     """Every operation on a small shape."""
-    small = {name: _SMALL.get(each.family.name, each.family.cases[0]) for name, each in kernels.OPERATIONS.items()}
+    small = {name: _SMALL.get(each.family.name, each.family.cases[0]) for name, (each, _) in kernels.FUNCTIONS.items()}
     return {name: _call(name.split(",")[0], case, cupy) for name, case in (small | _MORE).items()}
 
 
@@ -119,7 +119,7 @@ def _call(name: str, case: Case, cupy: FreeCupy) -> Callable[[], Any]:
     def make(each: Input, geometry: Any) -> Any:
         return cupy.empty(each.shape(geometry), dtype_of(each, geometry, np.dtype("float32")))
 
-    operation = kernels.OPERATIONS[name]
+    operation = kernels.FUNCTIONS[name].operation
     return public_call(operation, case, call(operation, case, make))
 
 

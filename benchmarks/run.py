@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import backend
-from ..kernels.operation import Operation
+from ..kernels.operation import Function, function_on
 from . import environment
 from .accuracy import exact, judge
-from .cases import OPERATIONS, Workload, cases, takes
+from .cases import FUNCTIONS, Workload, cases, takes
 from .measure import Contestant, Timer, interleave, make_timer, measure_ceilings
 from .peers import Peer, Peers
 from .results import Ratio, Results, Row
@@ -24,18 +24,18 @@ class Plan:
     """What to measure. `batch` is for shapes that fix none; `seconds` is the time spent on each case."""
 
     shapes: Sequence[Shape]
-    operations: Sequence[Operation]
+    functions: Sequence[Function]
     dtype: str
     batch: int
     seconds: float
     peers: Sequence[Peer]
 
     def cases(self) -> Iterator[Workload]:
-        return cases(self.shapes, self.operations, self.dtype, self.batch)
+        return cases(self.shapes, self.functions, self.dtype, self.batch)
 
     @property
     def count(self) -> int:
-        return sum(takes(o, s, self.dtype) for s in self.shapes for o in self.operations)
+        return sum(takes(f, s, self.dtype) for s in self.shapes for f in self.functions)
 
 
 def default_batch() -> int:
@@ -43,12 +43,12 @@ def default_batch() -> int:
     return 128 if backend.get_backend() == "cupy" else 8
 
 
-def operations_named(names: Sequence[str]) -> list[Operation]:
-    """The operations of these names, all where none is given. ValueError for an unknown one."""
+def functions_named(names: Sequence[str]) -> list[Function]:
+    """The functions of these names, all where none is given. ValueError for an unknown one."""
     for name in names:
-        if name not in OPERATIONS:
-            raise ValueError(f"operation is {name!r}; expected one of {', '.join(OPERATIONS)}")
-    return [OPERATIONS[name] for name in names] or list(OPERATIONS.values())
+        if name not in FUNCTIONS:
+            raise ValueError(f"operation is {name!r}; expected one of {', '.join(FUNCTIONS)}")
+    return [FUNCTIONS[name] for name in names] or list(FUNCTIONS.values())
 
 
 def new_results(plan: Plan, found: Peers, settings: dict[str, Any]) -> Results:
@@ -75,7 +75,7 @@ def measure_case(case: Workload, plan: Plan, results: Results, timer: Timer) -> 
         case.suite,
         case.label,
         case.source,
-        case.operation.name,
+        function_on(case.operation, case.configuration).name,
         case.group,
         case.dtype,
         case.flops,

@@ -34,12 +34,12 @@ def _block(x: Array, w: Array, b: Array) -> tuple[Array, Callable[[Array], tuple
     """conv 3x3 -> ReLU -> max pool 2x2, and what gives (dx, dw, db) from the gradient of its output."""
     g = ConvGeometry.of("conv2d", x.shape, w.shape, stride=1, padding=1, dilation=1, groups=1)
     window = PoolGeometry.of("max_pool2d", g.y_shape, 2)
-    z = conv.conv2d(x, w, b, g)
-    pooled, taps = pool.max_pool2d(np.maximum(z, 0), window)
+    z = conv.conv(x, w, b, g)
+    pooled, taps = pool.max_pool(np.maximum(z, 0), window)
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
-        dz = pool.max_pool2d_grad(dy, taps, window) * (z > 0)
-        return conv.conv2d_input_grad(dz, w, g), conv.conv2d_weight_grad(dz, x, g), dz.sum(axis=(0, 2, 3))
+        dz = pool.max_pool_grad(dy, taps, window) * (z > 0)
+        return conv.conv_input_grad(dz, w, g), conv.conv_weight_grad(dz, x, g), dz.sum(axis=(0, 2, 3))
 
     return pooled, backward
 

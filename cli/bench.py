@@ -17,10 +17,10 @@ from .._extras import needed_for
 from ..backend import to_numpy
 from ..benchmarks import suites
 from ..benchmarks.accuracy import conform
-from ..benchmarks.cases import OPERATIONS, Workload
+from ..benchmarks.cases import FUNCTIONS, Workload
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
-from ..benchmarks.run import Plan, default_batch, execute, new_results, operations_named
+from ..benchmarks.run import Plan, default_batch, execute, functions_named, new_results
 from ..kernels import dtypes
 from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError, write, writing
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
     add_backend(parser)
     parser.add_argument("--suite", action="append", choices=suites.suite_names(), default=unset, help="only this")
-    parser.add_argument("--op", action="append", choices=OPERATIONS, default=unset, help="only this operation")
+    parser.add_argument("--op", action="append", choices=FUNCTIONS, default=unset, help="only this operation")
     parser.add_argument("--dtype", choices=dtypes.NAMES, default="float32")
     parser.add_argument(
         "--batch",
@@ -114,7 +114,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
     found = find_peers()
     plan = Plan(
         shapes=suites.select(given.get("suite", ()), arguments.quick),
-        operations=operations_named(given.get("op", ())),
+        functions=functions_named(given.get("op", ())),
         dtype=arguments.dtype,
         batch=given.get("batch", default_batch()),
         seconds=QUICK_SECONDS if arguments.quick else SECONDS,
@@ -142,11 +142,11 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
 
 def _candidate(arguments: argparse.Namespace, plan: Plan, console: Console) -> Peer | None:
     """The user's function as a peer; None, and its faults on the screen, where it does not conform."""
-    if len(plan.operations) != 1:
+    if len(plan.functions) != 1:
         raise ValueError("--candidate is given without one --op; expected the operation whose signature it has")
     name = arguments.candidate
     function = _import_function(name)
-    verdicts = list(conform(function, plan.operations[0], plan.dtype))
+    verdicts = list(conform(function, plan.functions[0], plan.dtype))
     faults = [(case.label, verdict.fault) for case, verdict in verdicts if verdict.fault is not None]
     for label, fault in faults:
         console.print(f"{name}, {label}: {fault}", style="red", highlight=False, markup=False)

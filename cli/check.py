@@ -17,7 +17,7 @@ from .._extras import needed_for
 from ..backend import probe_cupy
 from ..conformance import suite
 from ..conformance.suite import Outcome
-from ..kernels import OPERATIONS, dtypes
+from ..kernels import FUNCTIONS, dtypes
 from .arguments import add_precision, selected_precision, writable_file
 from .errors import CommandError, write
 from .notices import progress_console
@@ -27,9 +27,9 @@ HELP = "check every operation on this machine's GPU against float64"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    cases = sorted({case.name for operation in OPERATIONS.values() for case in suite.all_cases(operation)})
+    cases = sorted({case.name for function in FUNCTIONS.values() for case in suite.all_cases(function)})
     parser.add_argument("--backend", choices=("cupy", "numpy"), default="cupy", help="what to check")
-    for option, names in (("operation", OPERATIONS), ("dtype", dtypes.NAMES), ("case", cases)):
+    for option, names in (("operation", FUNCTIONS), ("dtype", dtypes.NAMES), ("case", cases)):
         parser.add_argument(
             f"--{option}",
             action="append",
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         outcomes = suite.run(
             args.backend,
             dtypes=chosen.get("dtype", _dtypes()),
-            operations=chosen.get("operation", tuple(OPERATIONS)),
+            operations=chosen.get("operation", tuple(FUNCTIONS)),
             cases=chosen.get("case"),
         )
         collected, interrupted = _collect(outcomes if "json" in args else _with_progress(outcomes))

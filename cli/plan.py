@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
-from ..kernels import OPERATIONS, dtypes
+from ..kernels import FUNCTIONS, dtypes
 from ..kernels.cuda.offline.plan import plan
 from ..kernels.cuda.runtime.gpus import GPUS, Gpu, gpu_of
 from .arguments import add_precision, compute_capability, positive_int, selected_precision
@@ -20,8 +20,8 @@ HELP = "show the kernels of a call on a GPU, their predicted time and its floor,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
-    names = ", ".join(OPERATIONS)
-    parser.add_argument("operation", nargs="?", choices=OPERATIONS, metavar="OPERATION", help=names)
+    names = ", ".join(FUNCTIONS)
+    parser.add_argument("operation", nargs="?", choices=FUNCTIONS, metavar="OPERATION", help=names)
     call_text.add_arguments(parser)
     parser.add_argument("--suite", choices=suite_names(), default=unset, help="every layer of a benchmark suite")
     parser.add_argument("--batch", type=positive_int, default=128, help="of a suite's layers")
@@ -82,9 +82,10 @@ def _check_suite(args: argparse.Namespace) -> None:
 
 def _print_call(args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
     name = args.operation or "conv2d"
-    operation = OPERATIONS[name]
-    arguments = calls.call(operation, call_text.case_of(args), calls.bare(dtypes.named(args.dtype)))
-    found = plan(operation, arguments, gpu, precision, compile_=not args.source)
+    function = FUNCTIONS[name]
+    case = call_text.case_of(function, args)
+    arguments = calls.call(function.operation, case, calls.bare(dtypes.named(args.dtype)))
+    found = plan(function.operation, arguments, gpu, precision, compile_=not args.source)
     if args.source:
         print("\n".join(kernel.launch.text for kernel in found.kernels))
     else:

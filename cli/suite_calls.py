@@ -15,7 +15,7 @@ from ..conformance import calls
 from ..conformance.call_text import parse
 from ..conformance.recording import noting
 from ..kernels import OPERATIONS
-from ..kernels.operation import Case, Operation
+from ..kernels.operation import Case, Operation, function_on
 from .train.data import TEST_IMAGES, TRAIN_IMAGES
 
 Shaped = tuple[str, Operation, Case]
@@ -58,8 +58,7 @@ def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Sha
     for line in lines:
         call = parse(line)
         assert call is not None, "a call's text is a line"
-        name = " ".join(
-            [call.operation.name, *(",".join(map(str, shape)) for shape in (call.case.x, call.case.w) if shape)]
-        )
+        shapes = (",".join(map(str, shape)) for shape in (call.case.x, call.case.w) if shape)
+        name = " ".join([function_on(call.operation, call.case).name, *shapes])
         for operation in with_gradients(call.operation):
             yield name, operation, call.case

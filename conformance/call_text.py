@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
-from ..kernels import OPERATIONS, dtypes
-from ..kernels.operation import Case, Operation
+from ..kernels import FUNCTIONS, OPERATIONS, checks, dtypes
+from ..kernels.operation import Case, Function, Operation, function_of
 
 OPTIONS = {name: default for operation in OPERATIONS.values() for name, default in operation.family.options.items()}
 _SPELLED = {"count_include_pad": "--exclude-padding"}
@@ -45,10 +45,12 @@ def _spelled(option: str) -> str:
     return _SPELLED.get(option, f"--{option.replace('_', '-')}")
 
 
-def case_of(args: argparse.Namespace) -> Case:
-    """What add_arguments' options say; ValueError where there is no --x."""
+def case_of(function: Function, args: argparse.Namespace) -> Case:
+    """What add_arguments' options say; ValueError where there is no --x, or one of another number of axes."""
     if "x" not in args:
         raise ValueError("name an operation and its shapes (conv2d --x 32,64,56,56 --w 64,64,3,3)")
+    if function.rank:
+        checks.image(function.name, "x.shape", args.x, function.rank)
     options = {name: getattr(args, name) for name in OPTIONS if name in args}
     return Case("", args.x, args.w if "w" in args else (), options)
 
@@ -59,7 +61,8 @@ def parse(line: str) -> Call | None:
     if not words:
         return None
     args = _line_parser().parse_args(words)
-    return Call(OPERATIONS[args.operation], case_of(args), args.dtype)
+    function = FUNCTIONS[args.operation]
+    return Call(function.operation, case_of(function, args), args.dtype)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 @cache
 def _line_parser() -> _Parser:
     parser = _Parser(add_help=False)
-    parser.add_argument("operation", choices=OPERATIONS, metavar="OPERATION")
+    parser.add_argument("operation", choices=FUNCTIONS, metavar="OPERATION")
     add_arguments(parser)
     parser.add_argument("--dtype", choices=dtypes.NAMES)
     return parser
@@ -93,7 +96,7 @@ def option(text: str) -> Any:
 def line(operation: Operation, arguments: tuple[Any, ...]) -> str:
     """The text of a path function's call."""
     dtype, geometry = arguments[0].dtype.name, arguments[-1]
-    said = [operation.name, *_words(operation.family.case(geometry))]
+    said = [function_of(operation, geometry).name, *_words(operation.family.case(geometry))]
     return " ".join([*said, "--dtype", dtype] if dtype in dtypes.NAMES else said)  # taps have another
 
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from .. import kernels
 from ..kernels import OPERATIONS
-from ..kernels.operation import PLAIN, Case, Family, Input, Operation, as_tuple, dtype_of, geometry_of, implementation
+from ..kernels.operation import (
+    PLAIN,
+    Case,
+    Family,
+    Input,
+    Operation,
+    as_tuple,
+    dtype_of,
+    function_on,
+    geometry_of,
+    implementation,
+)
 from ..kernels.types import Shape
 
 Make = Callable[[Input, Any], Any]
@@ -45,12 +56,17 @@ def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) ->
     return make
 
 
+def public_function(operation: Operation, case: Case) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(kernels, function_on(operation, case).name)
+    return found
+
+
 def public(operation: Operation, case: Case, arguments: tuple[Any, ...]) -> dict[str, Any]:
     """The arguments of the operation's public function, by name, for a path function's arguments on this case."""
     *inputs, geometry = arguments
     known = dict(zip((each.name for each in operation.inputs), inputs, strict=True)) | case.options
     found = {}
-    for name in inspect.signature(getattr(kernels, operation.name)).parameters:
+    for name in inspect.signature(public_function(operation, case)).parameters:
         if name in ("x_shape", "w_shape"):
             found[name] = getattr(geometry, name)
         elif name in known:
@@ -62,7 +78,7 @@ def public_call(
     operation: Operation, case: Case, arguments: tuple[Any, ...], function: Callable[..., Any] | None = None
 ) -> Callable[[], Any]:
     """A call without arguments of the public function, or of another with its signature: only options by name."""
-    ours = getattr(kernels, operation.name)
+    ours = public_function(operation, case)
     options = public(operation, case, arguments)
     parameters = inspect.signature(ours).parameters.values()
     positional = [options.pop(each.name) for each in parameters if each.kind is not each.KEYWORD_ONLY]

@@ -15,11 +15,22 @@ from typing import Any
 import numpy as np
 
 from ..backend import import_cupy, to_numpy
-from ..kernels import OPERATIONS
+from ..kernels import FUNCTIONS
 from ..kernels.accuracy import worst
 from ..kernels.cuda.offline.ahead import compile_ahead
 from ..kernels.dtypes import NAMES, named
-from ..kernels.operation import CUDA, NUMPY, Case, Compute, Input, Operation, as_tuple, implementation
+from ..kernels.operation import (
+    CUDA,
+    NUMPY,
+    Case,
+    Compute,
+    Function,
+    Input,
+    Operation,
+    as_tuple,
+    function_on,
+    implementation,
+)
 from ..kernels.types import Shape
 from . import calls
 
@@ -72,15 +83,17 @@ DATA: dict[str, tuple[Draw, bool]] = {
 """What the arrays hold, and whether they are views with gaps."""
 
 
-def all_cases(operation: Operation) -> tuple[Case, ...]:
-    return operation.family.cases + operation.family.large_cases
+def all_cases(function: Function) -> tuple[Case, ...]:
+    """The cases of the function's family that it takes."""
+    family = function.operation.family
+    return tuple(c for c in family.cases + family.large_cases if function_on(function.operation, c) == function)
 
 
 def run(
     backend: str,
     *,
     dtypes: Sequence[str] = NAMES,
-    operations: Sequence[str] = tuple(OPERATIONS),
+    operations: Sequence[str] = tuple(FUNCTIONS),
     cases: Sequence[str] | None = None,
 ) -> Iterator[Outcome]:
     """Outcomes one by one, as they are computed on `backend` ('cupy' or 'numpy').
@@ -88,21 +101,22 @@ def run(
     cases: names; None selects all.
     """
     chosen = [
-        (OPERATIONS[operation], case, dtype)
-        for operation in operations
-        for case, dtype in product(all_cases(OPERATIONS[operation]), dtypes)
+        (FUNCTIONS[name], case, dtype)
+        for name in operations
+        for case, dtype in product(all_cases(FUNCTIONS[name]), dtypes)
         if cases is None or case.name in cases
     ]
     path, move = (NUMPY, np.asarray) if backend == "numpy" else (CUDA, import_cupy().asarray)
     if path == CUDA:
         compile_ahead(
-            (operation, calls.call(operation, case, calls.bare(named(dtype)))) for operation, case, dtype in chosen
+            (operation, calls.call(operation, case, calls.bare(named(dtype)))) for (operation, _), case, dtype in chosen
         )
-    for operation, case, dtype in chosen:
+    for function, case, dtype in chosen:
+        operation = function.operation
         compute = implementation(operation, path)
         for data, (draw, gaps) in DATA.items():
             arguments = calls.call(operation, case, _make(operation, case, named(dtype), draw))
-            yield Outcome(operation.name, dtype, case.name, data, *_check(compute, operation, arguments, move, gaps))
+            yield Outcome(function.name, dtype, case.name, data, *_check(compute, operation, arguments, move, gaps))
 
 
 def _make(operation: Operation, case: Case, dtype: np.dtype, draw: Draw) -> calls.Make:

@@ -19,7 +19,7 @@ from .linear import (
     linear_weight_grad,
 )
 from .linear.operations import OPERATIONS as _LINEAR
-from .operation import Operation
+from .operation import Function, Operation, functions_of
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -55,4 +55,7 @@ __all__ = [
 ]
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR)}
-"""The record of every function above, by its name."""
+"""The record of every operation, by its name."""
+
+FUNCTIONS: dict[str, Function] = {f.name: f for operation in OPERATIONS.values() for f in functions_of(operation)}
+"""What each of the functions above computes, by its name."""

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from . import checks
 from .checks import Pair, Sides, value_error
 
+RANKS = (2,)
+"""How many axes an image may have."""
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -100,6 +100,11 @@ def shape(operation: str, argument: str, shape: Any, axes: tuple[str, ...]) -> t
     return tuple(integer(operation, f"{argument}[{i}]", extent, 0) for i, extent in enumerate(shape))
 
 
+def image(operation: str, argument: str, extents: Any, rank: int) -> tuple[int, ...]:
+    """The shape of an image of `rank` axes beside N and C."""
+    return shape(operation, argument, extents, ("N", "C", *"DHW"[-rank:]))
+
+
 def shape2(operation: str, argument: str, shape: Any, axes: str) -> Pair:
     """A shape of exactly two axes; `axes` names them in the message."""
     if len(shape) != 2:

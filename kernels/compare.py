@@ -12,7 +12,7 @@ from .._files import replacing
 from ..backend import to_numpy
 from . import OPERATIONS
 from .accuracy import Deviation, worst
-from .operation import Compute, Operation, as_tuple
+from .operation import Compute, Operation, as_tuple, function_of
 
 
 class DivergenceError(ArithmeticError):
@@ -37,11 +37,12 @@ def compared(operation: str, compute: Compute, arguments: tuple[Any, ...]) -> An
 def _message(operation: Operation, arguments: tuple[Any, ...], deviation: Deviation) -> str:
     names = (*(each.name for each in operation.inputs), "geometry")
     named = dict(zip(names, arguments, strict=True))
+    function = function_of(operation, arguments[-1]).name
     described = ", ".join(f"{name}={_describe(value)}" for name, value in named.items())
     return (
-        f"{operation.name}({described}) diverges from the NumPy path: output {deviation.output} at {deviation.index} "
+        f"{function}({described}) diverges from the NumPy path: output {deviation.output} at {deviation.index} "
         f"is {deviation.got}, expected {deviation.expected} within {deviation.allowed:.3g} "
-        f"({deviation.ratio:.3g} times the rounding bound); inputs saved in {_save(operation.name, named)}"
+        f"({deviation.ratio:.3g} times the rounding bound); inputs saved in {_save(function, named)}"
     )
 
 

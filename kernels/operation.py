@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,9 +72,11 @@ class Output:
 class Family:
     """Operations on the same shapes: a forward operation, the first of them, and what belongs to it.
 
-    room: the folder beside this file that has their paths. options: with their defaults. geometry: from an operation's
-    name, the shapes of x and w, and all options; ValueError where one is wrong. case: the shapes and options that make
-    a geometry, without those that it has by default. cases: awkward and small; large_cases: too large for an emulator.
+    room: the folder beside this file that has their paths. options: with their defaults. geometry: from the name of a
+    public function, the shapes of x and w, all options and, of a family with ranks, the rank; ValueError where one is
+    wrong. case: the shapes and options that make a geometry, without those that it has by default. cases: awkward and
+    small; large_cases: too large for an emulator. ranks: the numbers of axes, beside N and C, that there are public
+    functions for; 0: for any number, of which their names say nothing.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Family:
     case: Callable[[Any], Case]
     cases: tuple[Case, ...]
     large_cases: tuple[Case, ...] = ()
+    ranks: tuple[int, ...] = (0,)
 
 
 def of_absolute_values(compute: Compute, inputs: tuple[Any, ...], geometry: Any) -> Any:
@@ -94,7 +97,8 @@ def of_absolute_values(compute: Compute, inputs: tuple[Any, ...], geometry: Any)
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One operation. On every path it is a function of its inputs and a geometry that returns its outputs.
+    """One operation, along any number of axes. On every path it is a function of its inputs and a geometry that returns
+    its outputs; it is named as that function, and begins with the family's name.
 
     title: what tables call it. flops: a multiply and an add for each product, one operation for each element that is
     only read. is_product: whether tensor cores may compute it. parts: of a composite, the operations whose outputs it
@@ -127,12 +131,42 @@ def composite(name: str, title: str, inputs: tuple[Input, ...], *parts: Operatio
     )
 
 
+class Function(NamedTuple):
+    """A public function: an operation along `rank` axes; 0: along any number."""
+
+    operation: Operation
+    rank: int
+
+    @property
+    def name(self) -> str:
+        """The operation's, with the rank after the family's: conv_input_grad along two axes is conv2d_input_grad."""
+        stem = self.operation.family.name
+        axes = f"{self.rank}d" if self.rank else ""
+        return f"{stem}{axes}{self.operation.name.removeprefix(stem)}"
+
+
+def functions_of(operation: Operation) -> tuple[Function, ...]:
+    """The operation's public functions, one for each rank."""
+    return tuple(Function(operation, rank) for rank in operation.family.ranks)
+
+
+def function_on(operation: Operation, case: Case) -> Function:
+    """The public function that takes this case."""
+    return Function(operation, len(case.x) - 2 if any(operation.family.ranks) else 0)
+
+
+def function_of(operation: Operation, geometry: Any) -> Function:
+    """The public function whose calls have this geometry."""
+    return function_on(operation, operation.family.case(geometry))
+
+
 def geometry_of(operation: Operation, case: Case) -> Any:
     """The geometry of the operation on this case; ValueError where a shape or an option is wrong."""
-    options = operation.family.options
-    for name in case.options.keys() - options:
-        raise ValueError(f"{operation.name} has no option {name}; expected {', '.join(options)}")
-    return operation.family.geometry(operation.name, case.x, case.w, **{**options, **case.options})
+    family, function = operation.family, function_on(operation, case)
+    for name in case.options.keys() - family.options:
+        raise ValueError(f"{function.name} has no option {name}; expected {', '.join(family.options)}")
+    rank = {"rank": function.rank} if function.rank else {}
+    return family.geometry(function.name, case.x, case.w, **rank, **{**family.options, **case.options})
 
 
 def dtype_of(array: Input | Output, geometry: Any, dtype: np.dtype) -> np.dtype:

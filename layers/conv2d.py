@@ -21,7 +21,7 @@ class Conv2d(Layer):
     fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None.
     """
 
-    operation = "conv2d"
+    operation = "conv"
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Conv2d(Layer):
         return dx
 
     def geometry(self, x_shape: tuple[int, ...]) -> ConvGeometry:
-        return ConvGeometry.of(self.operation, x_shape, self.weight.data.shape, **self.options)
+        return ConvGeometry.of("conv2d", x_shape, self.weight.data.shape, **self.options)
 
     def __repr__(self) -> str:
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -22,7 +22,7 @@ from .base import Layer
 class MaxPool2d(Layer):
     """The largest element of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are max_pool2d's."""
 
-    operation = "max_pool2d"
+    operation = "max_pool"
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class MaxPool2d(Layer):
         return max_pool2d_grad(dy, taps, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
 
     def geometry(self, x_shape: tuple[int, ...]) -> PoolGeometry:
-        return PoolGeometry.of(self.operation, x_shape, self.kernel_size, **self.options)
+        return PoolGeometry.of("max_pool2d", x_shape, self.kernel_size, **self.options)
 
     def __repr__(self) -> str:
         return _describe("MaxPool2d", self.kernel_size, self.options)
@@ -55,7 +55,7 @@ class MaxPool2d(Layer):
 class AvgPool2d(Layer):
     """The average of every window: x (N, C, H, W) -> y (N, C, P, Q); the arguments are avg_pool2d's."""
 
-    operation = "avg_pool2d"
+    operation = "avg_pool"
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class AvgPool2d(Layer):
         return avg_pool2d_grad(dy, x_shape, self.kernel_size, **self.options) if needs_input_grad else None
 
     def geometry(self, x_shape: tuple[int, ...]) -> AvgPoolGeometry:
-        return AvgPoolGeometry.of_average(self.operation, x_shape, self.kernel_size, **self.options)
+        return AvgPoolGeometry.of_average("avg_pool2d", x_shape, self.kernel_size, **self.options)
 
     def __repr__(self) -> str:
         return _describe("AvgPool2d", self.kernel_size, self.options)
@@ -95,7 +95,7 @@ class AvgPool2d(Layer):
 class AdaptiveAvgPool2d(Layer):
     """The average of each of output_size windows: x (N, C, H, W) -> y (N, C, P, Q); output_size is an int or (P, Q)."""
 
-    operation = "adaptive_avg_pool2d"
+    operation = "adaptive_avg_pool"
 
     def __init__(self, output_size: IntOrPair) -> None:
         self.output_size = checks.per_axis("AdaptiveAvgPool2d", "output_size", output_size, 2, 1)
@@ -110,7 +110,7 @@ class AdaptiveAvgPool2d(Layer):
         return adaptive_avg_pool2d_grad(dy, x_shape) if needs_input_grad else None
 
     def geometry(self, x_shape: tuple[int, ...]) -> AdaptivePoolGeometry:
-        return AdaptivePoolGeometry.of(self.operation, x_shape, output_size=self.output_size)
+        return AdaptivePoolGeometry.of("adaptive_avg_pool2d", x_shape, output_size=self.output_size)
 
     def __repr__(self) -> str:
         return f"AdaptiveAvgPool2d({self.output_size})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstride.kernels import OPERATIONS
+from backstride.kernels import FUNCTIONS
 from backstride.kernels.operation import Case, Operation
 
 _POOL = {"kernel_size": 3, "stride": 2, "padding": ((1, 1), (1, 2))}
@@ -19,4 +19,4 @@ def small(operation: Operation) -> Case:
     return _OF_FAMILY.get(operation.family.name, operation.family.cases[0])
 
 
-SMALL = {name: (operation, small(operation)) for name, operation in OPERATIONS.items()}
+SMALL = {name: (function.operation, small(function.operation)) for name, function in FUNCTIONS.items()}

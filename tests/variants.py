@@ -12,7 +12,7 @@ from backstride.benchmarks.suites import suite_names
 from backstride.cli.suite_calls import suite
 from backstride.conformance import calls
 from backstride.conformance.suite import all_cases
-from backstride.kernels import OPERATIONS
+from backstride.kernels import FUNCTIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, Launch
 from backstride.kernels.cuda.runtime.gpus import GPUS
@@ -34,9 +34,9 @@ def _layers() -> Iterator[tuple[Operation, Case]]:
 
 
 def _awkward() -> Iterator[tuple[Operation, Case]]:
-    for operation in OPERATIONS.values():
-        for case in all_cases(operation):
-            yield operation, case
+    for function in FUNCTIONS.values():
+        for case in all_cases(function):
+            yield function.operation, case
 
 
 def find(device: Device) -> Iterator[tuple[Key, Launch]]:

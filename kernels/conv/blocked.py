@@ -29,10 +29,10 @@ def correlation_of(g: ConvGeometry) -> Correlation:
 
 
 @quietly
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     if choose.is_sparse(c) or not choose.is_finite(w):
-        return cpu.conv2d(x, w, b, geometry)
+        return cpu.conv(x, w, b, geometry)
     y = np.empty(geometry.y_shape, x.dtype)
     bias = None if b is None else b.reshape(c.G, -1)
     x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
@@ -45,15 +45,15 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeo
     return y
 
 
-def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    return conv_transpose2d(dy, w, None, geometry)
+def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    return conv_transpose(dy, w, None, geometry)
 
 
 @quietly
-def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     if choose.is_sparse(c) or not choose.is_finite(w):
-        return cpu.conv_transpose2d(x, w, b, geometry)
+        return cpu.conv_transpose(x, w, b, geometry)
     y = np.empty(geometry.x_shape, x.dtype)
     bias = None if b is None else b.reshape(c.G, -1)
     x, w, out = by_group(x, c.G), weights_by_group(w, c.G), by_group(y, c.G)
@@ -70,10 +70,10 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
 
 
 @quietly
-def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     c = correlation_of(geometry)
     if choose.is_sparse(c):
-        return cpu.conv2d_weight_grad(dy, x, geometry)
+        return cpu.conv_weight_grad(dy, x, geometry)
     dw = np.empty(geometry.w_shape, x.dtype)
     gradients, pixels, out = by_group(dy, c.G), by_group(x, c.G), weights_by_group(dw, c.G)
     if choose.is_depthwise(c) and c.stride[0] == 1 and choose.shifts_suit(c, dy, x):
@@ -84,11 +84,11 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
         rows.weight_grad(gradients, pixels, out, c)
     else:
         im2col.weight_grad(gradients, pixels, out, c)
-    return dw if choose.is_finite(dw) else cpu.conv2d_weight_grad(dy, x, geometry)
+    return dw if choose.is_finite(dw) else cpu.conv_weight_grad(dy, x, geometry)
 
 
 @quietly
-def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The loops of `einsum` take a third of the time of `sum`."""
     n, k, p, q = dy.shape
     acc = accumulation_dtype(dy.dtype)
@@ -101,14 +101,14 @@ def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     return db.astype(dy.dtype, copy=False).reshape(k, 1, 1)
 
 
-def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
-    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
+def conv_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
 
 
-def conv2d_grads(
+def conv_grads(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return conv2d_input_grad(dy, w, geometry), conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
+    return conv_input_grad(dy, w, geometry), conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
 
 
 def _depthwise_products(c: Correlation, transposed: bool, x: np.ndarray) -> ModuleType | None:

@@ -10,7 +10,7 @@ from ..dtypes import accumulation_dtype
 from .geometry import ConvGeometry
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     y = np.empty(geometry.y_shape, x.dtype)
     bias = None if b is None else b.reshape(geometry.groups, -1)
     im2col.correlate(
@@ -19,11 +19,11 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeo
     return y
 
 
-def conv2d_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    return conv_transpose2d(dy, w, None, geometry)
+def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    return conv_transpose(dy, w, None, geometry)
 
 
-def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     y = np.empty(g.x_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
@@ -31,7 +31,7 @@ def conv_transpose2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometr
     return y
 
 
-def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     dw = np.empty(g.w_shape, x.dtype)
     im2col.weight_grad(_by_group(dy, 1, g), _by_group(x, 1, g), _by_group(dw, 0, g), g.axes)
@@ -39,19 +39,19 @@ def conv2d_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) ->
 
 
 @quietly
-def conv2d_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     acc = accumulation_dtype(dy.dtype)
     return dy.sum(axis=(0, *range(2, dy.ndim)), dtype=acc).astype(dy.dtype).reshape(geometry.K, 1, 1)
 
 
-def conv2d_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
-    return conv2d_weight_grad(dy, x, geometry), conv2d_bias_grad(dy, geometry)
+def conv_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
 
 
-def conv2d_grads(
+def conv_grads(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return conv2d_input_grad(dy, w, geometry), *conv2d_parameter_grads(dy, x, geometry)
+    return conv_input_grad(dy, w, geometry), *conv_parameter_grads(dy, x, geometry)
 
 
 def _by_group(a: np.ndarray, axis: int, g: ConvGeometry) -> np.ndarray:

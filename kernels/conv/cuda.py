@@ -21,7 +21,7 @@ _PACK_THREADS = 256
 
 
 @launcher
-def conv2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
@@ -32,19 +32,19 @@ def conv2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
 
 
 @launcher
-def conv2d_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
+def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
     dy, w = inputs(dy, w)
     return _conv_transpose(dy, w, None, geometry)
 
 
 @launcher
-def conv_transpose2d(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     return _conv_transpose(x, w, b, geometry)
 
 
 @launcher
-def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
+def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_weight_grad(dy, x, geometry)
@@ -52,7 +52,7 @@ def conv2d_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
 
 
 @launcher
-def conv2d_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
+def conv_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
     (dy,) = inputs(dy)
     return _bias_grad(dy, geometry)
 
@@ -62,7 +62,7 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
 
 
 @launcher
-def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_weight_grad(dy, x, geometry), _bias_grad(dy, geometry)
@@ -73,10 +73,10 @@ def conv2d_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any
 
 
 @launcher
-def conv2d_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
+def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     if not tiny.applies(geometry):
-        return conv2d_input_grad(dy, w, geometry), *conv2d_parameter_grads(dy, x, geometry)
+        return conv_input_grad(dy, w, geometry), *conv_parameter_grads(dy, x, geometry)
     dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, geometry)
     return dx, dw, db

@@ -53,4 +53,4 @@ def _windows_at(read: list[tuple[int, int]], wanted: int) -> list[int]:
     return [window for window, position in read if position == wanted]
 
 
-EXPLAIN = {"conv2d": Explain(_formulas, _terms)}
+EXPLAIN = {"conv": Explain(_formulas, _terms)}

@@ -47,7 +47,7 @@ def conv2d(
         "conv2d", x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     checks.bias("conv2d", b, geometry.K, geometry.b_shape)
-    return path_of(x).conv2d(x, w, b, geometry)
+    return path_of(x).conv(x, w, b, geometry)
 
 
 def conv2d_input_grad(
@@ -92,7 +92,7 @@ def conv2d_input_grad(
         names=("x_shape", "w.shape"),
     )
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
-    return path_of(dy).conv2d_input_grad(dy, w, geometry)
+    return path_of(dy).conv_input_grad(dy, w, geometry)
 
 
 def conv2d_weight_grad(
@@ -126,7 +126,7 @@ def conv2d_weight_grad(
     """
     dy, x = checks.arrays("conv2d_weight_grad", dy=dy, x=x)
     geometry = _of_gradient("conv2d_weight_grad", dy, x, w_shape, stride, padding, dilation, groups)
-    return path_of(dy).conv2d_weight_grad(dy, x, geometry)
+    return path_of(dy).conv_weight_grad(dy, x, geometry)
 
 
 def conv2d_bias_grad(dy: A) -> A:
@@ -140,7 +140,7 @@ def conv2d_bias_grad(dy: A) -> A:
     array([40., 40., 40.])
     """
     (dy,) = checks.arrays("conv2d_bias_grad", dy=dy)
-    return path_of(dy).conv2d_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
+    return path_of(dy).conv_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
 
 
 def conv2d_parameter_grads(
@@ -172,7 +172,7 @@ def conv2d_parameter_grads(
     """
     dy, x = checks.arrays("conv2d_parameter_grads", dy=dy, x=x)
     geometry = _of_gradient("conv2d_parameter_grads", dy, x, w_shape, stride, padding, dilation, groups)
-    dw, db = path_of(dy).conv2d_parameter_grads(dy, x, geometry)
+    dw, db = path_of(dy).conv_parameter_grads(dy, x, geometry)
     return dw, db
 
 
@@ -202,7 +202,7 @@ def conv2d_grads(
         operation, x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
-    dx, dw, db = path_of(dy).conv2d_grads(dy, x, w, geometry)
+    dx, dw, db = path_of(dy).conv_grads(dy, x, w, geometry)
     return dx, dw, db
 
 
@@ -264,4 +264,4 @@ def conv_transpose2d(
         groups=groups,
     )
     checks.bias(operation, b, geometry.C, (geometry.C, 1, 1))
-    return path_of(x).conv_transpose2d(x, w, b, geometry)
+    return path_of(x).conv_transpose(x, w, b, geometry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..axis import RANKS
 from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
 from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
 from .geometry import ConvGeometry
@@ -37,6 +38,7 @@ _CONV = Family(
     case=_case,
     cases=CONV,
     large_cases=CONV_LARGE,
+    ranks=RANKS,
 )
 _CONV_TRANSPOSE = Family(
     "conv_transpose",
@@ -45,6 +47,7 @@ _CONV_TRANSPOSE = Family(
     geometry=ConvGeometry.of_transposed,
     case=_transposed_case,
     cases=CONV_TRANSPOSE,
+    ranks=RANKS,
 )
 
 
@@ -64,7 +67,7 @@ _X, _DY = Input("x", X_SHAPE), Input("dy", Y_SHAPE)
 _W = Input("w", W_SHAPE, finite=True, meets_padding=True)
 
 _FORWARD = Operation(
-    "conv2d",
+    "conv",
     "conv forward",
     _CONV,
     inputs=(_X, _W, Input("b", B_SHAPE)),
@@ -73,7 +76,7 @@ _FORWARD = Operation(
     is_product=True,
 )
 _INPUT_GRAD = Operation(
-    "conv2d_input_grad",
+    "conv_input_grad",
     "conv dx",
     _CONV,
     inputs=(_DY, _W),
@@ -82,7 +85,7 @@ _INPUT_GRAD = Operation(
     is_product=True,
 )
 _WEIGHT_GRAD = Operation(
-    "conv2d_weight_grad",
+    "conv_weight_grad",
     "conv dw",
     _CONV,
     inputs=(Input("dy", Y_SHAPE, meets_padding=True), _X),
@@ -91,7 +94,7 @@ _WEIGHT_GRAD = Operation(
     is_product=True,
 )
 _BIAS_GRAD = Operation(
-    "conv2d_bias_grad",
+    "conv_bias_grad",
     "conv db",
     _CONV,
     inputs=(_DY,),
@@ -99,7 +102,7 @@ _BIAS_GRAD = Operation(
     flops=lambda g: math.prod(g.y_shape),
 )
 _TRANSPOSE = Operation(
-    "conv_transpose2d",
+    "conv_transpose",
     "conv transpose",
     _CONV_TRANSPOSE,
     inputs=(Input("x", Y_SHAPE), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
@@ -112,7 +115,7 @@ OPERATIONS = (
     _INPUT_GRAD,
     _WEIGHT_GRAD,
     _BIAS_GRAD,
-    composite("conv2d_parameter_grads", "conv dw+db", (_DY, _X), _WEIGHT_GRAD, _BIAS_GRAD),
-    composite("conv2d_grads", "conv dx+dw+db", (_DY, _X, _W), _INPUT_GRAD, _WEIGHT_GRAD, _BIAS_GRAD),
+    composite("conv_parameter_grads", "conv dw+db", (_DY, _X), _WEIGHT_GRAD, _BIAS_GRAD),
+    composite("conv_grads", "conv dx+dw+db", (_DY, _X, _W), _INPUT_GRAD, _WEIGHT_GRAD, _BIAS_GRAD),
     _TRANSPOSE,
 )

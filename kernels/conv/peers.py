@@ -30,14 +30,14 @@ def _by_group(y: Array, g: ConvGeometry) -> Array:
     return y.reshape(g.groups, g.K // g.groups, math.prod(g.windows))
 
 
-def conv2d(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
+def conv(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
     x, y = padded(x, g), np.empty(g.y_shape, x.dtype)
     for n in range(g.N):
         y[n] = (_matrix(w, g) @ _columns(x[n], g)).reshape(g.y_shape[1:]) + b.reshape(g.b_shape)
     return y
 
 
-def conv2d_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
+def conv_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
     for n in range(g.N):
         columns = _matrix(w, g).transpose(0, 2, 1) @ _by_group(dy[n], g)
@@ -47,26 +47,26 @@ def conv2d_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     return unpadded(dx, g)
 
 
-def conv2d_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
+def conv_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     x, dw = padded(x, g), np.zeros(g.w_shape, dy.dtype)
     for n in range(g.N):
         dw += (_by_group(dy[n], g) @ _columns(x[n], g).transpose(0, 2, 1)).reshape(g.w_shape)
     return dw
 
 
-def conv2d_bias_grad(dy: Array, g: ConvGeometry) -> Array:
+def conv_bias_grad(dy: Array, g: ConvGeometry) -> Array:
     return dy.sum(axis=(0, *range(2, dy.ndim))).reshape(g.b_shape)
 
 
 TEXTBOOK: dict[str, Callable[..., Any]] = {
-    "conv2d": conv2d,
-    "conv2d_input_grad": conv2d_input_grad,
-    "conv2d_weight_grad": conv2d_weight_grad,
-    "conv2d_bias_grad": conv2d_bias_grad,
+    "conv": conv,
+    "conv_input_grad": conv_input_grad,
+    "conv_weight_grad": conv_weight_grad,
+    "conv_bias_grad": conv_bias_grad,
 }
 
 
-def _torch_conv2d(x: Any, w: Any, b: Any, g: ConvGeometry) -> Callable[[], Any]:
+def _torch_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Callable[[], Any]:
     from torch.nn import functional as F
 
     padding, bias = symmetric_padding(g), b.flatten()
@@ -99,14 +99,14 @@ def _torch_bias_grad(dy: Any, g: ConvGeometry) -> Callable[[], Any]:
 
 
 TORCH: dict[str, Callable[..., Callable[[], Any]]] = {
-    "conv2d": _torch_conv2d,
-    "conv2d_input_grad": _torch_input_grad,
-    "conv2d_weight_grad": _torch_weight_grad,
-    "conv2d_bias_grad": _torch_bias_grad,
+    "conv": _torch_conv,
+    "conv_input_grad": _torch_input_grad,
+    "conv_weight_grad": _torch_weight_grad,
+    "conv_bias_grad": _torch_bias_grad,
 }
 
 
-def _cublas_conv2d(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+def _cublas_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     """A 1x1 kernel's convolution, image by image."""
     if {*g.kernel_size, *g.stride, g.groups} != {1} or any(map(any, g.padding)):
         raise NotImplementedError("not a plain matrix product")
@@ -117,4 +117,4 @@ def _cublas_conv2d(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     return (y + b.reshape(g.K, 1)).reshape(g.y_shape)
 
 
-CUBLAS: dict[str, Callable[..., Any]] = {"conv2d": _cublas_conv2d}
+CUBLAS: dict[str, Callable[..., Any]] = {"conv": _cublas_conv}

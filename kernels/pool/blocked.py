@@ -10,7 +10,7 @@ from ..blocked.choose import is_sparse
 from . import blocked_avg_pool2d as average
 from . import blocked_max_pool2d as greatest
 from . import cpu
-from .cpu import adaptive_avg_pool2d, adaptive_avg_pool2d_grad
+from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad
 
 
 def _unless_sparse(blocked: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,18 +21,18 @@ def _unless_sparse(blocked: Callable[..., Any], plain: Callable[..., Any]) -> Ca
     return call
 
 
-avg_pool2d = _unless_sparse(average.avg_pool2d, cpu.avg_pool2d)
-avg_pool2d_grad = _unless_sparse(average.avg_pool2d_grad, cpu.avg_pool2d_grad)
-max_pool2d = _unless_sparse(greatest.max_pool2d, cpu.max_pool2d)
-max_pool2d_grad = _unless_sparse(greatest.max_pool2d_grad, cpu.max_pool2d_grad)
-max_pool2d_indices = _unless_sparse(greatest.max_pool2d_indices, cpu.max_pool2d_indices)
+avg_pool = _unless_sparse(average.avg_pool, cpu.avg_pool)
+avg_pool_grad = _unless_sparse(average.avg_pool_grad, cpu.avg_pool_grad)
+max_pool = _unless_sparse(greatest.max_pool, cpu.max_pool)
+max_pool_grad = _unless_sparse(greatest.max_pool_grad, cpu.max_pool_grad)
+max_pool_indices = _unless_sparse(greatest.max_pool_indices, cpu.max_pool_indices)
 
 __all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_grad",
-    "avg_pool2d",
-    "avg_pool2d_grad",
-    "max_pool2d",
-    "max_pool2d_grad",
-    "max_pool2d_indices",
+    "adaptive_avg_pool",
+    "adaptive_avg_pool_grad",
+    "avg_pool",
+    "avg_pool_grad",
+    "max_pool",
+    "max_pool_grad",
+    "max_pool_indices",
 ]

@@ -14,7 +14,7 @@ from ..dtypes import accumulation_dtype
 from .geometry import AvgPoolGeometry, PoolGeometry
 
 
-def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     acc = accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
@@ -46,7 +46,7 @@ def _sum(terms: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     acc = accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)

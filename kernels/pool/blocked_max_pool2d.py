@@ -20,7 +20,7 @@ FEW = 4096  # elements in windows are searched one by one in less time than pass
 WINDOWS = 1 << 18  # of a plane that are scattered at a time
 
 
-def max_pool2d(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
     g = geometry
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
     search, cost = (_by_argmax, 4) if by_argmax(g) else (_by_passes, 1)  # argmax takes longer: smaller blocks will do
@@ -129,7 +129,7 @@ def _has_negative_zero(x: np.ndarray) -> bool:
     return bool(x.view(integer).min(initial=0) == np.iinfo(integer).min)
 
 
-def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     """Every dy is put at the position its tap stands for, or, where windows overlap, added there in order."""
     g = geometry
     acc = accumulation_dtype(dy.dtype) if g.overlapping else dy.dtype
@@ -161,7 +161,7 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) ->
     return dx
 
 
-def max_pool2d_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     indices = np.empty(g.y_shape, np.int64)
 

@@ -16,7 +16,7 @@ from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 LEAST = 1 << 12  # elements that are worth a piece of work of their own
 
 
-def max_pool2d(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
 
@@ -36,7 +36,7 @@ def max_pool2d(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.nd
     return y, taps
 
 
-def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     dx = np.empty(g.x_shape, dy.dtype)
 
@@ -52,7 +52,7 @@ def max_pool2d_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) ->
     return dx
 
 
-def max_pool2d_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     indices = np.empty(g.y_shape, np.int64)
 
@@ -65,7 +65,7 @@ def max_pool2d_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     return indices
 
 
-def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
     rows, columns = _divisors(g, acc)
@@ -81,7 +81,7 @@ def avg_pool2d(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     return y
 
 
-def avg_pool2d_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
     rows, columns = _divisors(g, acc)
@@ -103,7 +103,7 @@ def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> tuple[np.ndarray, np.ndarray
     return rows.astype(acc)[:, None], columns.astype(acc)
 
 
-def adaptive_avg_pool2d(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
+def adaptive_avg_pool(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
     covered, sizes = g.covered(), _sizes(g, acc)
@@ -118,7 +118,7 @@ def adaptive_avg_pool2d(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.nda
     return y
 
 
-def adaptive_avg_pool2d_grad(dy: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
+def adaptive_avg_pool_grad(dy: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
     covering, sizes = g.covering(), _sizes(g, acc)

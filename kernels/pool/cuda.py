@@ -28,7 +28,7 @@ _TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "in
 
 
 @launcher
-def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
+def max_pool(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     taps = empty(geometry.y_shape, geometry.tap_dtype)
@@ -40,7 +40,7 @@ def max_pool2d(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
 
 
 @launcher
-def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
+def max_pool_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
@@ -52,7 +52,7 @@ def max_pool2d_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
 
 
 @launcher
-def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
+def max_pool_indices(taps: Any, geometry: PoolGeometry) -> Any:
     check_offsets(geometry)
     taps = contiguous(taps)
     indices = empty(geometry.y_shape, np.int64)
@@ -84,7 +84,7 @@ def max_pool2d_indices(taps: Any, geometry: PoolGeometry) -> Any:
 
 
 @launcher
-def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
+def avg_pool(x: Any, geometry: AvgPoolGeometry) -> Any:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     geometry = flattened(geometry)
@@ -95,7 +95,7 @@ def avg_pool2d(x: Any, geometry: AvgPoolGeometry) -> Any:
 
 
 @launcher
-def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
+def avg_pool_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     dy = contiguous(dy)
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
@@ -106,7 +106,7 @@ def avg_pool2d_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
 
 
 @launcher
-def adaptive_avg_pool2d(x: Any, geometry: AdaptivePoolGeometry) -> Any:
+def adaptive_avg_pool(x: Any, geometry: AdaptivePoolGeometry) -> Any:
     x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
     width = -(-geometry.extents[-1] // geometry.windows[-1])
     lanes = min(WARP, 1 << (width.bit_length() - 1))  # to a window, as its rows are wide
@@ -115,7 +115,7 @@ def adaptive_avg_pool2d(x: Any, geometry: AdaptivePoolGeometry) -> Any:
 
 
 @launcher
-def adaptive_avg_pool2d_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
+def adaptive_avg_pool_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
     dy, dx = contiguous(dy), empty(geometry.x_shape, dy.dtype)
     _launch_adaptive("adaptive_avg_pool2d_grad", {}, geometry, {"dy": dy}, {"dx": dx})
     return dx

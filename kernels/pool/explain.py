@@ -97,7 +97,7 @@ def _divisor(g: AvgPoolGeometry, p: int, q: int, on_input: int) -> int:
 
 
 EXPLAIN = {
-    "adaptive_avg_pool2d": Explain(_adaptive_formulas, _adaptive_terms),
-    "max_pool2d": Explain(_max_formulas, _max_terms),
-    "avg_pool2d": Explain(_avg_formulas, _avg_terms),
+    "adaptive_avg_pool": Explain(_adaptive_formulas, _adaptive_terms),
+    "max_pool": Explain(_max_formulas, _max_terms),
+    "avg_pool": Explain(_avg_formulas, _avg_terms),
 }

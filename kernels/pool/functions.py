@@ -44,7 +44,7 @@ def max_pool2d(
     geometry = PoolGeometry.of(
         "max_pool2d", x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
-    return path_of(x).max_pool2d(x, geometry)
+    return path_of(x).max_pool(x, geometry)
 
 
 def max_pool2d_grad(
@@ -88,7 +88,7 @@ def max_pool2d_grad(
     )
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
     _check_taps(operation, taps, geometry)
-    return path_of(dy).max_pool2d_grad(dy, taps, geometry)
+    return path_of(dy).max_pool_grad(dy, taps, geometry)
 
 
 def max_pool2d_indices(
@@ -129,7 +129,7 @@ def max_pool2d_indices(
         name="x_shape",
     )
     _check_taps(operation, taps, geometry)
-    return path_of(taps).max_pool2d_indices(taps, geometry)
+    return path_of(taps).max_pool_indices(taps, geometry)
 
 
 def avg_pool2d(
@@ -169,7 +169,7 @@ def avg_pool2d(
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
     )
-    return path_of(x).avg_pool2d(x, geometry)
+    return path_of(x).avg_pool(x, geometry)
 
 
 def avg_pool2d_grad(
@@ -211,7 +211,7 @@ def avg_pool2d_grad(
         name="x_shape",
     )
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    return path_of(dy).avg_pool2d_grad(dy, geometry)
+    return path_of(dy).avg_pool_grad(dy, geometry)
 
 
 def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
@@ -231,7 +231,7 @@ def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
     operation = "adaptive_avg_pool2d"
     (x,) = checks.arrays(operation, x=x)
     geometry = AdaptivePoolGeometry.of(operation, x.shape, output_size=output_size)
-    return path_of(x).adaptive_avg_pool2d(x, geometry)
+    return path_of(x).adaptive_avg_pool(x, geometry)
 
 
 def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
@@ -251,7 +251,7 @@ def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
     _, _, *windows = checks.shape(operation, "dy.shape", dy.shape, ("N", "C", "P", "Q"))
     geometry = AdaptivePoolGeometry.of(operation, x_shape, output_size=windows, name="x_shape")
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    return path_of(dy).adaptive_avg_pool2d_grad(dy, geometry)
+    return path_of(dy).adaptive_avg_pool_grad(dy, geometry)
 
 
 def _check_taps(operation: str, taps: Any, geometry: PoolGeometry) -> None:

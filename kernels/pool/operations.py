@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..axis import RANKS
 from ..operation import X_SHAPE, Y_SHAPE, Case, Compute, Family, Input, Operation, Output
 from ..types import Shape
 from .cases import ADAPTIVE_POOL, AVG_POOL, MAX_POOL
@@ -54,6 +55,7 @@ _MAX_POOL = Family(
     geometry=_max_geometry,
     case=_max_case,
     cases=MAX_POOL,
+    ranks=RANKS,
 )
 _AVG_POOL = Family(
     "avg_pool",
@@ -62,6 +64,7 @@ _AVG_POOL = Family(
     geometry=_avg_geometry,
     case=_avg_case,
     cases=AVG_POOL,
+    ranks=RANKS,
 )
 _ADAPTIVE_POOL = Family(
     "adaptive_avg_pool",
@@ -70,6 +73,7 @@ _ADAPTIVE_POOL = Family(
     geometry=_adaptive_geometry,
     case=lambda g: Case("", g.x_shape, options={"output_size": g.windows}),
     cases=ADAPTIVE_POOL,
+    ranks=RANKS,
 )
 
 
@@ -101,7 +105,7 @@ _TAPS = Input("taps", Y_SHAPE, _tap_dtype, saved=True)
 
 OPERATIONS = (
     Operation(
-        "max_pool2d",
+        "max_pool",
         "max pool forward",
         _MAX_POOL,
         inputs=(_X,),
@@ -109,7 +113,7 @@ OPERATIONS = (
         flops=_read,
     ),
     Operation(
-        "max_pool2d_grad",
+        "max_pool_grad",
         "max pool grad",
         _MAX_POOL,
         inputs=(_DY, _TAPS),
@@ -117,7 +121,7 @@ OPERATIONS = (
         flops=lambda g: math.prod(g.y_shape),
     ),
     Operation(
-        "max_pool2d_indices",
+        "max_pool_indices",
         "max pool indices",
         _MAX_POOL,
         inputs=(_TAPS,),
@@ -125,7 +129,7 @@ OPERATIONS = (
         flops=lambda g: 0,
     ),
     Operation(
-        "avg_pool2d",
+        "avg_pool",
         "avg pool forward",
         _AVG_POOL,
         inputs=(_X,),
@@ -134,7 +138,7 @@ OPERATIONS = (
         magnitudes=_magnitudes,
     ),
     Operation(
-        "avg_pool2d_grad",
+        "avg_pool_grad",
         "avg pool grad",
         _AVG_POOL,
         inputs=(_DY,),
@@ -143,7 +147,7 @@ OPERATIONS = (
         magnitudes=_magnitudes,
     ),
     Operation(
-        "adaptive_avg_pool2d",
+        "adaptive_avg_pool",
         "adaptive avg pool forward",
         _ADAPTIVE_POOL,
         inputs=(_X,),
@@ -151,7 +155,7 @@ OPERATIONS = (
         flops=lambda g: math.prod(g.y_shape) * _largest(g.covered()),
     ),
     Operation(
-        "adaptive_avg_pool2d_grad",
+        "adaptive_avg_pool_grad",
         "adaptive avg pool grad",
         _ADAPTIVE_POOL,
         inputs=(_DY,),

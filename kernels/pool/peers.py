@@ -14,7 +14,7 @@ from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
-def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
+def max_pool(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
     """Tap after tap takes the windows in which it is larger than all before it; the last NaN takes them all."""
     inside = padded(np.ones((1, 1, *g.extents), bool), g, False)
     x = padded(x, g)
@@ -28,35 +28,35 @@ def max_pool2d(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
     return y, taps
 
 
-def max_pool2d_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
+def max_pool_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
     for number, met in enumerate(slices(g)):
         dx[met] += np.where(taps == number, dy, 0)
     return unpadded(dx, g)
 
 
-def avg_pool2d(x: Array, g: AvgPoolGeometry) -> Array:
+def avg_pool(x: Array, g: AvgPoolGeometry) -> Array:
     x, y = padded(x, g), np.zeros(g.y_shape, x.dtype)
     for met in slices(g):
         y += x[met]
     return y / _divisors(g).astype(x.dtype)
 
 
-def avg_pool2d_grad(dy: Array, g: AvgPoolGeometry) -> Array:
+def avg_pool_grad(dy: Array, g: AvgPoolGeometry) -> Array:
     dx, share = padded(np.zeros(g.x_shape, dy.dtype), g), dy / _divisors(g).astype(dy.dtype)
     for met in slices(g):
         dx[met] += share
     return unpadded(dx, g)
 
 
-def adaptive_avg_pool2d(x: Array, g: AdaptivePoolGeometry) -> Array:
+def adaptive_avg_pool(x: Array, g: AdaptivePoolGeometry) -> Array:
     y = np.zeros(g.y_shape, x.dtype)
     for window, met in _adaptive_windows(g):
         y[window] = x[met].mean(axis=(2, 3))
     return y
 
 
-def adaptive_avg_pool2d_grad(dy: Array, g: AdaptivePoolGeometry) -> Array:
+def adaptive_avg_pool_grad(dy: Array, g: AdaptivePoolGeometry) -> Array:
     dx = np.zeros(g.x_shape, dy.dtype)
     for window, met in _adaptive_windows(g):
         dx[met] += dy[window][..., np.newaxis, np.newaxis] / math.prod(dx[met].shape[2:])
@@ -102,12 +102,12 @@ def positions_of(taps: Array, g: PoolGeometry) -> Array:
 
 
 TEXTBOOK: dict[str, Callable[..., Any]] = {
-    "max_pool2d": max_pool2d,
-    "max_pool2d_grad": max_pool2d_grad,
-    "avg_pool2d": avg_pool2d,
-    "avg_pool2d_grad": avg_pool2d_grad,
-    "adaptive_avg_pool2d": adaptive_avg_pool2d,
-    "adaptive_avg_pool2d_grad": adaptive_avg_pool2d_grad,
+    "max_pool": max_pool,
+    "max_pool_grad": max_pool_grad,
+    "avg_pool": avg_pool,
+    "avg_pool_grad": avg_pool_grad,
+    "adaptive_avg_pool": adaptive_avg_pool,
+    "adaptive_avg_pool_grad": adaptive_avg_pool_grad,
 }
 
 CUBLAS: dict[str, Callable[..., Any]] = {}
@@ -161,10 +161,10 @@ def _torch_adaptive_grad(dy: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
 
 
 TORCH: dict[str, Callable[..., Callable[[], Any]]] = {
-    "max_pool2d": _torch_max_pool,
-    "max_pool2d_grad": _torch_max_pool_grad,
-    "avg_pool2d": _torch_avg_pool,
-    "avg_pool2d_grad": _torch_avg_pool_grad,
-    "adaptive_avg_pool2d": _torch_adaptive,
-    "adaptive_avg_pool2d_grad": _torch_adaptive_grad,
+    "max_pool": _torch_max_pool,
+    "max_pool_grad": _torch_max_pool_grad,
+    "avg_pool": _torch_avg_pool,
+    "avg_pool_grad": _torch_avg_pool_grad,
+    "adaptive_avg_pool": _torch_adaptive,
+    "adaptive_avg_pool_grad": _torch_adaptive_grad,
 }

@@ -21,12 +21,12 @@ import pytest
 from backstride import kernels
 from backstride.benchmarks import measure
 from backstride.benchmarks.accuracy import conform, exact, judge
-from backstride.benchmarks.cases import OPERATIONS, cases
+from backstride.benchmarks.cases import FUNCTIONS, cases
 from backstride.benchmarks.compare import differences, pairs
 from backstride.benchmarks.measure import Ceilings, Contestant, HostTimer, Timing, interleave
 from backstride.benchmarks.peers import TEXTBOOK, Peers, find_peers
 from backstride.benchmarks.results import Ratio, Results, Row
-from backstride.benchmarks.run import Plan, execute, new_results, operations_named
+from backstride.benchmarks.run import Plan, execute, functions_named, new_results
 from backstride.benchmarks.suites import FAMILIES, SHAPES, Notation, Shape, select, suite_names
 from backstride.cli import main
 from backstride.kernels.operation import NUMPY, room_module
@@ -43,7 +43,7 @@ SMALL = (
 
 
 def small_case(operation: str, dtype: str = "float32", which: int = 0):
-    return list(cases(SMALL, [OPERATIONS[operation]], dtype, batch=1))[which]
+    return list(cases(SMALL, [FUNCTIONS[operation]], dtype, batch=1))[which]
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,14 @@ def wrong_conv2d(request, monkeypatch):
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
     path = room_module("conv", NUMPY)
-    right = path.conv2d
-    monkeypatch.setattr(path, "conv2d", lambda *arguments: right(*arguments) * 1.01)
+    right = path.conv
+    monkeypatch.setattr(path, "conv", lambda *arguments: right(*arguments) * 1.01)
 
 
 @pytest.fixture(scope="module")
 def results(quick_ceilings) -> Results:
     """A run of every operation on the small shapes, beside the textbook."""
-    plan = Plan(SMALL, list(OPERATIONS.values()), "float32", 1, 0.0, [TEXTBOOK])
+    plan = Plan(SMALL, list(FUNCTIONS.values()), "float32", 1, 0.0, [TEXTBOOK])
     found = new_results(plan, Peers([TEXTBOOK], {"torch": "made to miss"}), {"command": "backstride bench"})
     execute(plan, found)
     return found
@@ -107,7 +107,7 @@ class TestSuites:
         with pytest.raises(ValueError, match="suite is 'resnet'; expected one of backprop"):
             select(["resnet"])
         with pytest.raises(ValueError, match="operation is 'conv'; expected one of conv2d"):
-            operations_named(["conv"])
+            functions_named(["conv"])
 
 
 class TestCosts:
@@ -162,23 +162,23 @@ class TestCosts:
 
 class TestAccuracy:
     @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("operation", FUNCTIONS)
     def test_our_path_is_judged_right(self, operation, dtype):
-        for case in cases(SMALL, [OPERATIONS[operation]], dtype, batch=1):
+        for case in cases(SMALL, [FUNCTIONS[operation]], dtype, batch=1):
             assert judge(case, case.prepare()(), exact(case)).fault is None
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("operation", FUNCTIONS)
     def test_the_textbook_in_float32_is_judged_right(self, operation):
-        for case in cases(SMALL, [OPERATIONS[operation]], "float32", batch=1):
+        for case in cases(SMALL, [FUNCTIONS[operation]], "float32", batch=1):
             assert judge(case, TEXTBOOK.prepare(case)(), exact(case)).fault is None
 
     @pytest.mark.parametrize("name", ["torch", "torch-nhwc"])
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("operation", FUNCTIONS)
     def test_peers_in_torch_are_judged_right(self, operation, name):
         """PyTorch and the textbook form share nothing: where they agree, both are right."""
         pytest.importorskip("torch", reason="the peer under test")
         peer = {peer.name: peer for peer in find_peers().present}[name]
-        for case in cases(SMALL, [OPERATIONS[operation]], "float32", batch=1):
+        for case in cases(SMALL, [FUNCTIONS[operation]], "float32", batch=1):
             if name == "torch-nhwc" and case.operation.family.room in ("linear", "training"):
                 with pytest.raises(NotImplementedError, match="layout of images"):
                     peer.prepare(case)
@@ -207,14 +207,14 @@ class TestAccuracy:
 
 
 class TestCandidates:
-    CONV = OPERATIONS["conv2d"]
+    CONV = FUNCTIONS["conv2d"]
 
     def verdicts(self, function, operation=CONV):
         return [verdict for _, verdict in conform(function, operation, "float32")]
 
-    @pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "training_step"])
+    @pytest.mark.parametrize("operation", [name for name in FUNCTIONS if name != "training_step"])
     def test_our_own_functions_conform(self, operation):
-        verdicts = self.verdicts(getattr(kernels, operation), OPERATIONS[operation])
+        verdicts = self.verdicts(getattr(kernels, operation), FUNCTIONS[operation])
         assert len(verdicts) >= 8
         assert not [verdict for verdict in verdicts if verdict.fault or verdict.declined]
 
@@ -238,7 +238,7 @@ class TestCandidates:
             y, taps = kernels.max_pool2d(x[..., ::-1, ::-1].copy(), kernel_size, **options)
             return y, taps
 
-        assert any("taps" in (v.fault or "") for v in self.verdicts(max_pool2d, OPERATIONS["max_pool2d"]))
+        assert any("taps" in (v.fault or "") for v in self.verdicts(max_pool2d, FUNCTIONS["max_pool2d"]))
 
     def test_an_input_that_is_written_to_is_found(self):
         def conv2d(x, w, b=None, **options):
@@ -260,7 +260,7 @@ class TestCandidates:
 
     def test_a_training_step_has_no_candidate(self):
         with pytest.raises(ValueError, match="operation is 'training_step'"):
-            self.verdicts(kernels.conv2d, OPERATIONS["training_step"])
+            self.verdicts(kernels.conv2d, FUNCTIONS["training_step"])
 
 
 class TestTiming:
@@ -307,7 +307,7 @@ class TestResults:
         assert results.complete
         families = {family for found in FAMILIES.values() for family in found}
         assert {row.operation for row in results.rows} == {
-            name for name, operation in OPERATIONS.items() if operation.family.name in families
+            name for name, function in FUNCTIONS.items() if function.operation.family.name in families
         }
         for row in results.rows:
             assert row.fault is None
@@ -339,7 +339,7 @@ class TestResults:
         assert run.means("textbook") == []
 
     def test_interruption_keeps_the_finished_rows(self, quick_ceilings):
-        plan = Plan(SMALL, operations_named(["conv2d", "linear"]), "float32", 1, 0.0, [])
+        plan = Plan(SMALL, functions_named(["conv2d", "linear"]), "float32", 1, 0.0, [])
         begun = []
 
         def begin(case):
@@ -354,7 +354,7 @@ class TestResults:
         assert not run.complete
 
     def test_a_wrong_result_of_ours_is_not_timed(self, quick_ceilings, wrong_conv2d):
-        plan = Plan(SMALL, operations_named(["conv2d", "training_step", "linear"]), "float32", 1, 0.0, [TEXTBOOK])
+        plan = Plan(SMALL, functions_named(["conv2d", "training_step", "linear"]), "float32", 1, 0.0, [TEXTBOOK])
         run = new_results(plan, Peers([], {}), {})
         execute(plan, run)
         for row in run.rows:
@@ -364,7 +364,7 @@ class TestResults:
 
     def test_a_wrong_peer_is_not_timed(self, quick_ceilings):
         wrong = replace(TEXTBOOK, name="wrong", prepare=lambda case: lambda: TEXTBOOK.prepare(case)() + 1)
-        plan = Plan(SMALL, operations_named(["linear"]), "float32", 1, 0.0, [wrong])
+        plan = Plan(SMALL, functions_named(["linear"]), "float32", 1, 0.0, [wrong])
         run = new_results(plan, Peers([], {}), {})
         execute(plan, run)
         assert run.rows[0].ours.seconds
@@ -392,7 +392,7 @@ class TestOnCupy:
     def test_run(self, cupy, tmp_path):
         shapes = (Shape("small", "conv", "3,8x7->4 1x1/1", 2, True, "made up"), *SMALL[2:4])
         found = find_peers()
-        plan = Plan(shapes, operations_named(["conv2d", "max_pool2d", "linear"]), "float32", 1, 0.0, found.present[-1:])
+        plan = Plan(shapes, functions_named(["conv2d", "max_pool2d", "linear"]), "float32", 1, 0.0, found.present[-1:])
         run = new_results(plan, found, {})
         execute(plan, run)
         run.save(tmp_path / "run.json")
@@ -413,7 +413,7 @@ class TestOnCupy:
         found = find_peers()
         assert "cublas" not in [peer.name for peer in found.present]
         assert "pip install nvidia-cublas" in found.missing["cublas"]
-        plan = Plan(SMALL[:1], operations_named(["conv2d"]), "float32", 1, 0.0, found.present)
+        plan = Plan(SMALL[:1], functions_named(["conv2d"]), "float32", 1, 0.0, found.present)
         run = new_results(plan, found, {})
         execute(plan, run)
         assert run.ceilings["float32"].flops > 0

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from backstride import kernels
-from backstride.benchmarks.cases import OPERATIONS, awkward_cases, peers_of
+from backstride.benchmarks.cases import FUNCTIONS, awkward_cases, peers_of
 from backstride.conformance import calls
 from backstride.kernels.conv import peers as conv
 from backstride.kernels.conv.geometry import ConvGeometry
@@ -16,11 +16,11 @@ from backstride.kernels.pool import peers as pool
 from backstride.kernels.pool.geometry import PoolGeometry
 
 
-@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.family.cases])
+@pytest.mark.parametrize("name", [name for name, (operation, _) in FUNCTIONS.items() if operation.family.cases])
 def test_the_textbook_is_the_definition(name):
-    operation = OPERATIONS[name]
-    for case in awkward_cases(operation, "float64"):
-        found = as_tuple(peers_of(operation).TEXTBOOK[name](*case.arrays, case.geometry))
+    operation = FUNCTIONS[name].operation
+    for case in awkward_cases(FUNCTIONS[name], "float64"):
+        found = as_tuple(peers_of(operation).TEXTBOOK[operation.name](*case.arrays, case.geometry))
         arguments = (*map(_signed, case.arrays), case.geometry)
         definition = calls.public_call(operation, case.configuration, arguments, getattr(reference, name))
         for got, expected in zip(map(_signed, found), as_tuple(definition()), strict=True):
@@ -48,21 +48,21 @@ def test_a_batch_of_matrices_that_cupy_does_not_multiply_is_declined():
     g = _geometry((5, 3, 1, 1))
     x, w, b = (np.ones(shape).view(Bfloat16) for shape in (g.x_shape, g.w_shape, g.b_shape))
     with pytest.raises(NotImplementedError, match="data type 'E'"):
-        conv.CUBLAS["conv2d"](x, w, b, g)
+        conv.CUBLAS["conv"](x, w, b, g)
 
 
 @pytest.mark.parametrize("options", [{"stride": 2}, {"padding": 1}, {"padding": ((0, 1), (0, 0))}])
 def test_a_convolution_that_is_no_matrix_product_is_declined(options):
     g = _geometry((5, 3, 1, 1), **options)
     with pytest.raises(NotImplementedError, match="not a plain matrix product"):
-        conv.CUBLAS["conv2d"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
+        conv.CUBLAS["conv"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
 
 
 def test_padding_that_differs_is_declined_by_pytorch():
     pytest.importorskip("torch", reason="the peer under test")
     g = _geometry((5, 3, 3, 3), padding=((0, 1), (0, 0)))
     with pytest.raises(NotImplementedError, match="pads both sides of an axis alike"):
-        conv.TORCH["conv2d"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
+        conv.TORCH["conv"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
 
 
 def test_positions_of_taps_on_many_planes(rng):

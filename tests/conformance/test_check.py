@@ -15,7 +15,7 @@ from backstride import backend
 from backstride.cli import check, main
 from backstride.conformance import suite
 from backstride.conformance.suite import Outcome
-from backstride.kernels import OPERATIONS
+from backstride.kernels import FUNCTIONS, OPERATIONS
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
 from backstride.kernels.linear.cases import LINEAR
 from backstride.kernels.operation import NUMPY, implementation
@@ -54,7 +54,7 @@ def test_every_operation_case_and_dtype_is_checked():
     dtypes = ("float16", "bfloat16", "float32", "float64")
     assert seen == {(name, dtype, case) for name, case in cases for dtype in dtypes}
     operations = {o.operation for o in suite.run("numpy", dtypes=["float32"])}
-    assert operations == set(OPERATIONS)
+    assert operations == set(FUNCTIONS)
 
 
 def test_the_numpy_path_passes(capsys):
@@ -64,10 +64,10 @@ def test_the_numpy_path_passes(capsys):
 
 def test_a_wrong_tap_is_a_failure(fake_cuda, capsys):
     def last_tie_wins(x, geometry):
-        y, taps = numpy_path("max_pool2d")(x[..., ::-1, ::-1], geometry)
+        y, taps = numpy_path("max_pool")(x[..., ::-1, ::-1], geometry)
         return y[..., ::-1, ::-1].copy(), taps[..., ::-1, ::-1].copy()
 
-    fake_cuda(max_pool2d=last_tie_wins)
+    fake_cuda(max_pool=last_tie_wins)
     assert check.run(parsed("--case", "2x2", "--dtype", "float32")) == 1
     out = capsys.readouterr().out
     assert "FAILED max_pool2d float32 2x2 (normal): output 1 at (" in out
@@ -93,7 +93,7 @@ def test_a_call_that_raises_is_a_failure_and_the_suite_goes_on(fake_cuda, capsys
     def broken(dy, geometry):
         raise RuntimeError("conv2d_bias_grad: the kernel does not compile")
 
-    fake_cuda(conv2d_bias_grad=broken)
+    fake_cuda(conv_bias_grad=broken)
     assert check.run(parsed("--case", "1x1", "--dtype", "float64", "--json")) == 1
     document = json.loads(capsys.readouterr().out)
     faults = {o["operation"]: o["fault"] for o in document["outcomes"] if o["fault"]}
@@ -107,9 +107,9 @@ def test_gaps_between_elements_are_met(fake_cuda):
 
     def ignores_strides(x, geometry):
         flat = x if x.base is None else x.base.reshape(-1)[: x.size].reshape(x.shape)
-        return numpy_path("avg_pool2d")(flat, geometry)
+        return numpy_path("avg_pool")(flat, geometry)
 
-    fake_cuda(avg_pool2d=ignores_strides)
+    fake_cuda(avg_pool=ignores_strides)
     outcomes = suite.run("cupy", operations=["avg_pool2d"], dtypes=["float32"], cases=["2x2"])
     assert {o.data for o in outcomes if not o.passed} == {"normal, not contiguous"}
 

@@ -13,7 +13,7 @@ from small_cases import SMALL
 from backstride import backend, kernels, use_float32_precision
 from backstride.conformance import calls
 from backstride.conformance.recording import noting
-from backstride.kernels import OPERATIONS, dispatch
+from backstride.kernels import FUNCTIONS, dispatch
 from backstride.kernels.accuracy import worst
 from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
@@ -26,7 +26,7 @@ POOL = geometry_of(*SMALL["max_pool2d"])
 
 
 def numpy_path(operation: str):
-    return implementation(OPERATIONS[operation], NUMPY)
+    return implementation(FUNCTIONS[operation].operation, NUMPY)
 
 
 def arguments_of(name: str, draw) -> tuple:
@@ -37,7 +37,7 @@ def arguments_of(name: str, draw) -> tuple:
 
 def comparing(operation: str, *arguments):
     """The NumPy path, compared."""
-    return compared(operation, numpy_path(operation), arguments)
+    return compared(FUNCTIONS[operation].operation.name, numpy_path(operation), arguments)
 
 
 def spoiled(operation: str, spoil, *arguments):
@@ -49,11 +49,11 @@ def spoiled(operation: str, spoil, *arguments):
         changed = spoil(first.copy())
         return (changed, *rest) if rest else changed
 
-    return compared(operation, compute, arguments)
+    return compared(FUNCTIONS[operation].operation.name, compute, arguments)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", FUNCTIONS)
 def test_a_right_path_passes(operation, dtype, rng):
     arguments = arguments_of(operation, lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))
     result = comparing(operation, *arguments)
@@ -64,7 +64,7 @@ def test_a_right_path_passes(operation, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", FUNCTIONS)
 def test_one_wrong_element_is_found(operation, dtype, rng):
     arguments = arguments_of(operation, lambda shape: normal(rng, shape, dtype).astype(dtype_of(dtype)))
 
@@ -84,7 +84,7 @@ def test_one_wrong_element_is_found(operation, dtype, rng):
 def test_an_error_a_few_bounds_large_is_found(operation, rng):
     """Four times what is allowed where sum|a||b| is largest: far below what any comparison by eye would see."""
     arguments = arguments_of(operation, lambda shape: normal(rng, shape, "float32").astype(np.float32))
-    record, (*inputs, geometry) = OPERATIONS[operation], arguments
+    record, (*inputs, geometry) = FUNCTIONS[operation].operation, arguments
     inputs = tuple(a.astype(np.float64) for a in inputs)
     exact = numpy_path(operation)(*inputs, geometry)
     magnitude = record.magnitudes(numpy_path(operation), inputs, geometry)
@@ -125,7 +125,7 @@ def test_a_record_may_bring_its_own_error(rng):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "max_pool2d_indices"])
+@pytest.mark.parametrize("operation", [o for o in FUNCTIONS if o != "max_pool2d_indices"])
 @np.errstate(invalid="ignore")
 def test_non_finite_values_agree_by_position(operation, value, rng):
     # What meets padding stays finite: see the next test.
@@ -244,7 +244,7 @@ def test_the_backend_switch_puts_it_above_the_cuda_path(monkeypatch):
     x, zeros = np.ones((1, 1, 2, 2)), lambda x, geometry: np.zeros(geometry.y_shape)
     monkeypatch.setattr(dispatch, "is_cupy", lambda array: True)
     monkeypatch.setattr(dispatch, "get_backend", lambda: "compare")
-    monkeypatch.setattr(cuda, "avg_pool2d", zeros)
+    monkeypatch.setattr(cuda, "avg_pool", zeros)
     noted = []
     with pytest.raises(DivergenceError), noting(noted.append):
         kernels.avg_pool2d(x, 2)
@@ -259,6 +259,6 @@ def test_on_cupy_arrays(monkeypatch, rng):
         y, taps = kernels.max_pool2d(cupy.asarray(x), 2)
         assert isinstance(y, cupy.ndarray)
         np.testing.assert_array_equal(y.get(), kernels.max_pool2d(x, 2)[0])
-        monkeypatch.setattr(cuda, "max_pool2d", lambda x, geometry: (y, taps + 1))
+        monkeypatch.setattr(cuda, "max_pool", lambda x, geometry: (y, taps + 1))
         with pytest.raises(DivergenceError, match=r"max_pool2d\(x=float32\[2, 3, 6, 5\], geometry=.*output 1 at"):
             kernels.max_pool2d(cupy.asarray(x), 2)

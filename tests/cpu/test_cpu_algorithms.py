@@ -393,7 +393,7 @@ def test_products_with_0_spoil_nothing(rng, stride, value):
             y, dx = kernels.conv2d(x, w, b, **options), kernels.conv2d_input_grad(dy, w, x.shape, **options)
             dw = kernels.conv2d_weight_grad(dy, x, w.shape, **options)
             exact_y, exact_dx = forward_by_taps(x, w, g) + b[:, None, None], input_grad_by_taps(dy, w, g)
-            exact_dw = plain.conv2d_weight_grad(dy, x, g)
+            exact_dw = plain.conv_weight_grad(dy, x, g)
         for got, exact in ((y, exact_y), (dx, exact_dx), (dw, exact_dw)):
             np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
         spoilt[...] = kept

@@ -15,7 +15,7 @@ from small_cases import SMALL
 from backstride import kernels
 from backstride.backend import stand_in_for_cupy
 from backstride.conformance import calls
-from backstride.kernels import OPERATIONS, dispatch
+from backstride.kernels import FUNCTIONS, dispatch
 from backstride.kernels.cuda.offline import dryrun
 from backstride.kernels.cuda.offline.dryrun import Device, DryArray, DryCupy
 from backstride.kernels.operation import dtype_of
@@ -76,7 +76,7 @@ def arrays_of(arguments: dict[str, Any]) -> dict[str, DryArray]:
     return {name: value for name, value in arguments.items() if isinstance(value, DryArray)}
 
 
-SEVERAL_ARRAYS = [name for name in OPERATIONS if len(arrays_of(arguments_of(name))) > 1]
+SEVERAL_ARRAYS = [name for name in FUNCTIONS if len(arrays_of(arguments_of(name))) > 1]
 
 
 @pytest.mark.parametrize("operation", SEVERAL_ARRAYS)
@@ -105,7 +105,7 @@ def test_arrays_on_two_devices(on_cupy, operation):
         assert part in message
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", FUNCTIONS)
 def test_a_kernel_that_does_not_compile(on_cupy, operation):
     library = Failing(HERE, CompileException("kernel.cu(7): error: identifier undefined"))
     with on_cupy(library), pytest.raises(RuntimeError) as caught:
@@ -118,7 +118,7 @@ def test_a_kernel_that_does_not_compile(on_cupy, operation):
         assert f"{array.dtype} {array.shape}" in message
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", FUNCTIONS)
 def test_too_little_device_memory(on_cupy, operation):
     library = Failing(HERE, OutOfMemoryError("Out of memory allocating 512 bytes"))
     with on_cupy(library), pytest.raises(MemoryError) as caught:
@@ -131,7 +131,7 @@ def test_too_little_device_memory(on_cupy, operation):
         assert f"{array.dtype} {array.shape}" in message
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", FUNCTIONS)
 def test_without_a_fault_the_call_launches_kernels(on_cupy, operation):
     """Were it not so, the tests above would show nothing about the launchers."""
     library = DryCupy(HERE)

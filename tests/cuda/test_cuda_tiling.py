@@ -153,9 +153,9 @@ def test_blocks_for_few_channels_cover_the_output():
 
 @pytest.mark.compiler
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
+@pytest.mark.parametrize("operation", ["conv", "conv_input_grad"])
 def test_the_compiler_finds_as_much_shared_memory_as_the_host(operation, dtype):
-    module = {"conv2d": few_channels, "conv2d_input_grad": few_channels_input_grad}[operation]
+    module = {"conv": few_channels, "conv_input_grad": few_channels_input_grad}[operation]
     launches = {g: first_launch(operation, g, dtype) for g in FEW_CHANNELS}
     few = {g: launch for g, launch in launches.items() if launch.entry.startswith("few_channels")}
     assert len(few) > len(FEW_CHANNELS) // 2
@@ -167,7 +167,7 @@ def test_the_compiler_finds_as_much_shared_memory_as_the_host(operation, dtype):
 def first_launch(operation: str, g: ConvGeometry, dtype: str, sm: int = 90) -> Launch:
     device = Device(sm, 132)
     x, w, y = (DryArray(shape, dtype, device) for shape in (g.x_shape, g.w_shape, g.y_shape))
-    arguments = {"conv2d": (x, w, None, g), "conv2d_input_grad": (y, w, g)}[operation]
+    arguments = {"conv": (x, w, None, g), "conv_input_grad": (y, w, g)}[operation]
     return dry_run(getattr(cuda, operation), arguments, device).launches[0]
 
 
@@ -192,22 +192,22 @@ FIRST_3X3 = ConvGeometry.of("c", (128, 3, 224, 224), (64, 3, 3, 3), stride=1, pa
     ],
 )
 def test_few_channels_go_to_tensor_cores_only_where_those_are_faster(g, dtype, precision, sm, kernel):
-    assert chosen("conv2d", g, dtype, precision, sm) == kernel
+    assert chosen("conv", g, dtype, precision, sm) == kernel
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("g", [STEM, FIRST_3X3], ids=["stem", "3x3"])
 def test_the_input_gradient_of_few_channels_is_no_product_3_columns_wide(g, dtype):
-    assert chosen("conv2d_input_grad", g, dtype, "auto") == "few_channels_input_grad"
+    assert chosen("conv_input_grad", g, dtype, "auto") == "few_channels_input_grad"
 
 
 def test_the_input_gradient_of_many_channels_is_a_product():
     many = dataclasses.replace(STEM, C=64)
-    assert chosen("conv2d_input_grad", many, "float32", "ieee") == "conv2d_input_grad"
+    assert chosen("conv_input_grad", many, "float32", "ieee") == "conv2d_input_grad"
 
 
 @pytest.mark.parametrize("g", [*FEW_CHANNELS, STEM, FIRST_3X3], ids=str)
-@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
+@pytest.mark.parametrize("operation", ["conv", "conv_input_grad"])
 def test_the_kernel_of_ieee_does_not_depend_on_the_gpu(operation, g):
     assert len({chosen(operation, g, "float32", "ieee", sm) for sm in (75, 80, 90, 120)}) == 1
 

@@ -44,7 +44,7 @@ ALL = sorted({*COMPUTE_CAPABILITIES, *nvrtc.architectures()} - {53, 62})
 CONV = Case("", (8, 64, 28, 28), (96, 64, 3, 3), {"padding": 1})
 POOL = Case("", (8, 64, 28, 28), (), {"kernel_size": 3, "stride": 2})
 LINEAR = Case("", (256, 512), (300, 512))
-CALLS = [("conv2d", CONV), ("conv2d_input_grad", CONV), ("conv2d_weight_grad", CONV), ("max_pool2d", POOL)]
+CALLS = [("conv", CONV), ("conv_input_grad", CONV), ("conv_weight_grad", CONV), ("max_pool", POOL)]
 CALLS += [("linear", LINEAR), ("linear_weight_grad", LINEAR)]
 
 

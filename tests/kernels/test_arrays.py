@@ -28,10 +28,10 @@ CALLS: dict[str, tuple[Operation, Case]] = {
         for name, operation in OPERATIONS.items()
         if operation.family.name == "linear"
     },
-    "conv2d 1x1": (OPERATIONS["conv2d"], Case("", (3, 4, 9, 8), (6, 4, 1, 1))),
-    "conv2d depthwise": (OPERATIONS["conv2d"], Case("", (3, 4, 9, 8), (4, 1, 3, 3), {"groups": 4})),
-    "avg_pool2d 1x1": (OPERATIONS["avg_pool2d"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
-    "max_pool2d 1x1": (OPERATIONS["max_pool2d"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
+    "conv2d 1x1": (OPERATIONS["conv"], Case("", (3, 4, 9, 8), (6, 4, 1, 1))),
+    "conv2d depthwise": (OPERATIONS["conv"], Case("", (3, 4, 9, 8), (4, 1, 3, 3), {"groups": 4})),
+    "avg_pool2d 1x1": (OPERATIONS["avg_pool"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
+    "max_pool2d 1x1": (OPERATIONS["max_pool"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
 }
 
 
@@ -46,7 +46,7 @@ def run(call: str, arrays: list[Any]) -> tuple[Any, ...]:
     """The outputs of a call on arrays of one library."""
     operation, case = CALLS[call]
     arguments = calls.public(operation, case, (*arrays, geometry_of(operation, case)))
-    return as_tuple(getattr(kernels, operation.name)(**arguments))
+    return as_tuple(calls.public_function(operation, case)(**arguments))
 
 
 def every_axis(*index: int | None) -> Callable[[Any], tuple[slice, ...]]:

@@ -10,7 +10,7 @@ import pytest
 
 from backstride import kernels
 
-FUNCTIONS = {name: getattr(kernels, name) for name in kernels.OPERATIONS}
+FUNCTIONS = {name: getattr(kernels, name) for name in kernels.FUNCTIONS}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

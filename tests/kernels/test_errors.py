@@ -12,7 +12,7 @@ from small_cases import SMALL
 
 from backstride import kernels
 from backstride.conformance import calls
-from backstride.kernels import OPERATIONS
+from backstride.kernels import FUNCTIONS
 from backstride.kernels.operation import Input
 from backstride.kernels.operation import dtype_of as dtype_in_call
 
@@ -56,7 +56,7 @@ for name, (operation, case) in SMALL.items():
 
 
 def named(family: str) -> tuple[str, ...]:
-    return tuple(operation.name for operation in OPERATIONS.values() if operation.family.name == family)
+    return tuple(name for name, function in FUNCTIONS.items() if function.operation.family.name == family)
 
 
 CONVOLUTIONS = tuple(name for name in named("conv") if name != "conv2d_bias_grad")  # which has no option
@@ -188,10 +188,10 @@ def spoiled_arguments():
 
 def array_arguments():
     """(operation, position, name) of every float array argument."""
-    for operation in OPERATIONS.values():
+    for function, (operation, _) in FUNCTIONS.items():
         for position, each in enumerate(operation.inputs):
             if each.dtype is None and each.name != "b":
-                yield operation.name, position, each.name
+                yield function, position, each.name
 
 
 def replaced(arguments: tuple[Any, ...], position: int, value: Any) -> tuple[Any, ...]:
@@ -249,7 +249,7 @@ def test_dtype(path, operation, position, name, dtype):
     ("operation", "first", "second"),
     [
         (name, operation.inputs[0].name, operation.inputs[1].name)
-        for name, operation in OPERATIONS.items()
+        for name, (operation, _) in FUNCTIONS.items()
         if len(operation.inputs) > 1 and operation.inputs[1].dtype is None
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from accuracy import DTYPES, dtype_of
 
-from backstride import kernels, optim
+from backstride import optim
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS, dtypes
 from backstride.kernels import operation as operations
@@ -53,7 +53,7 @@ def test_h14_operations(operation, dtype, size, rng):
 
     for case in operation.family.cases[:6]:
         given = calls.public(operation, case, calls.call(operation, case, make))
-        assert_same_when_errors_raise(lambda given=given: getattr(kernels, operation.name)(**given))
+        assert_same_when_errors_raise(lambda given=given, case=case: calls.public_function(operation, case)(**given))
 
 
 @pytest.mark.parametrize("size", ["huge", "tiny", "infinite"])

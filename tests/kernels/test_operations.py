@@ -12,7 +12,7 @@ import pytest
 from backstride import kernels
 from backstride.conformance import calls
 from backstride.conformance.suite import all_cases
-from backstride.kernels import OPERATIONS
+from backstride.kernels import FUNCTIONS, OPERATIONS
 from backstride.kernels.conv.path import ConvPath
 from backstride.kernels.linear.path import LinearPath
 from backstride.kernels.operation import CUDA, NUMPY, PLAIN, as_tuple, dtype_of
@@ -45,19 +45,23 @@ def listed(room: str) -> dict:
     return {name: value for name, value in vars(PROTOCOLS[room]).items() if not name.startswith("_")}
 
 
+def exported(room: str) -> set[str]:
+    return {name for name, function in FUNCTIONS.items() if function.operation.family.room == room}
+
+
 def records(room: str) -> dict:
     return {name: record for name, record in OPERATIONS.items() if record.family.room == room}
 
 
 def test_exports_are_the_operations():
-    assert set(kernels.__all__) == set(OPERATIONS)
+    assert set(kernels.__all__) == set(FUNCTIONS)
     assert {record.family.room for record in OPERATIONS.values()} == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("room", PROTOCOLS)
 def test_a_room_exports_its_operations(room):
     package = import_module(f"backstride.kernels.{room}")
-    assert set(package.__all__) == set(records(room)) == set(functions(import_module(f"{package.__name__}.functions")))
+    assert set(package.__all__) == exported(room) == set(functions(import_module(f"{package.__name__}.functions")))
     for name in package.__all__:
         assert getattr(package, name) is getattr(kernels, name)
 
@@ -77,12 +81,13 @@ def test_a_path_has_the_functions_of_its_protocol(room, path):
         assert parameters(getattr(module, name)) == parameters(function), name
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
-def test_outputs_are_what_the_record_says(operation):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_outputs_are_what_the_record_says(name):
     """On the smallest case of the family, and through the public function with the record's inputs."""
-    case = min(all_cases(operation), key=lambda case: np.prod(case.x) if 0 not in case.x else np.inf)
+    operation = FUNCTIONS[name].operation
+    case = min(all_cases(FUNCTIONS[name]), key=lambda case: np.prod(case.x) if 0 not in case.x else np.inf)
     arguments = calls.call(operation, case, calls.bare(np.dtype(np.float16)))
-    public = getattr(kernels, operation.name)(**calls.public(operation, case, arguments))
+    public = getattr(kernels, name)(**calls.public(operation, case, arguments))
     geometry = arguments[-1]
     for output, got in zip(operation.outputs, as_tuple(public), strict=True):
         assert got.shape == output.shape(geometry)
@@ -90,17 +95,17 @@ def test_outputs_are_what_the_record_says(operation):
 
 
 def test_composites_return_what_their_parts_return(rng):
-    composites = [operation for operation in OPERATIONS.values() if operation.parts]
+    composites = [function for function in FUNCTIONS.values() if function.operation.parts]
     assert composites
-    for operation in composites:
-        case = operation.family.cases[0]
+    for function in composites:
+        operation, case = function.operation, all_cases(function)[0]
         arguments = calls.call(operation, case, lambda each, g: rng.standard_normal(each.shape(g)))
         public = calls.public(operation, case, arguments)
         named = {each.name: array for each, array in zip(operation.inputs, arguments[:-1], strict=True)}
         expected = []
         for part in operation.parts:
             own = (*(named[each.name] for each in part.inputs), arguments[-1])
-            expected += as_tuple(getattr(kernels, part.name)(**calls.public(part, case, own)))
-        got = getattr(kernels, operation.name)(**public)
+            expected += as_tuple(calls.public_function(part, case)(**calls.public(part, case, own)))
+        got = getattr(kernels, function.name)(**public)
         for one, other in zip(got, expected, strict=True):
             np.testing.assert_array_equal(one, other, strict=True)

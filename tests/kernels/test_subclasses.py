@@ -11,8 +11,9 @@ import pytest
 import backstride
 from backstride import kernels, optim
 from backstride.conformance import calls
-from backstride.kernels import OPERATIONS
-from backstride.kernels.operation import Input, Operation, as_tuple, dtype_of
+from backstride.conformance.suite import all_cases
+from backstride.kernels import FUNCTIONS
+from backstride.kernels.operation import Function, Input, as_tuple, dtype_of
 from backstride.layers import AvgPool2d, Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, Parameter, ReLU
 
 
@@ -41,9 +42,9 @@ def masked(array: np.ndarray) -> np.ma.MaskedArray:
     return np.ma.masked_array(array, array > 0)
 
 
-def arguments(operation: Operation, rng: np.random.Generator) -> dict[str, Any]:
-    """Of the public function, on the family's first case."""
-    case = operation.family.cases[0]
+def arguments(function: Function, rng: np.random.Generator) -> dict[str, Any]:
+    """Of the public function, on its first case."""
+    operation, case = function.operation, all_cases(function)[0]
 
     def make(each: Input, geometry: Any) -> np.ndarray:
         shape, dtype = each.shape(geometry), dtype_of(each, geometry, np.dtype(np.float32))
@@ -55,9 +56,9 @@ def arguments(operation: Operation, rng: np.random.Generator) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("subclass", [stubborn, matrix])
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_w5_operations_take_subclasses_for_what_they_hold(operation, subclass, rng):
-    function, given = getattr(kernels, operation.name), arguments(operation, rng)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_w5_operations_take_subclasses_for_what_they_hold(name, subclass, rng):
+    function, given = getattr(kernels, name), arguments(FUNCTIONS[name], rng)
     wrapped = {name: subclass(a) if isinstance(a, np.ndarray) else a for name, a in given.items()}
     expected, found = as_tuple(function(**given)), as_tuple(function(**wrapped))
     for e, f in zip(expected, found, strict=True):
@@ -65,12 +66,12 @@ def test_w5_operations_take_subclasses_for_what_they_hold(operation, subclass, r
         assert f.tobytes() == e.tobytes()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_w5_operations_refuse_masked_arrays(operation, rng):
-    function, given = getattr(kernels, operation.name), arguments(operation, rng)
-    for name in (name for name, a in given.items() if isinstance(a, np.ndarray)):
-        with pytest.raises(TypeError, match=f"{operation.name}: {name} is a MaskedArray; expected a numpy.ndarray or"):
-            function(**{**given, name: masked(given[name])})
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_w5_operations_refuse_masked_arrays(name, rng):
+    function, given = getattr(kernels, name), arguments(FUNCTIONS[name], rng)
+    for argument in (name for name, a in given.items() if isinstance(a, np.ndarray)):
+        with pytest.raises(TypeError, match=f"{name}: {argument} is a MaskedArray; expected a numpy.ndarray or"):
+            function(**{**given, argument: masked(given[argument])})
     arrays = {name: masked(a) if isinstance(a, np.ndarray) else a for name, a in given.items()}
     with pytest.raises(TypeError, match="MaskedArray"):
         function(**arrays)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...operation import CUDA, Operation, implementation
+from ...operation import CUDA, Operation, function_of, implementation
 from ..gemm import cost
 from ..gemm.choice import candidates, model_architecture
 from ..gemm.configuration import Architecture, Configuration
@@ -148,7 +148,7 @@ def plan(
     )
     inputs = [a for a in arguments if hasattr(a, "dtype")]
     return CallPlan(
-        operation=operation.name,
+        operation=function_of(operation, arguments[-1]).name,
         dtype=inputs[0].dtype.name,
         precision=precision,
         gpu=gpu,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ....backend import import_cupy
+from ...operation import function_of
 from .replay import repeated
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,12 @@ def launcher(operation: F) -> F:
     return run  # type: ignore[return-value]
 
 
+def _public_name(operation: str, geometry: Any) -> str:
+    from ... import OPERATIONS  # which holds all rooms
+
+    return function_of(OPERATIONS[operation], geometry).name if operation in OPERATIONS else operation
+
+
 def _call(operation: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
     arrays = [a for a in arguments if isinstance(a, import_cupy().ndarray)]
-    return f"{operation.__name__}({', '.join(f'{a.dtype} {a.shape}' for a in arrays)})"
+    return f"{_public_name(operation.__name__, arguments[-1])}({', '.join(f'{a.dtype} {a.shape}' for a in arrays)})"

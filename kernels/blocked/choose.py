@@ -14,6 +14,8 @@ All of these read what lies between taps and windows, or multiply with zeros: th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..axis import Windowed
@@ -40,7 +42,7 @@ def is_sparse(g: Windowed) -> bool:
 
 def is_finite(a: np.ndarray) -> bool:
     """Whether no element is infinite or NaN; of a sum that overflows it is not said either."""
-    return bool(np.isfinite(a.sum(dtype=accumulation_dtype(a.dtype))))
+    return math.isfinite(np.add.reduce(a, axis=None, dtype=accumulation_dtype(a.dtype)))
 
 
 def is_depthwise(g: Correlation) -> bool:

@@ -69,4 +69,5 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
             for some in spans(c, channels)
         ],
         scratch,
+        threads.is_small(product_rows, k, images * lines * width),
     )

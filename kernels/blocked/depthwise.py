@@ -40,7 +40,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
             sums += b[c0:c1]
         y[n0:n1, c0:c1, :, p0:p1] = sums.reshape(*outer, w.shape[1], p1 - p0, extents.width)[..., : g.Q]
 
-    threads.run(work, plane_blocks(g.N, g.G, g.P, w.shape[1] * (g.Q + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.G, g.P, w.shape[1] * (g.Q + g.S) * acc.itemsize), alone=True)
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, g: Correlation) -> None:
@@ -67,7 +67,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
                 run += term
         copy_inside(sums, dx[n0:n1, c0:c1, h0:h1], (start, g.padding[1][0]))
 
-    threads.run(work, plane_blocks(g.N, g.G, g.H, (g.W + g.S) * acc.itemsize))
+    threads.run(work, plane_blocks(g.N, g.G, g.H, (g.W + g.S) * acc.itemsize), alone=True)
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, g: Correlation) -> None:

@@ -56,7 +56,8 @@ def _multiply(x: np.ndarray, weights: np.ndarray, b: np.ndarray | None, y: np.nd
             target[...] = ordered(total, block)
 
     rows = spans(k, max(WIDE, -(-k * len(plan.blocks) * len(plan.groups) // UNITS)))
-    threads.run(work, [(block, groups, span) for block in plan.blocks for groups in plan.groups for span in rows])
+    blocks = [(block, groups, span) for block in plan.blocks for groups in plan.groups for span in rows]
+    threads.run(work, blocks, alone=threads.is_small(k, c.depth, c.N * c.P * c.Q))
 
 
 def pixel_matrix(a: np.ndarray, block: Block, acc: np.dtype) -> np.ndarray | None:
@@ -99,16 +100,14 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
             _add_product(dy[:, g, k], x[:, g], total, c, plan.blocks[i], part, first=i == lanes[lane][0])
 
     row_bytes = max(part.depth(c) for part in plan.parts) * acc.itemsize
-    threads.run(
-        work,
-        [
-            (lane, groups, part, rows)
-            for lane in range(len(lanes))
-            for groups in plan.groups
-            for part in plan.parts
-            for rows in spans(c.K, TERM_BYTES // (row_bytes * (groups[1] - groups[0])))
-        ],
-    )
+    blocks = [
+        (lane, groups, part, rows)
+        for lane in range(len(lanes))
+        for groups in plan.groups
+        for part in plan.parts
+        for rows in spans(c.K, TERM_BYTES // (row_bytes * (groups[1] - groups[0])))
+    ]
+    threads.run(work, blocks, alone=threads.is_small(c.K, c.N * c.P * c.Q, c.depth))
     if sums is not whole:
         whole[0] = np.add.reduce(sums)
 

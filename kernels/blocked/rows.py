@@ -47,7 +47,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         if not direct:
             target[...] = _pixels(total, target.shape)
 
-    threads.run(work, _blocks(c, acc.itemsize, line), BLOCK_BYTES)
+    threads.run(work, _blocks(c, acc.itemsize, line), BLOCK_BYTES, threads.is_small(c.K, c.depth, c.N * c.Q))
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -> None:
@@ -81,7 +81,8 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, c: Correlation) -
                 np.matmul(columns[:, p0:p1], gradients[:, p0:p1], out=term)
                 sums[lane] += term[0, 0] if term.shape[:2] == (1, 1) else np.add.reduce(term, axis=(0, 1))
 
-    threads.run(work, [(lane,) for lane in range(len(lanes))], BLOCK_BYTES)
+    alone = threads.is_small(c.depth, c.N * c.Q, c.K)
+    threads.run(work, [(lane,) for lane in range(len(lanes))], BLOCK_BYTES, alone)
     total = np.add.reduce(sums)
     dw[...] = total.reshape(c.G, c.R, c.C, c.S, c.K).transpose(0, 4, 2, 1, 3)
 

@@ -97,7 +97,7 @@ def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     def work(k0: int, k1: int) -> None:
         np.einsum("nkpq->k", dy[:, k0:k1], out=db[k0:k1], dtype=acc)
 
-    threads.run(work, spans(k, BIAS_BYTES // max(1, n * p * q * dy.itemsize)))
+    threads.run(work, spans(k, BIAS_BYTES // max(1, n * p * q * dy.itemsize)), alone=True)
     return db.astype(dy.dtype, copy=False).reshape(k, 1, 1)
 
 

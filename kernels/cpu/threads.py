@@ -30,13 +30,18 @@ import numpy as np
 
 SCRATCH_LIMIT = 48 << 20  # bytes, all threads together; and what one thread keeps from call to call
 PATIENCE = 1.0  # seconds
+SMALL_PRODUCT, SMALL_MATRIX = 1 << 18, 9216  # multiply-adds
 
 
-def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> None:
+def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0, alone: bool = False) -> None:
     """Call work(*block) for every block, in any order and on several threads; `scratch`: bytes each thread needs.
 
+    alone: BLAS has one thread in every block without being told so (is_small), which a single block need not wait for.
     Where blocks raise, the error of the first of them is raised when no other is running any more.
     """
+    if alone and len(blocks) == 1:
+        copy_context().run(_do, work, blocks[0])
+        return
     call = _Call(work, blocks)
     try:
         try:
@@ -48,6 +53,19 @@ def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0) -> No
     except BaseException:
         _free_blas()  # an interrupt may have cut short the first
         raise
+
+
+def is_small(m: int, k: int, n: int) -> bool:
+    """Whether OpenBLAS keeps an (m, k) by (k, n) product to one thread (its interface/gemm.c and gemv.c)."""
+    return m * k * n <= (SMALL_PRODUCT if min(m, n) > 1 else SMALL_MATRIX)
+
+
+def _do(work: Callable[..., Any], block: Sequence[Any]) -> None:
+    """One block, in a context of its own, which forgets the error state and the buffer."""
+    with np.errstate(all="ignore"):
+        buffer = _take_buffer()
+        work(*block)
+        _keep_buffer(buffer)
 
 
 class _Call:

@@ -14,7 +14,6 @@ from .geometry import LinearGeometry
 TILE = 256  # rows and columns of a 16-bit result that are computed at a time
 DEPTH = 1024  # products of 16-bit operands that are converted at a time
 PARTS = 4  # of a large product, each of which reads the whole of one operand
-SMALL = 1 << 18  # multiply-adds that OpenBLAS keeps to one thread by itself (its interface/gemm.c)
 
 
 @quietly
@@ -41,7 +40,7 @@ def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np
     if acc != y.dtype:
         tiles = [(rows, columns) for rows in spans(m, TILE) for columns in spans(n, TILE)]
         threads.run(work, tiles, 3 * TILE * DEPTH * acc.itemsize)
-    elif min(m, n) > 1 and m * k * n <= SMALL:
+    elif threads.is_small(m, k, n):
         work((0, m), (0, n))
     else:
         part = -(-max(m, n) // max(1, min(PARTS, 2 * m * k * n // BLOCK_FLOPS)))

@@ -31,7 +31,7 @@ def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
         sums = _sum(column for _, column in lines.columns(lines.laid(column_sums, 0)))
         y[block] = lines.of_windows(sums) / divisors[slice(*rows)]
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize), WORKING_BYTES)
+    threads.run(work, plane_blocks(g.N, g.C, g.P, (g.W + g.S) * g.stride[0] * acc.itemsize), WORKING_BYTES, alone=True)
     return y
 
 
@@ -75,7 +75,7 @@ def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
         if total is not target:
             target[...] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize), WORKING_BYTES)
+    threads.run(work, plane_blocks(g.N, g.C, g.H, (g.W + g.S) * acc.itemsize), WORKING_BYTES, alone=True)
     return dx
 
 

@@ -30,7 +30,7 @@ def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndar
         planes = slice(*images), slice(*channels)
         search(x[planes], g, rows, y[planes][:, :, slice(*rows)], taps[planes][:, :, slice(*rows)])
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, cost * line_bytes), WORKING_BYTES)
+    threads.run(work, plane_blocks(g.N, g.C, g.P, cost * line_bytes), WORKING_BYTES, alone=True)
     return y, taps
 
 
@@ -157,7 +157,7 @@ def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> n
         if total is not target:
             target[...] = total
 
-    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8), WORKING_BYTES)
+    threads.run(work, plane_blocks(g.N, g.C, 1, g.P * g.Q * 8), WORKING_BYTES, alone=True)
     return dx
 
 
@@ -170,7 +170,7 @@ def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
         indices[block] = _positions(taps[block], g, rows[0])
         np.copyto(indices[block], -1, where=taps[block] == g.no_tap)
 
-    threads.run(work, plane_blocks(g.N, g.C, g.P, g.Q * 8))
+    threads.run(work, plane_blocks(g.N, g.C, g.P, g.Q * 8), alone=True)
     return indices
 
 

@@ -34,13 +34,14 @@ blas = threadpoolctl.ThreadpoolController().select(internal_api="openblas").lib_
 assert blas.get_num_threads() == 2
 rng = np.random.default_rng(0)
 x, w = rng.standard_normal((9, 32, 30, 31), np.float32), rng.standard_normal((40, 32, 3, 3), np.float32)
-small_x, small_w = x[:2, :8, :16, :16].copy(), w[:8, :8].copy()
+small_x = x[:1].copy()
 
 def conv():
     return kernels.conv2d(x, w, padding=1).tobytes()
 
 def small_conv():
-    return kernels.conv2d(small_x, small_w).tobytes()
+    '''One block, whose product BLAS would share out.'''
+    return kernels.conv2d(small_x, w, stride=3).tobytes()
 
 start = time.monotonic()
 
@@ -429,20 +430,22 @@ def test_workers_see_the_callers_context():
     assert choice.get() == "the caller's"
 
 
-def test_a_call_inside_another_has_working_memory_of_its_own():
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_call_inside_another_has_working_memory_of_its_own(alone):
     def outer() -> None:
         (mine,) = threads.scratch(np.dtype(np.float32), (1000,))
         mine[:] = 1
-        threads.run(inner, [()])
+        threads.run(inner, [()], alone=alone)
         assert (mine == 1).all()
 
     def inner() -> None:
         threads.scratch(np.dtype(np.float32), (1000,))[0][:] = 2
 
-    threads.run(outer, [()])
+    threads.run(outer, [()], alone=alone)
 
 
-def test_working_memory_is_handed_out_again():
+@pytest.mark.parametrize("alone", [False, True])
+def test_working_memory_is_handed_out_again(alone):
     kept = []
 
     def work() -> None:
@@ -452,8 +455,8 @@ def test_working_memory_is_handed_out_again():
         assert not np.shares_memory(first, second)
         kept.append(first)
 
-    threads.run(work, [()])
-    threads.run(work, [()])
+    threads.run(work, [()], alone=alone)
+    threads.run(work, [()], alone=alone)
     assert np.shares_memory(*kept)
 
 
@@ -500,8 +503,37 @@ print(seen, windows.count())
     assert python(code) == "[0, 1, 2, 3, 4] 1"
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("blocks", [0, 1, 2, 50])
-def test_every_block_once(blocks):
+def test_every_block_once(blocks, alone):
     seen = []
-    threads.run(seen.append, [(i,) for i in range(blocks)])
+    threads.run(seen.append, [(i,) for i in range(blocks)], alone=alone)
     assert sorted(seen) == list(range(blocks))
+
+
+def test_a_single_block_that_needs_no_limit_sets_none_and_ignores_errors():
+    seen = []
+
+    def work() -> None:
+        seen.append((threads._blas and threads._blas[0](), np.geterr()["over"]))
+        raise KeyError("an error passes")
+
+    before = threads._blas and threads._blas[0]()
+    with np.errstate(all="raise"), pytest.raises(KeyError):
+        threads.run(work, [()], alone=True)
+    assert seen == [(before, "ignore")]
+
+
+@needs_blas
+@pytest.mark.parametrize(("m", "k", "n"), [(64, 64, 64), (2, 1 << 16, 2), (1, 96, 96), (96, 96, 1), (1, 9216, 1)])
+def test_products_that_are_small_have_the_same_bits_on_any_number_of_threads(m, k, n):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    assert threads.is_small(m, k, n)
+    assert not threads.is_small(m, k + 1, n)
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+    found = []
+    for count in (1, 2, 3):
+        with limits(count, user_api="blas"):
+            found.append((a @ b).tobytes())
+    assert len(set(found)) == 1

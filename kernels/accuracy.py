@@ -64,8 +64,6 @@ def _deviations(
         n = output.terms(geometry) + _BIAS_AND_DIVISOR
         allowed = _allowed(got.dtype, want, magnitude, n, operation.is_product)
         ratio = _ratio(got, want, magnitude, allowed)
-        if _multiplies_padding(operation, inputs):
-            ratio = np.where(np.isnan(want) | np.isnan(got), 0.0, ratio)
         yield _at(ratio, got, want, allowed)
 
 
@@ -81,14 +79,6 @@ def _parts_deviations(
 
 def _as_float64(array: np.ndarray | None) -> np.ndarray | None:
     return array.astype(np.float64) if array is not None and is_float(array.dtype) else array
-
-
-def _multiplies_padding(operation: Operation, inputs: tuple[Any, ...]) -> bool:
-    """Whether padding may give NaN (0 * inf) on one path and nothing on another."""
-    return any(
-        each.meets_padding and not np.isfinite(array).all()
-        for each, array in zip(operation.inputs, inputs, strict=True)
-    )
 
 
 def _worst_exact(got: np.ndarray, expected: np.ndarray) -> Deviation:

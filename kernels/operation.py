@@ -42,8 +42,7 @@ class Input:
     """An array that an operation takes, with its shape in a geometry.
 
     dtype: in a geometry, where it is not the call's. saved: it is the output of this name of the family's forward
-    operation. finite: checks keep it so, that infinities and NaN come out only where they went in. meets_padding: a
-    path may multiply it by the zeros of padding, or may not.
+    operation. finite: checks keep it so, that infinities and NaN come out only where they went in.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Input:
     dtype: Callable[[Any], np.dtype] | None = None
     saved: bool = False
     finite: bool = False
-    meets_padding: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,5 +41,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_halo
     TilePixels<TILE_M> pixels{params.tiles.column_tiles, params.window.P, rows, columns, images.image_y};
     Output<TilePixels<TILE_M>> out(product, block.split, group_y, group_bias(product, block.group),
                                    product.m_tiles.divisor * TILE_M, images.plane_y.divisor, pixels);
-    store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    int last = min(share.last * TILE_K, product.depth) * taps;
+    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K * taps, last, [&](Acc sum, int m, int n, int k) {
+        HaloTile<TILE_M> tile(m / TILE_M, params.tiles.column_tiles);
+        int channel = k, tap = split_off(channel, params.tiles.taps);
+        Word word = image.word(tile.row(m), tile.column(m), channel, tap);
+        return add_product(sum, word, w[((long long)tap * product.columns + n) * params.packed_channels + channel]);
+    });
 }

@@ -74,5 +74,11 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     long long group_x = (long long)block.group * images.group_x;
     Output<Pixels> out(product, block.split, group_x, group_bias(product, block.group), product.rows, images.plane_x,
                        pixels);
-    store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+#if !POINTWISE
+    int last = min(share.last * TILE_K, depth);
+    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
+        return add_product(sum, residue.image.word(m, k), w[(long long)n * taps + residue.taps(k)]);
+    });
+#endif
 }

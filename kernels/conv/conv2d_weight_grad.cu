@@ -55,5 +55,11 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
 
     long long group_w = (long long)block.group * product.columns * product.rows;
     Output<Contiguous> out(product, block.split, group_w, nullptr, product.rows, product.rows, {});
-    store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+#if !POINTWISE
+    int last = min(share.last * TILE_K, product.depth), plane = images.plane_y.divisor;
+    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
+        return add_product(sum, image.word(k, m), dy[(long long)n * plane + pixels_y(k)]);
+    });
+#endif
 }

@@ -54,5 +54,14 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weig
     long long group_w = (long long)block.group * product.columns * product.rows;
     Output<TapPlaces> out(product, block.split, group_w, nullptr, TILE_M, product.rows,
                           {params.tiles.taps, channel0, params.group_channels});
-    store_tile(mma, out, 0, block.n0, (Element*)shared);
+    bool nan = store_tile(mma, out, 0, block.n0, (Element*)shared);
+    int first = share.first * TILE_K, last = share.last * TILE_K, plane = images.plane_y.divisor;
+    mend_tile(nan, out, 0, block.n0, first, last, [&](Acc sum, int m, int n, int k) {
+        long long pixel = pixels(k);
+        if (pixel < 0) return sum;
+        HaloTile<TILE_K> tile(k / TILE_K, params.tiles.column_tiles);
+        TapRow row(m, params.tiles.taps);
+        Word word = image.word(tile.row(k), tile.column(k), channel0 + row.block * 16 + m % 16, row.tap);
+        return add_product(sum, word, dy[(long long)n * plane + pixel]);
+    });
 }

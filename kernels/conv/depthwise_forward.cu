@@ -1,5 +1,8 @@
 // Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one output plane.
 #include "windows.cuh"
+#if UNROLLED
+#include "mend.cuh"
+#endif
 
 struct Params {
     const Element* x;
@@ -30,10 +33,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
 
     Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
     Element* y = params.y + tile.plane * windows.P * windows.Q;
+    bool nan = false;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
 #pragma unroll
-        for (int j = 0; j < TILE_W; j++) sum[t][j] = add_rn(sum[t][j], bias);
+        for (int j = 0; j < TILE_W; j++) {
+            nan |= sum[t][j] != sum[t][j];
+            sum[t][j] = add_rn(sum[t][j], bias);
+        }
         store_row<VEC_Y>(sum[t], y, tile.h + t, tile.w, windows.P, windows.Q);
     }
+#if UNROLLED
+    if (nan)
+        mend<TILE_H, TILE_W, 1>(y, tile.h, tile.w, windows.P, windows.Q, bias,
+                                [&](int p, int q) { return add_window(0, x, w, p, q, windows.H, windows.W); });
+#endif
 }

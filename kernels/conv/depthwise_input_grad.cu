@@ -2,6 +2,9 @@
 // own filters only. The bias is that of a transposed convolution, whose forward this is. A thread computes a tile of
 // one plane of dx.
 #include "windows.cuh"
+#if UNROLLED
+#include "mend.cuh"
+#endif
 
 struct Params {
     const Element* dy;
@@ -24,9 +27,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
 
     Acc sum[TILE_H][TILE_W] = {};
     int multiplier = params.multiplier.divisor;
+    auto dy_of = [&](int m) { return params.dy + (tile.plane * multiplier + m) * windows.P * windows.Q; };
+    auto w_of = [&](int m) { return params.w + (c * multiplier + m) * KERNEL_H * KERNEL_W; };
     for (int m = 0; m < multiplier; m++) {
-        const Element* dy = params.dy + (tile.plane * multiplier + m) * windows.P * windows.Q;
-        const Element* w = params.w + (c * multiplier + m) * KERNEL_H * KERNEL_W;
+        const Element *dy = dy_of(m), *w = w_of(m);
         Acc row[COVERING_W];
         auto load = [&](int p, int q) { load_row<VEC_Y, COVERING_SKEW>(row, dy, p, q, windows.P, windows.Q, (Acc)0); };
         visit_covering(windows, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
@@ -36,10 +40,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
 
     Acc bias = params.b ? Storage<Element>::load(params.b[c]) : (Acc)0;
     Element* dx = params.dx + tile.plane * windows.H * windows.W;
+    bool nan = false;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
 #pragma unroll
-        for (int j = 0; j < TILE_W; j++) sum[t][j] = add_rn(sum[t][j], bias);
+        for (int j = 0; j < TILE_W; j++) {
+            nan |= sum[t][j] != sum[t][j];
+            sum[t][j] = add_rn(sum[t][j], bias);
+        }
         store_row<VEC_X>(sum[t], dx, tile.h + t, tile.w, windows.H, windows.W);
     }
+#if UNROLLED
+    if (nan)
+        mend<TILE_H, TILE_W, 1>(dx, tile.h, tile.w, windows.H, windows.W, bias, [&](int h, int w) {
+            Acc again = 0;
+            for (int m = 0; m < multiplier; m++)
+                again = add_covering(again, dy_of(m), w_of(m), h, w, windows.P, windows.Q);
+            return again;
+        });
+#endif
 }

@@ -23,6 +23,19 @@ constexpr int TAPS = KERNEL_H * KERNEL_W;  // summed in one pass over the tiles
 constexpr int TAPS = 1;
 #endif
 
+// Adds the products of one tile of dy at one tap that exist.
+DEVICE Acc add_tap(const Windows& windows, const Element* x, const Element* dy, Tile tile, int tap, Acc sum) {
+    int r = quotient(tap, windows.kernel_w), s = tap - r * KERNEL_W;
+#pragma unroll 1
+    for (int i = 0; i < TILE_H * TILE_W; i++) {
+        int p = tile.h + i / TILE_W, q = tile.w + i % TILE_W;
+        int h = p * STRIDE_H - PAD_TOP + r * DILATION_H, w = q * STRIDE_W - PAD_LEFT + s * DILATION_W;
+        if (p >= windows.P || (unsigned)h >= (unsigned)windows.H || (unsigned)w >= (unsigned)windows.W) continue;
+        sum = fma_rn(Storage<Element>::load(x[h * windows.W + w]), Storage<Element>::load(dy[p * windows.Q + q]), sum);
+    }
+    return sum;
+}
+
 // Adds the products of one tile of dy to the sums of TAPS taps, `first_tap` on.
 DEVICE void add_tile(const Windows& windows, const Element* x, const Element* dy, Tile tile, int first_tap,
                      Acc (&sum)[TAPS]) {
@@ -36,12 +49,14 @@ DEVICE void add_tile(const Windows& windows, const Element* x, const Element* dy
         if (tile.h + t < windows.P) sum[tap] = fma_rn(value, at[t][j], sum[tap]);
     });
 #else
-    int r = first_tap, s = split_off(r, windows.kernel_w);
-    int h = tile.h * STRIDE_H - PAD_TOP + r * DILATION_H, w = tile.w * STRIDE_W - PAD_LEFT + s * DILATION_W;
-    if ((unsigned)h >= (unsigned)windows.H || (unsigned)w >= (unsigned)windows.W) return;
-    Acc value = Storage<Element>::load(x[h * windows.W + w]);
-    sum[0] = fma_rn(value, Storage<Element>::load(dy[tile.h * windows.Q + tile.w]), sum[0]);
+    sum[0] = add_tap(windows, x, dy, tile, first_tap, sum[0]);
 #endif
+}
+
+// The sum of what the lanes of a warp hold, in the first of them.
+DEVICE Acc add_lanes(Acc sum) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) sum = add_rn(sum, shuffle_down(sum, lanes));
+    return sum;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_weight_grad(Params params) {
@@ -54,16 +69,32 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_w
 
     for (int first_tap = 0; first_tap < KERNEL_H * KERNEL_W; first_tap += TAPS) {
         Acc sum[TAPS] = {};
+        bool nan = false;
         for (int index = first + threadIdx.x; index < last; index += THREADS) {
             Tile tile = tile_at(index, params.tiles);  // its plane is the image n
             add_tile(windows, x + tile.plane * params.image_x, dy + tile.plane * params.image_y, tile, first_tap, sum);
         }
 #pragma unroll
         for (int tap = 0; tap < TAPS; tap++) {
-            Acc total = sum[tap];
-            for (int lanes = 16; lanes > 0; lanes /= 2) total = add_rn(total, shuffle_down(total, lanes));
+            nan |= sum[tap] != sum[tap];
+            Acc total = add_lanes(sum[tap]);
             if (threadIdx.x % 32 == 0) of_warps[tap][threadIdx.x / 32] = total;
         }
+#if UNROLLED
+        // Padding was multiplied as zero, and 0 * inf is NaN: the warp adds again, but only products that exist.
+        bool spoiled = __any_sync(0xffffffffu, nan);
+#pragma unroll 1
+        for (int tap = 0; spoiled && tap < TAPS; tap++) {
+            Acc again = 0;
+            for (int index = first + threadIdx.x; index < last; index += THREADS) {
+                Tile tile = tile_at(index, params.tiles);
+                again = add_tap(windows, x + tile.plane * params.image_x, dy + tile.plane * params.image_y, tile, tap,
+                                again);
+            }
+            again = add_lanes(again);
+            if (threadIdx.x % 32 == 0) of_warps[tap][threadIdx.x / 32] = again;
+        }
+#endif
         __syncthreads();
         if (threadIdx.x < TAPS) {
             Acc total = of_warps[threadIdx.x][0];

@@ -4,6 +4,7 @@
 //
 // A block's threads are FILTER_LANES x (ROWS x COLUMNS) of those; its tile is ROWS x COLUMNS * PIXELS outputs.
 #include "few_channels.cuh"
+#include "mend.cuh"
 #include "fast_div.cuh"
 
 #ifndef FILTERS
@@ -16,14 +17,6 @@
 #define BLOCKS_PER_SM 4
 #define VEC_X 1
 #define VEC_Y 1
-#define KERNEL_H 3
-#define KERNEL_W 3
-#define STRIDE_H 1
-#define STRIDE_W 1
-#define DILATION_H 1
-#define DILATION_W 1
-#define PAD_TOP 1
-#define PAD_LEFT 1
 #endif
 
 struct Params {
@@ -100,15 +93,34 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
         __syncthreads();
     }
 
+    auto bias_of = [&](int k) { return params.b ? Storage<Element>::load(params.b[group * filters + k]) : (Acc)0; };
+    auto y_of = [&](int k) {
+        return params.y + (((long long)n * params.groups.divisor + group) * filters + k) * params.P * params.Q;
+    };
+    bool nan = false;
 #pragma unroll
     for (int f = 0; f < FILTERS; f++) {
         int k = first_filter + filter_at(lane, f);
         if (k >= filters) continue;
-        k += group * filters;
-        Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
+        Acc bias = bias_of(k);
 #pragma unroll
-        for (int j = 0; j < PIXELS; j++) sum[f][j] = add_rn(sum[f][j], bias);
-        Element* y = params.y + ((long long)n * params.groups.divisor * filters + k) * params.P * params.Q;
-        store_row<VEC_Y>(sum[f], y, tile_p + row, tile_q + column, params.P, params.Q);
+        for (int j = 0; j < PIXELS; j++) {
+            nan |= sum[f][j] != sum[f][j];
+            sum[f][j] = add_rn(sum[f][j], bias);
+        }
+        store_row<VEC_Y>(sum[f], y_of(k), tile_p + row, tile_q + column, params.P, params.Q);
+    }
+#pragma unroll 1
+    for (int f = 0; nan && f < FILTERS; f++) {
+        int k = first_filter + filter_at(lane, f);
+        if (k >= filters) continue;
+        mend<1, PIXELS, 1>(y_of(k), tile_p + row, tile_q + column, params.P, params.Q, bias_of(k), [&](int p, int q) {
+            Acc again = 0;
+            for (int c = 0; c < CHANNELS; c++) {
+                const Element* weights = w + (k * CHANNELS + c) * KERNEL_H * KERNEL_W;
+                again = add_window(again, x + c * plane, weights, p, q, params.H, params.W);
+            }
+            return again;
+        });
     }
 }

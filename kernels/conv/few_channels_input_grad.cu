@@ -5,6 +5,7 @@
 //
 // A block's threads are ROWS x COLUMNS of those.
 #include "few_channels.cuh"
+#include "mend.cuh"
 #include "class_axis.cuh"
 #include "fast_div.cuh"
 
@@ -17,14 +18,6 @@
 #define BLOCKS_PER_SM 4
 #define VEC_X 1
 #define VEC_Y 1
-#define KERNEL_H 3
-#define KERNEL_W 3
-#define STRIDE_H 1
-#define STRIDE_W 1
-#define DILATION_H 1
-#define DILATION_W 1
-#define PAD_TOP 1
-#define PAD_LEFT 1
 #define GCD_H 1
 #define INVERSE_H 0
 #endif
@@ -117,18 +110,36 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     }
 
     int top = (first_row + row) * TILE_H * STRIDE_H + rows.first, left = (first_column + column) * TILE_W;
+    auto bias_of = [&](int c) { return params.b ? Storage<Element>::load(params.b[group * CHANNELS + c]) : (Acc)0; };
+    auto dx_of = [&](int c) {
+        return params.dx + (((long long)n * groups + group) * CHANNELS + c) * params.H * params.W;
+    };
+    bool nan = false;
 #pragma unroll
     for (int c = 0; c < CHANNELS; c++) {
-        int channel = group * CHANNELS + c;
-        Acc bias = params.b ? Storage<Element>::load(params.b[channel]) : (Acc)0;
-        Element* dx = params.dx + ((long long)n * groups * CHANNELS + channel) * params.H * params.W;
+        Acc bias = bias_of(c);
+        Element* dx = dx_of(c);
 #pragma unroll
         for (int i = 0; i < TILE_H; i++) {
 #pragma unroll
-            for (int j = 0; j < TILE_W; j++) sum[c][i][j] = add_rn(sum[c][i][j], bias);
+            for (int j = 0; j < TILE_W; j++) {
+                nan |= sum[c][i][j] != sum[c][i][j];
+                sum[c][i][j] = add_rn(sum[c][i][j], bias);
+            }
             int h = top + i * STRIDE_H;
             if (h >= params.H) break;  // without a branch all addresses would be worked out ahead, in registers
             store_row<VEC_X>(sum[c][i], dx, h, left, params.H, params.W);
         }
     }
+#pragma unroll 1
+    for (int c = 0; nan && c < CHANNELS; c++)
+        mend<TILE_H, TILE_W, STRIDE_H>(dx_of(c), top, left, params.H, params.W, bias_of(c), [&](int h, int column) {
+            Acc again = 0;
+#pragma unroll 1
+            for (int k = 0; k < filters; k++) {
+                const Element* weights = w + (k * CHANNELS + c) * KERNEL_H * KERNEL_W;
+                again = add_covering(again, dy + (long long)k * plane, weights, h, column, params.P, params.Q);
+            }
+            return again;
+        });
 }

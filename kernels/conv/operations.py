@@ -64,7 +64,7 @@ def _batch_terms(g: ConvGeometry) -> int:
 
 
 _X, _DY = Input("x", X_SHAPE), Input("dy", Y_SHAPE)
-_W = Input("w", W_SHAPE, finite=True, meets_padding=True)
+_W = Input("w", W_SHAPE, finite=True)
 
 _FORWARD = Operation(
     "conv",
@@ -88,7 +88,7 @@ _WEIGHT_GRAD = Operation(
     "conv_weight_grad",
     "conv dw",
     _CONV,
-    inputs=(Input("dy", Y_SHAPE, meets_padding=True), _X),
+    inputs=(_DY, _X),
     outputs=(Output("dw", W_SHAPE, _batch_terms),),
     flops=_flops,
     is_product=True,

@@ -128,14 +128,9 @@ def test_a_record_may_bring_its_own_error(rng):
 @pytest.mark.parametrize("operation", [o for o in FUNCTIONS if o != "max_pool2d_indices"])
 @np.errstate(invalid="ignore")
 def test_non_finite_values_agree_by_position(operation, value, rng):
-    # What meets padding stays finite: see the next test.
-    finite_dy = operation in ("conv2d_weight_grad", "conv2d_parameter_grads")
-    finite_shape = CONV.y_shape if finite_dy else CONV.w_shape
-
     def make(shape):
         numbers = rng.standard_normal(shape).astype(np.float32)
-        if shape != finite_shape:
-            numbers.flat[:: max(1, numbers.size // 2)] = value
+        numbers.flat[:: max(1, numbers.size // 2)] = value
         return numbers
 
     arguments = arguments_of(operation, make)
@@ -152,26 +147,24 @@ def test_non_finite_values_agree_by_position(operation, value, rng):
 
 
 @np.errstate(invalid="ignore")
-def test_a_path_may_or_may_not_multiply_padding_by_infinity(rng):
-    """The corner's NaN is 0 * inf, a product with padding; the finite elements must be right all the same."""
+def test_a_product_of_padding_and_infinity_is_a_fault(rng):
+    """0 * inf: the tap of the infinite weight takes no part in the corner, and is everything in the middle."""
     g = ConvGeometry.of("conv2d", (1, 1, 3, 3), (1, 1, 3, 3), stride=1, padding=1, dilation=1, groups=1)
     x, w = np.ones(g.x_shape, np.float32), np.ones(g.w_shape, np.float32)
     w[0, 0, 0, 0] = np.inf
+    assert numpy_path("conv2d")(x, w, None, g)[0, 0].tolist() == [[4, 6, 4], [6, np.inf, np.inf], [4, np.inf, np.inf]]
 
-    def corner(value):
-        def spoil(y):
-            y[0, 0, 0, 0] = value
+    def spoil(at, value):
+        def spoiling(y):
+            y[0, 0][at] = value
             return y
 
-        return spoil
+        return spoiling
 
-    for value in (4, np.nan):
-        spoiled("conv2d", corner(value), x, w, None, g)
-    y = numpy_path("conv2d")(x, w, None, g)
-    assert y[0, 0, 1, 1] == np.inf
-    for wrong in (1.0, -np.inf):
+    spoiled("conv2d", spoil((0, 0), 4), x, w, None, g)
+    for at, wrong in (((0, 0), np.nan), ((0, 0), np.inf), ((1, 1), 9.0), ((1, 1), -np.inf)):
         with pytest.raises(DivergenceError):
-            spoiled("conv2d", lambda y, wrong=wrong: np.where(y == np.inf, wrong, y), x, w, None, g)
+            spoiled("conv2d", spoil(at, wrong), x, w, None, g)
 
 
 @pytest.mark.parametrize("wrong", [-np.inf, np.nan, 0.0, 65504.0 / 2])

@@ -179,6 +179,15 @@ struct Output {
         else y[at] = rounded(m, n, value);
     }
 
+    // Whether what was stored is NaN.
+    DEVICE bool is_nan(long long row, int n) const {
+        long long at = row + (long long)n * column_stride;
+        Acc value;
+        if constexpr (SPLIT) value = partial[at];
+        else value = Storage<Element>::load(y[at]);
+        return value != value;
+    }
+
     // Rows m and m + 1, which are neighbours in memory and aligned to both, by one store.
     DEVICE void store_pair(long long row, int m, int n, Acc first, Acc second) const {
         if (n >= columns) return;
@@ -188,11 +197,12 @@ struct Output {
 };
 
 // Stores the block's tile, 16 columns of each warp's part at a time, through shared memory: there the accumulators'
-// layout turns into rows of 32 consecutive m. Every policy keeps columns 16s..16s+15 in acc[..][4s..4s+3].
+// layout turns into rows of 32 consecutive m. Every policy keeps columns 16s..16s+15 in acc[..][4s..4s+3]. Returns
+// whether any of this lane's accumulators is NaN.
 constexpr int SLAB_LD = WARP_M + 4, SLAB = 16 * SLAB_LD;
 
 template <class Mma, class Place>
-DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0, Element* shared) {
+DEVICE bool store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0, Element* shared) {
     cp_async_wait<0>();
     __syncthreads();
     Acc* slab = (Acc*)shared + threadIdx.x / 32 * SLAB;
@@ -202,6 +212,7 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
     constexpr bool PAIRS = sizeof(Element) == 2 && WARP_M == 64 && !SPLIT;
     bool pairs = PAIRS && out.column_stride % 2 == 0;
     auto of_lane = [&](int i) { return pairs ? 2 * lane_id() + i : lane_id() + 32 * i; };
+    bool nan = false;
     long long row[ROWS];
 #pragma unroll
     for (int i = 0; i < ROWS; ++i) row[i] = of_lane(i) < WARP_M ? out.row(m + of_lane(i)) : -1;
@@ -211,8 +222,11 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
 #pragma unroll
         for (int j = 0; j < 4; ++j)
 #pragma unroll
-            for (int i = 0; i < WARP_M / 8; ++i)
-                slab[(mma.column(4 * s + j) - 16 * s) * SLAB_LD + mma.row(i)] = mma.acc[i][4 * s + j];
+            for (int i = 0; i < WARP_M / 8; ++i) {
+                Acc value = mma.acc[i][4 * s + j];
+                nan |= value != value;
+                slab[(mma.column(4 * s + j) - 16 * s) * SLAB_LD + mma.row(i)] = value;
+            }
         __syncwarp();
 #pragma unroll 4
         for (int j = 0; j < 16; ++j) {
@@ -230,6 +244,29 @@ DEVICE void store_tile(const Mma& mma, const Output<Place>& out, int m0, int n0,
         }
         __syncwarp();
     }
+    return nan;
+}
+
+// What lies outside an image is multiplied as zero, and 0 * inf is NaN. So where the warp stored NaN, it adds the
+// products of k in [first, last) again, but only those that exist: add(sum, m, n, k).
+template <class Place, class Add>
+DEVICE void mend_tile(bool nan, const Output<Place>& out, int m0, int n0, int first, int last, Add add) {
+    if (!__any_sync(0xffffffffu, nan)) return;
+#pragma unroll 1
+    for (int i = lane_id(); i < WARP_M * WARP_N; i += 32) {
+        int m = m0 + warp_row() + i % WARP_M, n = n0 + warp_column() + i / WARP_M;
+        long long row = out.row(m);
+        if (row < 0 || n >= out.columns || !out.is_nan(row, n)) continue;
+        Acc sum = 0;
+#pragma unroll 1
+        for (int k = first; k < last && sum == sum; ++k) sum = add(sum, m, n, k);
+        out.store(row, m, n, sum);
+    }
+}
+
+// With the product of a word's first element and a factor, if there is such a word.
+DEVICE Acc add_product(Acc sum, Word word, Element factor) {
+    return word.valid ? fma_rn(Storage<Element>::load(*word.from), Storage<Element>::load(factor), sum) : sum;
 }
 
 #endif  // BACKSTRIDE_GEMM

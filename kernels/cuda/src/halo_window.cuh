@@ -21,6 +21,10 @@ struct HaloTile {
     static constexpr int ROWS = PIXELS / TILE_COLUMNS;
     int row0, column0;
 
+    // Of pixel i of the tile.
+    DEVICE int row(int i) const { return row0 + i % PIXELS / TILE_COLUMNS; }
+    DEVICE int column(int i) const { return column0 + i % TILE_COLUMNS; }
+
     DEVICE HaloTile(int tile, FastDiv column_tiles) {
         column0 = split_off(tile, column_tiles) * TILE_COLUMNS;
         row0 = tile * ROWS;
@@ -36,7 +40,7 @@ struct TilePixels {
 
     DEVICE long long operator()(int i) const {
         HaloTile<PIXELS> tile(i / PIXELS, column_tiles);
-        int n = tile.row0 + i % PIXELS / TILE_COLUMNS, q = tile.column0 + i % TILE_COLUMNS;
+        int n = tile.row(i), q = tile.column(i);
         if (n >= rows || q >= columns) return -1;
         int p = split_off(n, P);
         return n * image + p * columns + q;
@@ -69,16 +73,27 @@ struct HaloImage {
         return tap * window.dilation_h * (int)tiles.columns.divisor + s * window.dilation_w;
     }
 
+    // The element of input row n, a column and a channel, if it lies inside an image.
+    DEVICE Word word(int n, int column, int channel) const {
+        int h = split_off(n, tiles.reach) - window.top, H = window.H, W = window.W;
+        bool inside = n < tiles.N && (unsigned)h < (unsigned)H && (unsigned)column < (unsigned)W;
+        return {x + (inside ? n * image + channel * (H * W) + h * W + column : 0), inside};
+    }
+
+    // What a tap of a channel reads for the output pixel of a row and a column.
+    DEVICE Word word(int row, int column, int channel, int tap) const {
+        int s = split_off(tap, window.S);
+        return word(input_row(row) + tap * window.dilation_h, input_column(column) + s * window.dilation_w, channel);
+    }
+
     // GROUP channels, from `channel` on, of input row n and a column; zeros outside the image.
     DEVICE Vec<Element, GROUP> fetch(int n, int column, int channel) const {
-        int h = split_off(n, tiles.reach) - window.top, H = window.H, W = window.W, plane = H * W;
-        bool inside = n < tiles.N && (unsigned)h < (unsigned)H && (unsigned)column < (unsigned)W;
-        const Element* from = x + (inside ? n * image + channel * plane + h * W + column : 0);
-        int count = inside ? channels - channel : 0;
-        Vec<Element, GROUP> word;
+        Word first = word(n, column, channel);
+        int count = first.valid ? channels - channel : 0, plane = window.H * window.W;
+        Vec<Element, GROUP> group;
 #pragma unroll
-        for (int i = 0; i < GROUP; ++i) word.at[i] = i < count ? from[i * plane] : Element{};
-        return word;
+        for (int i = 0; i < GROUP; ++i) group.at[i] = i < count ? first.from[i * plane] : Element{};
+        return group;
     }
 };
 

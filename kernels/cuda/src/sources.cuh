@@ -120,6 +120,12 @@ struct alignas(16) Tap {
 };
 constexpr int OUTSIDE = -(1 << 30);
 
+// What tap `tap` reads for a pixel, if it lies inside the image.
+DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int H, int W) {
+    bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
+    return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
+}
+
 struct WindowedImage {
     const Element* x;
     long long image;  // elements from one image to the next
@@ -139,12 +145,11 @@ struct WindowedImage {
         int row = r * window.dilation_h, column = s * window.dilation_w;
         return {(i * window.H + row) * window.W + column, row, column};
     }
-};
 
-DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int H, int W) {
-    bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
-    return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
-}
+    DEVICE Word word(int pixel_number, int tap_number) const {
+        return window_word(pixel(pixel_number), tap(tap_number), window.H, window.W);
+    }
+};
 
 // A word is VECTOR neighbouring pixels of one row, and what a tap reads for them: as the host chose VECTOR, that is
 // aligned, and wholly inside a row of the image or wholly outside.

@@ -22,13 +22,30 @@ class Expected(NamedTuple):
     accepts: Callable[[np.ndarray], bool] = lambda _: True
 
 
-def checked(owner: str, expected: Mapping[str, Expected], state: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of `state` as NumPy arrays; ValueError listing every missing, unexpected or wrong entry.
+def to_fit(shapes: tuple[Shape, ...], dtype: np.dtype) -> Expected:
+    """What is to be converted to `dtype`; for an integer dtype only what it holds."""
+    if dtype.kind not in "iu":
+        return Expected(shapes, dtype)
+    lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+
+    def accepts(array: np.ndarray) -> bool:
+        return bool(((array == np.floor(array)) & (array >= lowest) & (array < highest + 1)).all())
+
+    return Expected(shapes, dtype, f"whole numbers from {lowest} to {highest}", accepts)
+
+
+def checked(
+    owner: str, expected: Mapping[str, Expected], state: Mapping[str, Any], strict: bool = True
+) -> dict[str, np.ndarray]:
+    """The expected arrays of `state` as NumPy arrays; ValueError listing every wrong entry, and with strict every
+    missing or unexpected one.
 
     state: NumPy or CuPy arrays or PyTorch tensors.
     """
-    problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name} is unexpected" for name in state if name not in expected]
+    problems = []
+    if strict:
+        problems += [f"{name} is missing" for name in expected if name not in state]
+        problems += [f"{name} is unexpected" for name in state if name not in expected]
     arrays = {}
     for name, wanted in expected.items():
         if name in state:
@@ -48,7 +65,7 @@ def _converted(value: Any, wanted: Expected) -> np.ndarray:
         raise ValueError(f"cannot be made an array: {error}") from error
     if array.shape not in wanted.shapes:
         raise ValueError(f"has shape {array.shape}; expected {' or '.join(map(str, wanted.shapes))}")
-    if not _is_real(array.dtype):
+    if not is_real(array.dtype):
         raise ValueError(f"has dtype {array.dtype}; expected real numbers")
     if not wanted.accepts(array):
         raise ValueError(f"is {reprlib.repr(array.tolist())}; expected {wanted.values}")
@@ -64,7 +81,7 @@ def _as_numpy(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _is_real(dtype: np.dtype) -> bool:
+def is_real(dtype: np.dtype) -> bool:
     return dtype.kind in "fiu" or dtype.name == "bfloat16"
 
 

@@ -71,11 +71,13 @@ class Optimizer:
 
     @quietly
     def step(self) -> None:
-        """Update every parameter once."""
+        """Update every parameter once; those are passed over that are frozen or have had no gradient."""
         with on_device(self._count):
             self._count += 1
             factors = self._factors()
         for parameter, state in zip(self.parameters, self._state, strict=True):
+            if parameter.grad is None or not parameter.requires_grad:
+                continue
             with on_device(parameter.data):
                 self._update(parameter, state, factors)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def save_weights(
     optimizer: Optimizer | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the parameters of `net` to `path` under their state_dict names.
+    """Write the parameters and buffers of `net` to `path` under their state_dict names.
 
     optimizer: its state is added, under names that begin with "optimizer." (or, where a layer is called so, with
     "_optimizer."). metadata: strings to keep beside. A crash on the way leaves an old file of that name as it was: the
@@ -45,7 +45,7 @@ def save_weights(
 
     arrays = dict(net.state_dict())
     if optimizer is not None:
-        prefix = _optimizer_prefix(net)
+        prefix = _optimizer_prefix(name for name, _ in net.named_state())
         arrays |= {prefix + name: array for name, array in optimizer.state_dict().items()}
     _files.save(path, save({name: to_numpy(array) for name, array in arrays.items()}, dict(metadata or {})))
 
@@ -58,7 +58,7 @@ def load_weights(net: Layer, path: str | os.PathLike[str], *, optimizer: Optimiz
     then nothing has been changed; OSError where it cannot be read; MissingExtraError without safetensors.
     """
     arrays, metadata = read_weights(path)
-    prefix = _optimizer_prefix(net)
+    prefix = _optimizer_prefix(name for name, _ in net.named_state())
     state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     weights = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
     loaded: list[tuple[Layer | Optimizer, Mapping[str, np.ndarray]]] = [(net, weights)]
@@ -77,10 +77,10 @@ def load_weights(net: Layer, path: str | os.PathLike[str], *, optimizer: Optimiz
     return metadata
 
 
-def _optimizer_prefix(net: Layer) -> str:
-    """What the names of the optimizer's state begin with, and no name of the network."""
-    prefix = "optimizer."
-    while any(name.startswith(prefix) for name, _ in net.named_parameters()):
+def _optimizer_prefix(names: Iterable[str]) -> str:
+    """What the names of the optimizer's state begin with, and none of the network's names."""
+    prefix, names = "optimizer.", tuple(names)
+    while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
     return prefix
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import asarray, to_numpy
 from ..kernels import checks
+from ..kernels.dtypes import is_float
 from ..kernels.explain import Formulas, Index, Shape
 from ..layers import Layer, Sequential
 from .finite_differences import disagreements
@@ -113,7 +114,10 @@ def _in_float64(net: Sequential) -> Sequential:
     duplicate.train()
     for parameter in duplicate.parameters():
         parameter.data = asarray(to_numpy(parameter.data).astype(np.float64))
-        parameter.grad = asarray(np.zeros(parameter.data.shape))
+        parameter.grad, parameter.requires_grad = asarray(np.zeros(parameter.data.shape)), True
+    for _, buffer in duplicate.named_buffers():
+        if is_float(buffer.data.dtype):
+            buffer.data = asarray(to_numpy(buffer.data).astype(np.float64))
     return duplicate
 
 

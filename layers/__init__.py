@@ -1,7 +1,7 @@
 """Layers that hold parameters, call the kernels, and add gradients up."""
 
 from .activation import Flatten, ReLU
-from .base import Layer, Parameter
+from .base import Buffer, Layer, Parameter
 from .conv2d import Conv2d
 from .linear import Linear
 from .loss import CrossEntropyLoss
@@ -11,6 +11,7 @@ from .sequential import Sequential
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "Buffer",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",

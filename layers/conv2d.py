@@ -6,11 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks, conv2d, conv2d_grads, conv2d_input_grad, conv2d_parameter_grads, conv2d_weight_grad
+from ..kernels import (
+    checks,
+    conv2d,
+    conv2d_bias_grad,
+    conv2d_grads,
+    conv2d_input_grad,
+    conv2d_parameter_grads,
+    conv2d_weight_grad,
+)
 from ..kernels.axis import parse_axes
 from ..kernels.conv.geometry import ConvGeometry, check_groups
 from ..kernels.types import A, Array, IntOrPair, Padding
-from .base import Layer, Parameter, float_dtype, uniform
+from .base import Layer, Parameter, add_grads, float_dtype, uniform
 
 
 class Conv2d(Layer):
@@ -55,20 +63,23 @@ class Conv2d(Layer):
 
     def forward(self, x: A) -> A:
         y = conv2d(x, self.weight.data, None if self.bias is None else self.bias.data, **self.options)
-        self._keep(x)
+        self._keep((x if self.weight.requires_grad else None, x.shape))
         return y
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
-        x = self._kept()
-        if self.bias is None:
-            self.weight.add_grad(conv2d_weight_grad(dy, x, self.weight.data.shape, **self.options))
-            return conv2d_input_grad(dy, self.weight.data, x.shape, **self.options) if needs_input_grad else None
-        if needs_input_grad:
-            dx, dw, db = conv2d_grads(dy, x, self.weight.data, **self.options)
+        x, x_shape = self._kept()
+        weight, trains_bias = self.weight.data, self.bias is not None and self.bias.requires_grad
+        dx = dw = db = None
+        if x is not None and trains_bias:
+            if needs_input_grad:
+                dx, dw, db = conv2d_grads(dy, x, weight, **self.options)
+            else:
+                dw, db = conv2d_parameter_grads(dy, x, weight.shape, **self.options)
         else:
-            dx, (dw, db) = None, conv2d_parameter_grads(dy, x, self.weight.data.shape, **self.options)
-        self.weight.add_grad(dw)
-        self.bias.add_grad(db)
+            dx = conv2d_input_grad(dy, weight, x_shape, **self.options) if needs_input_grad else None
+            dw = conv2d_weight_grad(dy, x, weight.shape, **self.options) if x is not None else None
+            db = conv2d_bias_grad(dy) if trains_bias else None
+        add_grads((self.weight, dw), (self.bias, db))
         return dx
 
     def geometry(self, x_shape: tuple[int, ...]) -> ConvGeometry:

@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_device
-from ..kernels import checks, linear, linear_grads, linear_input_grad, linear_parameter_grads, linear_weight_grad
+from ..kernels import (
+    checks,
+    linear,
+    linear_bias_grad,
+    linear_grads,
+    linear_input_grad,
+    linear_parameter_grads,
+    linear_weight_grad,
+)
 from ..kernels.linear.geometry import LinearGeometry, check_batch_axis
 from ..kernels.types import A, Array
-from .base import Layer, Parameter, float_dtype, uniform
+from .base import Layer, Parameter, add_grads, float_dtype, uniform
 
 
 class Linear(Layer):
@@ -51,7 +59,7 @@ class Linear(Layer):
         samples = self._as_matrix(x)
         bias = None if self.bias is None else self.bias.data
         y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis)
-        self._keep((samples, x.shape))
+        self._keep((samples if self.weight.requires_grad else None, x.shape))
         return y
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
@@ -65,15 +73,18 @@ class Linear(Layer):
     def _gradients(self, dy: Any, samples: Any, needs_input_grad: bool) -> Any:
         """Adds dw and db to the parameters' gradients; returns dx as a matrix, or None."""
         weight, axis = self.weight.data, self.batch_axis
-        if self.bias is None:
-            self.weight.add_grad(linear_weight_grad(dy, samples, batch_axis=axis))
-            return linear_input_grad(dy, weight, batch_axis=axis) if needs_input_grad else None
-        if needs_input_grad:
-            dx, dw, db = linear_grads(dy, samples, weight, batch_axis=axis)
+        trains_bias = self.bias is not None and self.bias.requires_grad
+        dx = dw = db = None
+        if samples is not None and trains_bias:
+            if needs_input_grad:
+                dx, dw, db = linear_grads(dy, samples, weight, batch_axis=axis)
+            else:
+                dw, db = linear_parameter_grads(dy, samples, batch_axis=axis)
         else:
-            dx, (dw, db) = None, linear_parameter_grads(dy, samples, batch_axis=axis)
-        self.weight.add_grad(dw)
-        self.bias.add_grad(db)
+            dx = linear_input_grad(dy, weight, batch_axis=axis) if needs_input_grad else None
+            dw = linear_weight_grad(dy, samples, batch_axis=axis) if samples is not None else None
+            db = linear_bias_grad(dy, batch_axis=axis) if trains_bias else None
+        add_grads((self.weight, dw), (self.bias, db))
         return dx
 
     def _as_matrix(self, x: Any) -> Any:

@@ -110,7 +110,7 @@ def test_h14_optimizers(rule, options, dtype, size, rng):
         parameter = Parameter(values.copy())
         optimizer = rule([parameter], lr=0.1, **options)
         for _ in range(2):
-            parameter.grad[...] = gradient
+            parameter.grad = gradient.copy()
             optimizer.step()
         return (parameter.data, *optimizer.state_dict().values())
 

@@ -62,7 +62,7 @@ def test_g6_parameters_on_two_devices(cupy):
             with cupy.cuda.Device(device):
                 layers.append(Linear(3, 2, rng=seed))
                 for p in layers[-1].parameters():
-                    p.grad.fill(1)
+                    p.add_grad(1)
         parameters = [p for layer in layers for p in layer.parameters()]
         optim.AdamW(parameters, lr=0.1).step()
         return [backstride.to_numpy(p.data).tobytes() for p in parameters]

@@ -1,8 +1,12 @@
-"""Configuration of the kernels made of src/windows.cuh: pure functions of geometry and dtype."""
+"""Configuration of the kernels made of src/windows.cuh: pure functions of geometry and dtype.
+
+Three axes are depth, rows and columns; where there are fewer, those that are missing are points (`volume_axes`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -27,7 +31,7 @@ ENOUGH_THREADS = 2**18
 
 @dataclass(frozen=True)
 class Tiling:
-    """A thread's share of a plane, tile_h x tile_w, and the elements per load or store on the x and y sides.
+    """A thread's share of a plane or slice, tile_h x tile_w, and the elements per load or store on the x and y sides.
 
     lanes: threads that share one tile, an output whose window is large.
     """
@@ -42,42 +46,59 @@ class Tiling:
     def defines(self, g: Windowed, dtype: np.dtype) -> dict[str, object]:
         """The #defines of windows.cuh; the window is constant where it is unrolled, else read from the parameters."""
         numbers = _dilations(g) | (_steps(g) | _paddings(g) if self.unrolled else {})
-        window = {name.upper(): number for name, number in numbers.items()}
+        window = {name.upper(): n for name, n in numbers.items() if not name.endswith(("_d", "_front"))}
         tile = {"TILE_H": self.tile_h, "TILE_W": self.tile_w, "VEC_X": self.vec_x, "VEC_Y": self.vec_y}
         threads = {"THREADS": THREADS, "BLOCKS_PER_SM": self._blocks_per_sm(g, dtype.itemsize), "LANES": self.lanes}
-        return {"TYPE": C_TYPES[dtype.name], "UNROLLED": int(self.unrolled), **threads, **tile, **window}
+        kind = {"TYPE": C_TYPES[dtype.name], "AXES": axes_macro(len(g.axes)), "UNROLLED": int(self.unrolled)}
+        return kind | threads | tile | window
 
     def _blocks_per_sm(self, g: Windowed, itemsize: int) -> int:
         """What the compiler may count on: without a bound it spills for the sake of occupancy, or takes too much."""
-        words = math.prod(axis.reach + 1 for axis in g.axes) * max(1, itemsize // 4) if self.unrolled else 0
+        words = math.prod(axis.reach + 1 for axis in g.axes[-2:]) * max(1, itemsize // 4) if self.unrolled else 0
         return 6 if words <= 9 else 4 if words <= 25 else 2
 
-    def values(self, planes: int, extents: tuple[int, int]) -> dict[str, Any]:
-        """The struct Tiles of windows.cuh for planes of these extents, cut into tiles."""
-        rows, columns = -(-extents[0] // self.tile_h), -(-extents[1] // self.tile_w)
-        return {"number": planes * rows * columns, "rows": fast_div(rows), "columns": fast_div(columns)}
+    def values(self, volumes: int, extents: tuple[int, ...]) -> dict[str, Any]:
+        """The struct Tiles of windows.cuh for volumes, or planes, of one to three such extents, cut into tiles."""
+        slices, height, width = (1,) * (3 - len(extents)) + extents
+        rows, columns = -(-height // self.tile_h), -(-width // self.tile_w)
+        divisors = {"slices": slices, "rows": rows, "columns": columns}
+        return {"number": volumes * slices * rows * columns, **{key: fast_div(n) for key, n in divisors.items()}}
 
     def blocks(self, tiles: int) -> int:
         return -(-tiles * self.lanes // THREADS)
 
 
+def volume_axes(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    """Depth, rows and columns: one to three axes, and points for those that are missing."""
+    return (*[Axis.of_points(1)] * (3 - len(axes)), *axes)
+
+
+def axes_macro(axes: int) -> int:
+    """The macro AXES: one axis is two of which the first is a point."""
+    return max(2, axes)
+
+
 def _steps(g: Windowed) -> dict[str, int]:
-    return {"kernel_h": g.R, "kernel_w": g.S, "stride_h": g.stride[0], "stride_w": g.stride[1]}
+    axes = dict(zip("dhw", volume_axes(g.axes), strict=True))
+    kernels = {f"kernel_{name}": axis.taps for name, axis in axes.items()}
+    return kernels | {f"stride_{name}": axis.stride for name, axis in axes.items()}
 
 
 def _dilations(g: Windowed) -> dict[str, int]:
-    return {"dilation_h": g.dilation[0], "dilation_w": g.dilation[1]}
+    return {f"dilation_{name}": axis.dilation for name, axis in zip("dhw", volume_axes(g.axes), strict=True)}
 
 
 def _paddings(g: Windowed) -> dict[str, int]:
-    return {"pad_top": g.padding[0][0], "pad_left": g.padding[1][0]}
+    return dict(zip(("pad_front", "pad_top", "pad_left"), (axis.before for axis in volume_axes(g.axes)), strict=True))
 
 
 @cache
 def window_values(g: Windowed) -> dict[str, Any]:
     """The struct Windows of windows.cuh for this geometry."""
     divisors = {name: fast_div(number) for name, number in (_steps(g) | _dilations(g)).items()}
-    return {"H": g.H, "W": g.W, "P": g.P, "Q": g.Q, **divisors, **_paddings(g)}
+    axes = volume_axes(g.axes)
+    extents = dict(zip("DHWZPQ", [a.extent for a in axes] + [a.windows for a in axes], strict=True))
+    return extents | divisors | _paddings(g)
 
 
 @cache
@@ -87,16 +108,18 @@ def outputs_tiling(g: Windowed, itemsize: int, tile: int, *, share: bool = True)
     The columns of a tile span vec_x = tile_w * stride inputs: neighbouring threads then load neighbouring vectors.
     """
     check_offsets(g)
-    if not _is_small(g, itemsize) or (share and not _overlap(g) and g.R * g.S >= WARP):
+    _, rows, columns = volume_axes(g.axes)
+    if not _is_small(g, itemsize) or (share and not _overlap(g) and rows.taps * columns.taps >= WARP):
         return _shared_windows(g, itemsize) if share else Tiling(unrolled=False)
-    vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
-    stride = g.stride[1]
+    vec_x = largest_power_of_two(columns.extent, ALIGNMENT // itemsize)
+    stride = columns.stride
     if stride not in (1, 2, 4) or stride > vec_x:
         tile_w = vec_x = 1
     else:
-        tile_w = largest_power_of_two(g.Q, vec_x // stride)
+        tile_w = largest_power_of_two(columns.windows, vec_x // stride)
         vec_x = tile_w * stride
-    tile_h = _rows(tile // tile_w, 1, g.N * g.C * g.P * g.Q // tile_w, g.P) if g.stride[0] <= MAX_STRIDE else 1
+    threads = g.N * g.C * math.prod(g.windows) // tile_w
+    tile_h = _rows(tile // tile_w, 1, threads, rows.windows) if rows.stride <= MAX_STRIDE else 1
     return Tiling(True, tile_h, tile_w, vec_x, vec_y=tile_w)
 
 
@@ -106,20 +129,21 @@ def _shared_windows(g: Windowed, itemsize: int) -> Tiling:
     Where windows overlap, neighbouring threads that take one each load neighbours: lanes then only make up for too few
     windows.
     """
-    (left, _), vec_x = g.padding[1], 1
-    if g.dilation[1] == 1:
-        vec_x = largest_power_of_two(math.gcd(g.W, g.S, g.stride[1], left), ALIGNMENT // itemsize)
-    words = g.S // vec_x
+    columns, vec_x = g.axes[-1], 1
+    if columns.dilation == 1:
+        common = math.gcd(columns.extent, columns.taps, columns.stride, columns.before)
+        vec_x = largest_power_of_two(common, ALIGNMENT // itemsize)
+    words = columns.taps // vec_x
     lanes = 1
-    while 2 * lanes <= WARP and lanes < words and 8 * lanes <= g.R * words:
+    while 2 * lanes <= WARP and lanes < words and 8 * lanes * vec_x <= math.prod(g.kernel_size):
         lanes *= 2
-    while lanes > 1 and _overlap(g) and g.N * g.C * g.P * g.Q * lanes > ENOUGH_THREADS:
+    while lanes > 1 and _overlap(g) and g.N * g.C * math.prod(g.windows) * lanes > ENOUGH_THREADS:
         lanes //= 2
     return Tiling(unrolled=False, vec_x=vec_x, lanes=lanes)
 
 
 def _overlap(g: Windowed) -> bool:
-    return g.stride[0] < g.R or g.stride[1] < g.S
+    return any(axis.stride < axis.taps for axis in g.axes)
 
 
 @cache
@@ -129,32 +153,35 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     A window of more than `most_taps` is not unrolled.
     """
     check_offsets(g)
-    vec_x = largest_power_of_two(g.W, ALIGNMENT // itemsize)
-    if not _is_small(g, itemsize) or most_taps < g.R * g.S or max(g.stride) > MAX_STRIDE:
-        return Tiling(unrolled=False, tile_w=largest_power_of_two(g.W, tile), vec_x=vec_x)
-    stride = g.stride[1]
+    _, rows, columns = volume_axes(g.axes)
+    width, stride = columns.extent, columns.stride
+    vec_x = largest_power_of_two(width, ALIGNMENT // itemsize)
+    if not _is_small(g, itemsize) or rows.taps * columns.taps > most_taps or max(rows.stride, stride) > MAX_STRIDE:
+        return Tiling(unrolled=False, tile_w=largest_power_of_two(width, tile), vec_x=vec_x)
     tile_w = vec_x if vec_x % stride == 0 else stride
-    vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(g.Q, tile_w // stride)
-    tile_h = _rows(tile // tile_w, g.stride[0], g.N * g.C * g.H * g.W // tile_w, g.H)
+    vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(columns.windows, tile_w // stride)
+    tile_h = _rows(tile // tile_w, rows.stride, g.N * g.C * math.prod(g.extents) // tile_w, rows.extent)
     return Tiling(True, tile_h, tile_w, vec_x, vec_y)
 
 
 def flattened(g: Pooling) -> Pooling:
-    """Pooling of whole planes as windows along one row of all planes, which has the same taps.
+    """Pooling of whole planes or volumes as windows along one row of all of them, which has the same taps.
 
-    g itself where a window is less than its plane, or more.
+    g itself where a window is less than all of its channel, or more.
     """
-    planes, plane = g.N * g.C, g.H * g.W
-    whole = (g.R, g.S) == (g.H, g.W) and g.P * g.Q == 1 and not any(map(sum, g.padding))
-    if not whole or planes == 0 or (planes + 1) * plane > MAX_INDEX:
+    channels, channel = g.N * g.C, math.prod(g.extents)
+    whole = g.kernel_size == g.extents and math.prod(g.windows) == 1 and not any(map(sum, g.padding))
+    if not whole or channels == 0 or (channels + 1) * channel > MAX_INDEX:
         return g
-    return replace(g, N=1, C=1, axes=(Axis.of_points(1), Axis.whole(planes * plane, planes)))  # type: ignore[type-var]
+    axes = (Axis.of_points(1), Axis.whole(channels * channel, channels))
+    return replace(g, N=1, C=1, axes=axes)  # type: ignore[type-var]
 
 
 def _is_small(g: Windowed, itemsize: int) -> bool:
-    """Whether the unrolled window's code and registers stay small."""
-    taps = 25 if itemsize == 8 else MAX_TAPS
-    return max(g.R, g.S) <= 7 and taps >= g.R * g.S and max(axis.reach for axis in g.axes) < 16
+    """Whether the unrolled window's code and registers stay small: a slice's, where there is a depth."""
+    most = 25 if itemsize == 8 else MAX_TAPS
+    taps = [axis.taps for axis in g.axes[-2:]]
+    return max(taps) <= 7 and math.prod(taps) <= most and max(axis.reach for axis in g.axes[-2:]) < 16
 
 
 def largest_power_of_two(extent: int, most: int) -> int:
@@ -174,9 +201,9 @@ def _rows(most: int, multiple: int, threads: int, extent: int) -> int:
 
 
 def check_offsets(g: Windowed) -> None:
-    """ValueError where an offset inside one plane, or a position on the padded input, does not fit 32 bits."""
-    plane = max(g.H * g.W, g.P * g.Q)
-    padded = max(g.H + sum(g.padding[0]), g.W + sum(g.padding[1])) + max(*g.stride, *g.dilation)
-    if max(plane, padded) > MAX_INDEX:
-        got = f"{g.H}x{g.W} with padding {g.padding}"
-        raise value_error("CUDA path", "the plane", got, f"at most {MAX_INDEX} elements in and out, padding included")
+    """ValueError where an offset inside one channel, or a position on the padded input, does not fit 32 bits."""
+    channel = max(math.prod(g.extents), math.prod(g.windows))
+    padded = max(axis.padded.extent for axis in g.axes) + max(*g.stride, *g.dilation)
+    if max(channel, padded) > MAX_INDEX:
+        got, most = "x".join(map(str, g.extents)), f"at most {MAX_INDEX} elements in and out, padding included"
+        raise value_error("CUDA path", "a channel", f"{got} with padding {g.padding}", most)

@@ -17,15 +17,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool2d_grad(P
     int index = blockIdx.x * THREADS + threadIdx.x;
     if (index >= params.size) return;
     int plane = index, w = split_off(plane, pool.W), h = split_off(plane, pool.H);
+    int d = AXES == 3 ? split_off(plane, pool.D) : 0;
+    Span slices = covered_slices(d, pool.D, pool.Z);
     Span rows = covered(h, pool.H, pool.P), columns = covered(w, pool.W, pool.Q);
-    int Q = pool.Q.divisor;
-    const Element* dy = params.dy + plane * (int)pool.P.divisor * Q;
+    int P = pool.P.divisor, Q = pool.Q.divisor;
+    const Element* dy = params.dy + plane * volume(pool.Z, pool.P, pool.Q);
 
     Acc sum = 0;
-    for (int p = rows.first; p < rows.last; p++)
-        for (int q = columns.first; q < columns.last; q++) {
-            Acc divisor = (Acc)covered(p, pool.P, pool.H).length() * (Acc)covered(q, pool.Q, pool.W).length();
-            sum = add_rn(sum, div_rn(Storage<Element>::load(dy[p * Q + q]), divisor));
-        }
+    for (int z = slices.first; z < slices.last; z++)
+        for (int p = rows.first; p < rows.last; p++)
+            for (int q = columns.first; q < columns.last; q++) {
+                Acc divisor = (Acc)covered_slices(z, pool.Z, pool.D).length() *
+                              (Acc)covered(p, pool.P, pool.H).length() * (Acc)covered(q, pool.Q, pool.W).length();
+                sum = add_rn(sum, div_rn(Storage<Element>::load(dy[(z * P + p) * Q + q]), divisor));
+            }
     params.dx[index] = Storage<Element>::store(sum);
 }

@@ -1,4 +1,4 @@
-"""Pooling on the GPU. Planes are independent, so every kernel works on N*C planes of H x W and P x Q."""
+"""Pooling on the GPU. Channels are independent, so every kernel works on N*C planes or volumes of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from ..cuda.windows import (
     THREADS,
     WARP,
     Tiling,
+    axes_macro,
     check_offsets,
     flattened,
     inputs_tiling,
     outputs_tiling,
+    volume_axes,
     window_values,
 )
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
@@ -35,7 +37,7 @@ def max_pool(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
-    _launch_planes("max_pool2d", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
+    _launch_tiles("max_pool2d", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
     return y, taps
 
 
@@ -47,7 +49,7 @@ def max_pool_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
     tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
-    _launch_planes("max_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
+    _launch_tiles("max_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx
 
 
@@ -56,29 +58,36 @@ def max_pool_indices(taps: Any, geometry: PoolGeometry) -> Any:
     check_offsets(geometry)
     taps = contiguous(taps)
     indices = empty(geometry.y_shape, np.int64)
-    defines = {"THREADS": THREADS, **_tap_defines(geometry)}
-    plane = geometry.P * geometry.Q
-    for first, planes in chunks(geometry.N * geometry.C, plane):
+    defines = {"THREADS": THREADS, "AXES": axes_macro(len(geometry.axes)), **_tap_defines(geometry)}
+    depth, rows, columns = volume_axes(geometry.axes)
+    channel = math.prod(geometry.windows)
+    for first, channels in chunks(geometry.N * geometry.C, channel):
         launch(
             "max_pool2d_indices.cu",
             "max_pool2d_indices",
             defines,
-            -(-planes * plane // THREADS),
+            -(-channels * channel // THREADS),
             THREADS,
             0,
-            taps=address(taps, first, plane),
-            indices=address(indices, first, plane),
-            size=planes * plane,
-            P=fast_div(geometry.P),
-            Q=fast_div(geometry.Q),
-            kernel_w=fast_div(geometry.S),
-            W=geometry.W,
-            stride_h=geometry.stride[0],
-            stride_w=geometry.stride[1],
-            pad_top=geometry.padding[0][0],
-            pad_left=geometry.padding[1][0],
-            dilation_h=geometry.dilation[0],
-            dilation_w=geometry.dilation[1],
+            taps=address(taps, first, channel),
+            indices=address(indices, first, channel),
+            size=channels * channel,
+            Z=fast_div(depth.windows),
+            P=fast_div(rows.windows),
+            Q=fast_div(columns.windows),
+            kernel_h=fast_div(rows.taps),
+            kernel_w=fast_div(columns.taps),
+            H=rows.extent,
+            W=columns.extent,
+            stride_d=depth.stride,
+            stride_h=rows.stride,
+            stride_w=columns.stride,
+            pad_front=depth.before,
+            pad_top=rows.before,
+            pad_left=columns.before,
+            dilation_d=depth.dilation,
+            dilation_h=rows.dilation,
+            dilation_w=columns.dilation,
         )
     return indices
 
@@ -90,7 +99,7 @@ def avg_pool(x: Any, geometry: AvgPoolGeometry) -> Any:
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines, values = tiling.defines(geometry, x.dtype), {"average": _average(geometry)}
-    _launch_planes("avg_pool2d", defines, geometry, tiling, {"x": x}, {"y": y}, values)
+    _launch_tiles("avg_pool2d", defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
 
 
@@ -101,7 +110,7 @@ def avg_pool_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines, values = tiling.defines(geometry, dy.dtype), {"average": _average(geometry)}
-    _launch_planes("avg_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
+    _launch_tiles("avg_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx
 
 
@@ -127,9 +136,11 @@ def _tap_defines(g: PoolGeometry) -> dict[str, object]:
 
 def _average(g: AvgPoolGeometry) -> dict[str, Any]:
     """The struct Average of average.cuh. Overhang past the padding never counts."""
-    (top, bottom), (left, right) = g.padding if g.count_include_pad else ((0, 0), (0, 0))
-    clip = {"begin_h": -top, "end_h": g.H + bottom, "begin_w": -left, "end_w": g.W + right}
-    return {**clip, "divisor": float(g.divisor_override or 0)}
+    values: dict[str, Any] = {"divisor": float(g.divisor_override or 0)}
+    for name, axis in zip("dhw", volume_axes(g.axes), strict=True):
+        before, after = (axis.before, axis.after) if g.count_include_pad else (0, 0)
+        values |= {f"begin_{name}": -before, f"end_{name}": axis.extent + after}
+    return values
 
 
 def _launch_adaptive(
@@ -142,10 +153,12 @@ def _launch_adaptive(
 ) -> None:
     """Run a kernel that has so many lanes to an element of its result."""
     ((_, array),) = result.items()
-    defines = {"TYPE": C_TYPES[array.dtype.name], "THREADS": THREADS, **defines}
+    axes = len(g.extents)
+    defines = {"TYPE": C_TYPES[array.dtype.name], "AXES": axes_macro(axes), "THREADS": THREADS, **defines}
     products = {f"products_of_axis_{i}": h * p for i, (h, p) in enumerate(zip(g.extents, g.windows, strict=True))}
     check_index(name, **products)
-    pool = dict(zip("HWPQ", map(fast_div, (*g.extents, *g.windows)), strict=True))
+    missing = (1,) * (3 - axes)
+    pool = dict(zip("DHWZPQ", map(fast_div, (*missing, *g.extents, *missing, *g.windows)), strict=True))
     of_result = math.prod(array.shape[2:])
     for first, planes in chunks(g.N * g.C, max(math.prod(g.extents), math.prod(g.windows)) * lanes):
         arrays = {key: address(a, first, math.prod(a.shape[2:])) for key, a in (given | result).items()}
@@ -153,7 +166,7 @@ def _launch_adaptive(
         launch(f"{name}.cu", name, defines, -(-size * lanes // THREADS), THREADS, 0, size=size, pool=pool, **arrays)
 
 
-def _launch_planes(
+def _launch_tiles(
     name: str,
     defines: dict[str, object],
     g: PoolGeometry,
@@ -162,13 +175,13 @@ def _launch_planes(
     outputs: dict[str, Any],
     values: dict[str, Any] | None = None,
 ) -> None:
-    """Run a kernel whose tiles lie on what it writes: on planes of P x Q, or, for a gradient, of H x W."""
-    input_plane, output_plane = g.H * g.W, g.P * g.Q
-    tiled = (g.H, g.W) if "dx" in inputs else (g.P, g.Q)
-    for first, planes in chunks(g.N * g.C, max(input_plane, output_plane)):
-        arrays = {key: address(array, first, input_plane) for key, array in inputs.items()}
-        arrays |= {key: address(array, first, output_plane) for key, array in outputs.items()}
-        tiles = tiling.values(planes, tiled)
+    """Run a kernel whose tiles lie on what it writes: a channel's windows, or, for a gradient, its extents."""
+    input_channel, output_channel = math.prod(g.extents), math.prod(g.windows)
+    tiled = g.extents if "dx" in inputs else g.windows
+    for first, channels in chunks(g.N * g.C, max(input_channel, output_channel)):
+        arrays = {key: address(array, first, input_channel) for key, array in inputs.items()}
+        arrays |= {key: address(array, first, output_channel) for key, array in outputs.items()}
+        tiles = tiling.values(channels, tiled)
         launch(
             f"{name}.cu",
             name,

@@ -16,6 +16,17 @@ DEVICE int first_inside(int start, int dilation, int taps, int extent) {
     return tap < taps && start + tap * dilation < extent ? tap : taps;
 }
 
+// The first tap on the first slice that lies on the input, for windows of slice z; NO_TAP where none does.
+DEVICE int first_tap_of_slices(const Windows& windows, int z) {
+#if AXES == 3
+    int start = z * (int)windows.stride_d.divisor - windows.pad_front, taps = windows.kernel_d.divisor;
+    int t = first_inside(start, windows.dilation_d.divisor, taps, windows.D);
+    return t < taps ? t * KERNEL_H * KERNEL_W : NO_TAP;
+#else
+    return 0;
+#endif
+}
+
 // What two threads found in parts of one window, put together by the same rules.
 DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
     bool nan = best != best, other_nan = other != other;
@@ -31,12 +42,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(
     int index = tile_index();
     if (index >= params.tiles.number) return;
     Tile tile = tile_at(index, params.tiles);
-    int p = tile.h, q = tile.w;
+    int z = tile.d, p = tile.h, q = tile.w;
 
     // Padding counts as -infinity, which never wins: the first tap on the input stands until a greater element is met.
     Acc best[TILE_H][TILE_W];
     int tap[TILE_H][TILE_W];
     const Acc lowest = -(Acc)__uint_as_float(0x7f800000u);
+    int first_slice = first_tap_of_slices(windows, z);
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
         int r = first_inside((p + t) * STRIDE_H - PAD_TOP, DILATION_H, KERNEL_H, windows.H);
@@ -44,18 +56,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(
         for (int j = 0; j < TILE_W; j++) {
             int s = first_inside((q + j) * STRIDE_W - PAD_LEFT, DILATION_W, KERNEL_W, windows.W);
             best[t][j] = lowest;
-            tap[t][j] = r < KERNEL_H && s < KERNEL_W ? r * KERNEL_W + s : NO_TAP;
+            bool any = first_slice != NO_TAP && r < KERNEL_H && s < KERNEL_W;
+            tap[t][j] = any ? first_slice + r * KERNEL_W + s : NO_TAP;
         }
     }
 
-    const Element* x = params.x + tile.plane * windows.H * windows.W;
-    visit_windows(windows, x, p, q, lowest, [&](int t, int j, int r, int s, Acc value) {
-        keep_greater(best[t][j], tap[t][j], value, r * KERNEL_W + s);
+    visit_slices(windows, z, [&](int d, int first) {
+        const Element* x = params.x + slice_at(tile.plane, d, windows.D) * windows.H * windows.W;
+        visit_windows(windows, x, p, q, lowest, [&](int t, int j, int r, int s, Acc value) {
+            keep_greater(best[t][j], tap[t][j], value, first + r * KERNEL_W + s);
+        });
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2)
         merge(best[0][0], tap[0][0], other_lane(best[0][0], mask), other_lane(tap[0][0], mask));
 
-    int plane = tile.plane * windows.P * windows.Q;
+    int plane = slice_at(tile.plane, z, windows.Z) * windows.P * windows.Q;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
         store_row<VEC_Y>(best[t], params.y + plane, p + t, q, windows.P, windows.Q);

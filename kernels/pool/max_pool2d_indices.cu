@@ -1,6 +1,11 @@
-// The position h * W + w in the input plane that each tap stands for, -1 for a window wholly in padding.
+// The position (d * H + h) * W + w in the input volume that each tap stands for, -1 for a window wholly in padding.
+// With fewer than three AXES d is 0.
 #include "fast_div.cuh"
 #include "taps.cuh"
+
+#ifndef AXES
+#define AXES 2
+#endif
 
 #ifndef THREADS
 #define THREADS 128
@@ -12,6 +17,8 @@ struct Params {
     int size;
     FastDiv P, Q, kernel_w;
     int W, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+    FastDiv Z, kernel_h;
+    int H, stride_d, pad_front, dilation_d;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_indices(Params params) {
@@ -22,9 +29,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_indices(Params 
         params.indices[i] = -1;
         return;
     }
-    int r = tap, s = split_off(r, params.kernel_w);
-    int row = i, q = split_off(row, params.Q), p = split_off(row, params.P);
+    int t = tap, s = split_off(t, params.kernel_w), r = AXES == 3 ? split_off(t, params.kernel_h) : t;
+    int rest = i, q = split_off(rest, params.Q), p = split_off(rest, params.P);
+    int d = AXES == 3 ? split_off(rest, params.Z) * params.stride_d - params.pad_front + t * params.dilation_d : 0;
     int h = p * params.stride_h - params.pad_top + r * params.dilation_h;
     int w = q * params.stride_w - params.pad_left + s * params.dilation_w;
-    params.indices[i] = h * params.W + w;
+    params.indices[i] = (d * params.H + h) * params.W + w;
 }

@@ -220,7 +220,7 @@ def test_chunks_are_whole_and_small_enough():
 
 def test_a_plane_beyond_32_bits_is_refused():
     g = PoolGeometry.of("p", (1, 1, 2**16, 2**15), 2)
-    with pytest.raises(ValueError, match="CUDA path: the plane is 65536x32768"):
+    with pytest.raises(ValueError, match="CUDA path: a channel is 65536x32768"):
         windows.outputs_tiling(g, 4, 8)
 
 

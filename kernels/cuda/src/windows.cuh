@@ -5,9 +5,12 @@
 // loaded once, as vectors, and every tap is known at compile time. Otherwise any window: a tile of outputs is 1 x 1, a
 // tile of inputs 1 x TILE_W, and LANES threads share the rows of a window, each visiting every LANES-th word of them.
 //
+// Where AXES is 3 each of these is done slice by slice: a volume's windows are those of its planes, and along its depth
+// visit_slices and visit_covering_slices say which of them belong to a tile. With fewer axes there is one slice.
+//
 // #defines (windows.py): DILATION (_H, _W), and where UNROLLED also KERNEL, STRIDE (_H, _W), PAD_TOP, PAD_LEFT, which
-// otherwise are fields of the Windows in scope, `windows`. VEC_X and VEC_Y are the elements of a load or store in rows
-// of W and of Q.
+// otherwise are fields of the Windows in scope, `windows`, as all of depth are. VEC_X and VEC_Y are the elements of a
+// load or store in rows of W and of Q.
 #ifndef BACKSTRIDE_WINDOWS
 #define BACKSTRIDE_WINDOWS
 
@@ -15,6 +18,7 @@
 #include "fast_div.cuh"
 
 #ifndef UNROLLED
+#define AXES 2
 #define UNROLLED 0
 #define THREADS 128
 #define BLOCKS_PER_SM 2
@@ -39,20 +43,25 @@
 #define PAD_LEFT (windows.pad_left)
 #endif
 
-// H x W inputs, P x Q outputs and the windows between them.
+// D x H x W inputs, Z x P x Q outputs and the windows between them. What belongs to the depth comes last: the compiler
+// then makes the same code of the rest as without it.
 struct Windows {
     int H, W, P, Q;
     FastDiv kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
     int pad_top, pad_left;
+    int D, Z;
+    FastDiv kernel_d, stride_d, dilation_d;
+    int pad_front;
 };
 
-// The tiles of all planes, and of one plane.
+// The tiles of all volumes, and of one: slices, and of each its rows and columns.
 struct Tiles {
     int number;
-    FastDiv rows, columns;
+    FastDiv rows, columns, slices;
 };
 
-// Which tile this thread has a part in, and where that tile lies: its plane, first row and first column.
+// Which tile this thread has a part in, and where that tile lies: its volume, slice, first row and first column. With
+// fewer than three axes a volume is a plane.
 DEVICE int tile_index() { return blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES; }
 
 // The value of another of the LANES threads that share this thread's tile. Those of other tiles may have ended.
@@ -63,13 +72,17 @@ DEVICE T other_lane(T x, int mask) {
 }
 
 struct Tile {
-    int plane, h, w;
+    int plane, d, h, w;
 };
 
 DEVICE Tile tile_at(int index, const Tiles& tiles) {
     int column = split_off(index, tiles.columns), row = split_off(index, tiles.rows);
-    return {index, row * TILE_H, column * TILE_W};
+    int slice = AXES == 3 ? split_off(index, tiles.slices) : 0;
+    return {index, slice, row * TILE_H, column * TILE_W};
 }
+
+// Where slice d of one of many volumes stands among all slices.
+DEVICE int slice_at(int volume, int d, int depth) { return AXES == 3 ? volume * depth + d : volume; }
 
 DEVICE constexpr int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 DEVICE constexpr int ceil_div(int a, int b) { return -floor_div(-a, b); }
@@ -77,6 +90,44 @@ DEVICE constexpr int ceil_div(int a, int b) { return -floor_div(-a, b); }
 // The tap that lies `distance` behind a window's start, or -1.
 DEVICE constexpr int tap_at(int distance, int dilation, int taps) {
     return distance >= 0 && distance % dilation == 0 && distance / dilation < taps ? distance / dilation : -1;
+}
+
+// Calls visit(d, tap) for each slice of x under the windows of slice z of y; `tap` is the first tap that lies on it.
+template <class Visit>
+DEVICE void visit_slices(const Windows& windows, int z, Visit visit) {
+#if AXES == 3
+    int taps = windows.kernel_d.divisor, d = z * (int)windows.stride_d.divisor - windows.pad_front;
+    for (int t = 0; t < taps; t++, d += windows.dilation_d.divisor)
+        if ((unsigned)d < (unsigned)windows.D) visit(d, t * KERNEL_H * KERNEL_W);
+#else
+    visit(0, 0);
+#endif
+}
+
+// The first and last window, along one axis, that may hold the padded position i.
+struct Covering {
+    int first, last;
+};
+
+DEVICE Covering covering(int i, int kernel, FastDiv stride, int dilation, int windows) {
+    int beyond_reach = i - (kernel - 1) * dilation + (int)stride.divisor - 1;
+    return {quotient(max(beyond_reach, 0), stride), min(quotient(i, stride), windows - 1)};
+}
+
+// Calls visit(z, tap) for each slice of y with windows over slice d of x; `tap` is the first of theirs that lies on it.
+template <class Visit>
+DEVICE void visit_covering_slices(const Windows& windows, int d, Visit visit) {
+#if AXES == 3
+    d += windows.pad_front;
+    int dilation = windows.dilation_d.divisor;
+    Covering slices = covering(d, windows.kernel_d.divisor, windows.stride_d, dilation, windows.Z);
+    for (int z = slices.first; z <= slices.last; z++) {
+        int t = d - z * (int)windows.stride_d.divisor, between = split_off(t, windows.dilation_d);
+        if (between == 0) visit(z, t * KERNEL_H * KERNEL_W);
+    }
+#else
+    visit(0, 0);
+#endif
 }
 
 #if UNROLLED
@@ -154,16 +205,6 @@ DEVICE void visit_windows(const Windows& windows, const Element* x, int p, int q
 }
 
 constexpr int COVERING_W = 1, COVERING_SKEW = 0;
-
-// The first and last window, along one axis, that may hold the padded position i.
-struct Covering {
-    int first, last;
-};
-
-DEVICE Covering covering(int i, int kernel, FastDiv stride, int dilation, int windows) {
-    int beyond_reach = i - (kernel - 1) * dilation + (int)stride.divisor - 1;
-    return {quotient(max(beyond_reach, 0), stride), min(quotient(i, stride), windows - 1)};
-}
 
 // As above, but only for windows that exist.
 template <class Load, class Visit>

@@ -156,13 +156,14 @@ def _launch_adaptive(
     axes = len(g.extents)
     defines = {"TYPE": C_TYPES[array.dtype.name], "AXES": axes_macro(axes), "THREADS": THREADS, **defines}
     products = {f"products_of_axis_{i}": h * p for i, (h, p) in enumerate(zip(g.extents, g.windows, strict=True))}
-    check_index(name, **products)
+    of_result = math.prod(array.shape[2:])
+    channel = max(math.prod(g.extents), math.prod(g.windows), of_result * lanes)
+    check_index(name, **products, channel=channel)
     missing = (1,) * (3 - axes)
     pool = dict(zip("DHWZPQ", map(fast_div, (*missing, *g.extents, *missing, *g.windows)), strict=True))
-    of_result = math.prod(array.shape[2:])
-    for first, planes in chunks(g.N * g.C, max(math.prod(g.extents), math.prod(g.windows)) * lanes):
+    for first, channels in chunks(g.N * g.C, channel):
         arrays = {key: address(a, first, math.prod(a.shape[2:])) for key, a in (given | result).items()}
-        size = planes * of_result
+        size = channels * of_result
         launch(f"{name}.cu", name, defines, -(-size * lanes // THREADS), THREADS, 0, size=size, pool=pool, **arrays)
 
 

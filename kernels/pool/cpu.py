@@ -57,9 +57,12 @@ def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     indices = np.empty(g.y_shape, np.int64)
 
     def work(*box: slice) -> None:
-        tap, (p, q), (h, w) = taps[box], np.ogrid[box[2:]], g.axes
-        r, s = np.divmod(tap.astype(np.int64), g.S)
-        indices[box] = np.where(tap == g.no_tap, -1, h.position(p, r) * g.W + w.position(q, s))
+        tap, index, step = taps[box].astype(np.int64), np.zeros(taps[box].shape, np.int64), 1
+        for axis, windows in zip(reversed(g.axes), reversed(np.ogrid[box[2:]]), strict=True):
+            tap, own = np.divmod(tap, axis.taps)
+            index += step * axis.position(windows, own)
+            step *= axis.extent
+        indices[box] = np.where(taps[box] == g.no_tap, -1, index)
 
     _run(work, indices)
     return indices
@@ -68,14 +71,14 @@ def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
 def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
-    rows, columns = _divisors(g, acc)
+    divisors = _divisors(g, acc)
 
     def work(*box: slice) -> None:
-        n, c, p, q = box
+        n, c, *windows = box
         total = np.zeros(y[box].shape, acc)
-        for _, some, positions in meetings(g.axes, (p, q), whole(*g.extents)):
-            total[inside(some, (p, q))] += x[(n, c, *positions)]
-        y[box] = total / (rows[p] * columns[q])
+        for _, some, positions in meetings(g.axes, tuple(windows), whole(*g.extents)):
+            total[inside(some, tuple(windows))] += x[(n, c, *positions)]
+        y[box] = total / divisors[tuple(windows)]
 
     _run(work, y)
     return y
@@ -84,23 +87,21 @@ def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
 def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
-    rows, columns = _divisors(g, acc)
+    divisors = _divisors(g, acc)
 
     def work(*box: slice) -> None:
         n, c, *positions = box
         total = np.zeros(dx[box].shape, acc)
-        for _, (p, q), some in meetings(g.axes, whole(*g.windows), tuple(positions)):
-            total[inside(some, tuple(positions))] += dy[n, c, p, q] / (rows[p] * columns[q])
+        for _, windows, some in meetings(g.axes, whole(*g.windows), tuple(positions)):
+            total[inside(some, tuple(positions))] += dy[(n, c, *windows)] / divisors[windows]
         dx[box] = total
 
     _run(work, dx)
     return dx
 
 
-def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """What a window's sum is divided by is the product of two extents: (P, 1) and (Q,)."""
-    rows, columns = g.counts()
-    return rows.astype(acc)[:, None], columns.astype(acc)
+def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> np.ndarray:
+    return reduce(np.multiply.outer, (each.astype(acc) for each in g.counts()))
 
 
 def adaptive_avg_pool(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
@@ -147,8 +148,8 @@ def _sizes(g: AdaptivePoolGeometry, acc: np.dtype) -> np.ndarray:
 
 def _run_planes(work: Callable[..., None], g: AdaptivePoolGeometry) -> None:
     """Call work for images and channels, as many planes at a time as fit a piece of work."""
-    plane = max(math.prod(g.extents), math.prod(g.windows), g.extents[0] * g.windows[1], g.windows[0] * g.extents[1])
-    threads.run(work, list(cut(whole(g.N, g.C), max(1, PIECE // plane))), 6 * PIECE * 8)
+    most = math.prod(map(max, zip(g.extents, g.windows, strict=True)))
+    threads.run(work, list(cut(whole(g.N, g.C), max(1, PIECE // most))), 6 * PIECE * 8)
 
 
 def _run(work: Callable[..., None], result: np.ndarray) -> None:

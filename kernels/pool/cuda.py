@@ -37,7 +37,7 @@ def max_pool(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
-    _launch_tiles("max_pool2d", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
+    _launch_tiles("max_pool", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
     return y, taps
 
 
@@ -49,7 +49,7 @@ def max_pool_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
     tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
     defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
-    _launch_tiles("max_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
+    _launch_tiles("max_pool_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx
 
 
@@ -63,8 +63,8 @@ def max_pool_indices(taps: Any, geometry: PoolGeometry) -> Any:
     channel = math.prod(geometry.windows)
     for first, channels in chunks(geometry.N * geometry.C, channel):
         launch(
-            "max_pool2d_indices.cu",
-            "max_pool2d_indices",
+            "max_pool_indices.cu",
+            "max_pool_indices",
             defines,
             -(-channels * channel // THREADS),
             THREADS,
@@ -99,7 +99,7 @@ def avg_pool(x: Any, geometry: AvgPoolGeometry) -> Any:
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
     defines, values = tiling.defines(geometry, x.dtype), {"average": _average(geometry)}
-    _launch_tiles("avg_pool2d", defines, geometry, tiling, {"x": x}, {"y": y}, values)
+    _launch_tiles("avg_pool", defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
 
 
@@ -110,7 +110,7 @@ def avg_pool_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
     defines, values = tiling.defines(geometry, dy.dtype), {"average": _average(geometry)}
-    _launch_tiles("avg_pool2d_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
+    _launch_tiles("avg_pool_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx
 
 
@@ -119,14 +119,14 @@ def adaptive_avg_pool(x: Any, geometry: AdaptivePoolGeometry) -> Any:
     x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
     width = -(-geometry.extents[-1] // geometry.windows[-1])
     lanes = min(WARP, 1 << (width.bit_length() - 1))  # to a window, as its rows are wide
-    _launch_adaptive("adaptive_avg_pool2d", {"LANES": lanes}, geometry, {"x": x}, {"y": y}, lanes)
+    _launch_adaptive("adaptive_avg_pool", {"LANES": lanes}, geometry, {"x": x}, {"y": y}, lanes)
     return y
 
 
 @launcher
 def adaptive_avg_pool_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
     dy, dx = contiguous(dy), empty(geometry.x_shape, dy.dtype)
-    _launch_adaptive("adaptive_avg_pool2d_grad", {}, geometry, {"dy": dy}, {"dx": dx})
+    _launch_adaptive("adaptive_avg_pool_grad", {}, geometry, {"dy": dy}, {"dx": dx})
     return dx
 
 

@@ -10,7 +10,7 @@ struct Params {
     Average average;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool2d(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool(Params params) {
     const Windows& windows = params.windows;
     int index = tile_index();
     if (index >= params.tiles.number) return;

@@ -37,7 +37,7 @@ DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool(Params params) {
     const Windows& windows = params.windows;
     int index = tile_index();
     if (index >= params.tiles.number) return;

@@ -12,7 +12,7 @@ struct Params {
     Adaptive pool;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool2d_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool_grad(Params params) {
     const Adaptive& pool = params.pool;
     int index = blockIdx.x * THREADS + threadIdx.x;
     if (index >= params.size) return;

@@ -13,7 +13,7 @@ struct Params {
     Adaptive pool;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool2d(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool(Params params) {
     const Adaptive& pool = params.pool;
     int index = (blockIdx.x * THREADS + threadIdx.x) / LANES;
     bool inside = index < params.size;  // all threads of a warp take part in the shuffles

@@ -21,7 +21,7 @@ struct Params {
     int H, stride_d, pad_front, dilation_d;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool2d_indices(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS) max_pool_indices(Params params) {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= params.size) return;
     int tap = (int)params.taps[i];

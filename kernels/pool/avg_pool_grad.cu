@@ -11,7 +11,7 @@ struct Params {
     Average average;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool2d_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool_grad(Params params) {
     const Windows& windows = params.windows;
     int index = tile_index();
     if (index >= params.tiles.number) return;

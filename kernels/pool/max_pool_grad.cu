@@ -11,7 +11,7 @@ struct Params {
     Tiles tiles;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool2d_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool_grad(Params params) {
     const Windows& windows = params.windows;
     int index = tile_index();
     if (index >= params.tiles.number) return;

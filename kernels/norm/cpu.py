@@ -1,4 +1,4 @@
-"""Normalisation in plain NumPy: the mean, then the variance around it, then every element. Other paths are judged by it.
+"""Normalisation in plain NumPy: mean, then variance around it, then every element. Other paths are judged by it.
 
 What follows the statistics is written so that every path rounds alike: given equal statistics, the bits are equal.
 """
@@ -100,7 +100,7 @@ def _batch_norm_grads(
     count = max(1, g.count)
 
     def work(c: slice) -> None:
-        dz = dy[:, c].astype(acc) if y is None else np.where(y[:, c] != 0, dy[:, c], 0).astype(acc)
+        dz = dy[:, c].astype(acc) if y is None else np.where(y[:, c] <= 0, 0, dy[:, c]).astype(acc)
         if dr is not None:
             dr[:, c] = dz
         deviation = _inverse_deviation(var[c], g.eps)

@@ -42,9 +42,7 @@ def batch_norm(
     operation = "batch_norm"
     x, residual = _arrays(operation, x=x, residual=residual)
     x, gamma, beta = _parameters(operation, x, gamma=gamma, beta=beta)
-    geometry = BatchNormGeometry.of(
-        operation, x.shape, eps=eps, activation=activation, residual=residual is not None
-    )
+    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=residual is not None)
     _check_shapes(operation, geometry, {"residual": residual}, {"gamma": gamma, "beta": beta})
     _check_both(operation, gamma, beta)
     return path_of(x).batch_norm(x, gamma, beta, residual, geometry)
@@ -77,9 +75,7 @@ def batch_norm_inference(
     operation = "batch_norm_inference"
     x, residual = _arrays(operation, x=x, residual=residual)
     x, gamma, beta, mean, var = _parameters(operation, x, gamma=gamma, beta=beta, mean=mean, var=var)
-    geometry = BatchNormGeometry.of(
-        operation, x.shape, eps=eps, activation=activation, residual=residual is not None
-    )
+    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=residual is not None)
     parameters = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
     _check_shapes(operation, geometry, {"residual": residual}, parameters)
     _check_both(operation, gamma, beta)
@@ -274,9 +270,7 @@ def _gradient(
     dy, x, y = _arrays(operation, dy=dy, x=x, y=y)
     x, gamma, mean, var, beta = _parameters(operation, x, gamma=gamma, mean=mean, var=var, beta=beta)
     geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=bool(residual))
-    _check_shapes(
-        operation, geometry, {"dy": dy, "y": y}, {"gamma": gamma, "mean": mean, "var": var, "beta": beta}
-    )
+    _check_shapes(operation, geometry, {"dy": dy, "y": y}, {"gamma": gamma, "mean": mean, "var": var, "beta": beta})
     if activation is None:
         for name, given in (("residual", residual or None), ("beta", beta), ("y", y)):
             if given is not None:

@@ -88,9 +88,7 @@ class RowNormGeometry:
         n, c, extents = _images(operation, x_shape)
         groups = check_num_groups(operation, num_groups, c)
         shape = (n, c, *extents)
-        return cls(
-            shape, n, groups, c // groups, math.prod(extents), (c,), (n, groups), check_eps(operation, eps)
-        )
+        return cls(shape, n, groups, c // groups, math.prod(extents), (c,), (n, groups), check_eps(operation, eps))
 
     @classmethod
     @kept
@@ -101,9 +99,7 @@ class RowNormGeometry:
         leading, last = shape[: -len(normalized)], shape[-len(normalized) :]
         if last != normalized:
             raise value_error(operation, "x.shape", shape, f"normalized_shape {normalized} as its last axes")
-        return cls(
-            shape, math.prod(leading), 1, math.prod(last), 1, normalized, leading, check_eps(operation, eps)
-        )
+        return cls(shape, math.prod(leading), 1, math.prod(last), 1, normalized, leading, check_eps(operation, eps))
 
     @property
     def C(self) -> int:

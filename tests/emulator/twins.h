@@ -135,6 +135,7 @@ inline float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c);
 inline float add_rn(float a, float b) { return a + b; }
 inline float mul_rn(float a, float b) { return a * b; }
 inline float div_rn(float a, float b) { return a / b; }
+inline float sqrt_rn(float x) { return sqrtf(x); }
 inline bool greater(float a, float b) { return a > b; }
 inline void keep_greater(float& best, int& best_at, float value, int at) {
     if (!(value > best || value != value)) return;

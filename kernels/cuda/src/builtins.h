@@ -24,6 +24,7 @@ __device__ int max(int a, int b);
 __device__ float fminf(float a, float b);
 __device__ float fmaxf(float a, float b);
 __device__ double fma(double a, double b, double c);
+__device__ double sqrt(double x);
 __device__ unsigned __umulhi(unsigned a, unsigned b);
 __device__ unsigned __float_as_uint(float x);
 __device__ float __uint_as_float(unsigned bits);

@@ -178,6 +178,12 @@ DEVICE float div_rn(float a, float b) {
     return y;
 }
 
+DEVICE float sqrt_rn(float x) {
+    float y;
+    asm("sqrt.rn.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 DEVICE bool greater(float a, float b) {
     unsigned y;
     asm("{.reg .pred p; setp.gt.f32 p, %1, %2; selp.u32 %0, 1, 0, p;}" : "=r"(y) : "f"(a), "f"(b));
@@ -198,6 +204,7 @@ DEVICE double fma_rn(double a, double b, double c) { return fma(a, b, c); }
 DEVICE double add_rn(double a, double b) { return a + b; }
 DEVICE double mul_rn(double a, double b) { return a * b; }
 DEVICE double div_rn(double a, double b) { return a / b; }
+DEVICE double sqrt_rn(double x) { return sqrt(x); }
 DEVICE bool greater(double a, double b) { return a > b; }
 
 DEVICE void keep_greater(double& best, int& best_at, double value, int at) {

@@ -1,0 +1,70 @@
+// y = gamma (x - mean) / sqrt(var + eps) + beta, then perhaps the residual and the activation. The statistics are
+// given, or are x's own: from this group's whole in this block, or from parts that norm_statistics has left.
+#include "moments.cuh"
+
+#define GIVEN 0
+#define WHOLE 1
+#define PARTS 2
+
+#ifndef STATISTICS
+#define STATISTICS WHOLE
+#define RESIDUAL 0
+#define RELU 0
+#endif
+
+struct Params {
+    const Element* x;
+    const Element* residual;
+    Element* y;
+    Acc* mean;  // read where they are given, else written
+    Acc* var;
+    const Moments* partial;
+    int parts;
+    Affine affine;
+    Groups groups;
+};
+
+DEVICE Moments merged_parts(const Params& params, const Share& share) {
+    Moments all{0, 0, 0};
+    if (!share.inside) return all;
+    for (int part = threadIdx.x % LANES; part < params.parts; part += LANES)
+        all = merged(all, params.partial[(long long)part * params.groups.number + share.group]);
+    return all;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) normalise(Params params) {
+    const Groups& groups = params.groups;
+    const Affine& affine = params.affine;
+    Share share = share_of(groups);
+    Acc mean, var;
+    if constexpr (STATISTICS == GIVEN) {
+        mean = params.mean[share.group];
+        var = params.var[share.group];
+    } else {
+        Moments all = of_lanes(STATISTICS == WHOLE ? moments_of(params.x, groups, share) : merged_parts(params, share));
+        mean = all.mean();
+        var = all.var();
+        if (share.writes() && share.part == 0) {
+            params.mean[share.group] = mean;
+            params.var[share.group] = var;
+        }
+    }
+    Acc inverse = inverse_deviation(var, affine);
+    Parameters parameters;
+    parameters.of_group(affine, share.group);
+
+    for (int i = share.first; i < share.last; i += LANES) {
+        Place place = place_of(groups, share.group, i);
+        Acc y[VEC], residual[VEC];
+        load_vector(y, params.x + place.element);
+        if constexpr (RESIDUAL) load_vector(residual, params.residual + place.element);
+        parameters.of_vector(affine, share.group, place.at);
+#pragma unroll
+        for (int j = 0; j < VEC; j++) {
+            y[j] = affine_of(add_rn(y[j], -mean), inverse, parameters.gamma[j], parameters.beta[j]);
+            if constexpr (RESIDUAL) y[j] = add_rn(y[j], residual[j]);
+            if constexpr (RELU) y[j] = passes(y[j]) ? y[j] : 0;
+        }
+        store_vector(params.y + place.element, y);
+    }
+}

@@ -271,3 +271,115 @@ def linear_bias_grad(dy, *, batch_axis=0):
     if batch_axis == 1:
         return np.array([[math.fsum(row)] for row in dy]).reshape(len(dy), 1)
     return np.array([math.fsum(column) for column in dy.T])
+
+
+def _finished(z, residual, activation):
+    z = z if residual is None else z + residual
+    return np.maximum(z, 0) if activation == "relu" else z
+
+
+def _of_images(parameter, x):
+    """One number for each channel, beside the elements of x."""
+    return np.asarray(parameter, np.float64).reshape(-1, *[1] * (x.ndim - 2))
+
+
+def _moments(values):
+    values = np.asarray(values, np.float64).ravel()
+    if values.size == 0:
+        return 0.0, 0.0
+    mean = math.fsum(values) / values.size
+    return mean, math.fsum((values - mean) ** 2) / values.size
+
+
+def batch_norm(x, gamma=None, beta=None, *, eps=1e-5, activation=None, residual=None):
+    mean, var = np.array([_moments(x[:, c]) for c in range(x.shape[1])]).reshape(-1, 2).T
+    y = batch_norm_inference(x, gamma, beta, mean, var, eps=eps, activation=activation, residual=residual)
+    return y, mean, var
+
+
+def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5, activation=None, residual=None):
+    gamma, beta = np.ones_like(mean) if gamma is None else gamma, 0 * mean if beta is None else beta
+    z = (x - _of_images(mean, x)) / np.sqrt(_of_images(var, x) + eps)
+    return _finished(_of_images(gamma, x) * z + _of_images(beta, x), residual, activation)
+
+
+def batch_norm_grads(dy, x, gamma, mean, var, **options):
+    """dx as every element of a channel reaches every other: the Jacobian of z, row by row."""
+    dz, z, scale, sums = _batch_norm_parts(dy, x, gamma, mean, var, **options)
+    dx, count = np.zeros(x.shape), x.size // max(1, x.shape[1])
+    for c in range(x.shape[1]):
+        own, arriving = z[:, c].ravel(), dz[:, c].ravel()
+        jacobian = np.eye(count) - 1 / max(1, count) - np.outer(own, own) / max(1, count)
+        dx[:, c] = (jacobian @ arriving).reshape(x[:, c].shape)
+    found = dx * scale, *sums
+    return (*found, dz) if options.get("residual") else found
+
+
+def batch_norm_inference_grads(dy, x, gamma, mean, var, **options):
+    dz, _, scale, sums = _batch_norm_parts(dy, x, gamma, mean, var, **options)
+    found = dz * scale, *sums
+    return (*found, dz) if options.get("residual") else found
+
+
+def _batch_norm_parts(dy, x, gamma, mean, var, *, eps=1e-5, activation=None, residual=False, beta=None, y=None):
+    gamma = np.ones_like(mean) if gamma is None else gamma
+    dz = np.where(y > 0, dy, 0) if activation == "relu" else np.asarray(dy, np.float64)
+    inverse = 1 / np.sqrt(_of_images(var, x) + eps)
+    z = (x - _of_images(mean, x)) * inverse
+    others = tuple(axis for axis in range(x.ndim) if axis != 1)
+    return dz, z, _of_images(gamma, x) * inverse, ((dz * z).sum(others), dz.sum(others))
+
+
+def _row_norm(x, rows, gamma, beta, eps):
+    """rows: x as a row for each mean and variance; gamma and beta as long as x."""
+    moments = np.array([_moments(row) for row in rows]).reshape(-1, 2)
+    z = (rows - moments[:, :1]) / np.sqrt(moments[:, 1:] + eps)
+    gamma, beta = np.ones(x.shape) if gamma is None else gamma, np.zeros(x.shape) if beta is None else beta
+    return gamma * z.reshape(x.shape) + beta, *moments.T
+
+
+def _row_norm_grads(dy, x, rows, gamma, mean, var, eps):
+    """dx, and what dgamma and dbeta sum."""
+    inverse = 1 / np.sqrt(np.ravel(var) + eps)
+    z = (rows - np.ravel(mean)[:, np.newaxis]) * inverse[:, np.newaxis]
+    arriving, dx = (dy * gamma).reshape(rows.shape), np.zeros(rows.shape)
+    for i, own in enumerate(z):
+        jacobian = np.eye(own.size) - 1 / own.size - np.outer(own, own) / own.size
+        dx[i] = inverse[i] * (jacobian @ arriving[i])
+    return dx.reshape(x.shape), dy * z.reshape(x.shape)
+
+
+def _per_channel(parameter, x):
+    return None if parameter is None else np.broadcast_to(_of_images(parameter, x), x.shape)
+
+
+def group_norm(x, num_groups, gamma=None, beta=None, *, eps=1e-5):
+    rows = x.reshape(x.shape[0] * num_groups, math.prod(x.shape[1:]) // num_groups)
+    y, mean, var = _row_norm(x, rows, _per_channel(gamma, x), _per_channel(beta, x), eps)
+    return y, mean.reshape(x.shape[0], num_groups), var.reshape(x.shape[0], num_groups)
+
+
+def group_norm_grads(dy, x, num_groups, gamma, mean, var, *, eps=1e-5):
+    rows = x.reshape(x.shape[0] * num_groups, math.prod(x.shape[1:]) // num_groups)
+    scale = 1 if gamma is None else _per_channel(gamma, x)
+    dx, of_gamma = _row_norm_grads(dy, x, rows, scale, mean, var, eps)
+    others = tuple(axis for axis in range(x.ndim) if axis != 1)
+    return dx, of_gamma.sum(others), dy.sum(others)
+
+
+def _last_axes(x, normalized_shape):
+    last = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    return x.reshape(-1, math.prod(last)), x.shape[: x.ndim - len(last)]
+
+
+def layer_norm(x, normalized_shape, gamma=None, beta=None, *, eps=1e-5):
+    rows, leading = _last_axes(x, normalized_shape)
+    y, mean, var = _row_norm(x, rows, gamma, beta, eps)
+    return y, mean.reshape(leading), var.reshape(leading)
+
+
+def layer_norm_grads(dy, x, normalized_shape, gamma, mean, var, *, eps=1e-5):
+    rows, leading = _last_axes(x, normalized_shape)
+    dx, of_gamma = _row_norm_grads(dy, x, rows, 1 if gamma is None else gamma, mean, var, eps)
+    others = tuple(range(len(leading)))
+    return dx, of_gamma.sum(others), dy.sum(others)

@@ -101,8 +101,7 @@ def batch_norm_grads(
 
     dy, x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, mean, var: as batch_norm took and
     returned them, gamma perhaps None. activation: as in batch_norm; where it is 'relu', beta and y are batch_norm's
-    too. residual: whether one was added; without an activation its gradient is dy itself, and no option here.
-    Returns (dx, dgamma, dbeta), and after a residual (dx, dgamma, dbeta, dresidual).
+    too. residual: whether one was added. Returns (dx, dgamma, dbeta), or (dx, dgamma, dbeta, dresidual).
     The formula is that of Ioffe and Szegedy, "Batch Normalization" (2015), section 3.
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -136,8 +135,7 @@ def batch_norm_inference_grads(
 
     dy, x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, mean, var: as
     batch_norm_inference took them, gamma perhaps None. activation: as there; where it is 'relu', beta and y are that
-    call's too. residual: whether one was added; without an activation its gradient is dy itself, and no option here.
-    Returns (dx, dgamma, dbeta), and after a residual (dx, dgamma, dbeta, dresidual).
+    call's too. residual: whether one was added. Returns (dx, dgamma, dbeta), or (dx, dgamma, dbeta, dresidual).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
@@ -272,7 +270,7 @@ def _gradient(
     geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=bool(residual))
     _check_shapes(operation, geometry, {"dy": dy, "y": y}, {"gamma": gamma, "mean": mean, "var": var, "beta": beta})
     if activation is None:
-        for name, given in (("residual", residual or None), ("beta", beta), ("y", y)):
+        for name, given in (("beta", beta), ("y", y)):
             if given is not None:
                 raise checks.value_error(operation, name, "given", "none without an activation")
     elif y is None:

@@ -124,7 +124,8 @@ DEVICE Acc affine_of(Acc centred, Acc inverse, Acc gamma, Acc beta) {
     return Storage<Element>::load(Storage<Element>::store(value));
 }
 
-// Whether ReLU lets this output pass, and its gradient. NaN passes.
+// ReLU, and whether the gradient passes where it gave y. NaN does.
+DEVICE Acc relu(Acc x) { return greater((Acc)0, x) ? (Acc)0 : x; }
 DEVICE bool passes(Acc y) { return greater(y, (Acc)0) || y != y; }
 
 #endif  // BACKSTRIDE_NORM

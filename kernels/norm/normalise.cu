@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) normalise(Params params) {
         for (int j = 0; j < VEC; j++) {
             y[j] = affine_of(add_rn(y[j], -mean), inverse, parameters.gamma[j], parameters.beta[j]);
             if constexpr (RESIDUAL) y[j] = add_rn(y[j], residual[j]);
-            if constexpr (RELU) y[j] = passes(y[j]) ? y[j] : 0;
+            if constexpr (RELU) y[j] = relu(y[j]);
         }
         store_vector(params.y + place.element, y);
     }

@@ -16,12 +16,14 @@ from ..kernels import dtypes
 from ..kernels.operation import (
     Case,
     Function,
+    Input,
     Operation,
     Output,
     as_tuple,
     dtype_of,
     function_on,
     geometry_of,
+    outputs_of,
     room_module,
 )
 from ..kernels.types import Shape
@@ -49,7 +51,7 @@ class Workload:
     """One operation on one configuration.
 
     `group` is the operation's title; products of depthwise convolutions are groups of their own. `arrays` are the
-    operation's inputs, NumPy's. `bytes` counts every input and output once.
+    operation's inputs, NumPy's, or None. `bytes` counts every input and output once.
     """
 
     suite: str
@@ -59,7 +61,7 @@ class Workload:
     operation: Operation
     configuration: Case
     dtype: str
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[Any, ...]
 
     @property
     def geometry(self) -> Any:
@@ -74,16 +76,18 @@ class Workload:
     @property
     def bytes(self) -> int:
         """0 for an operation whose outputs are not recorded."""
-        outputs = self.operation.outputs
-        return sum(a.nbytes for a in self.arrays) + sum(map(self._nbytes, outputs)) if outputs else 0
+        if not self.operation.outputs:
+            return 0
+        read = sum(a.nbytes for a in self.arrays if a is not None)
+        return read + sum(map(self._nbytes, outputs_of(self.operation, self.geometry)))
 
     def _nbytes(self, output: Output) -> int:
         dtype = dtype_of(output, self.geometry, self.arrays[0].dtype)
         return math.prod(output.shape(self.geometry)) * dtype.itemsize
 
     def convert(self, asarray: Callable[[np.ndarray], Any]) -> tuple[Any, ...]:
-        """The inputs, each passed through `asarray`."""
-        return tuple(map(asarray, self.arrays))
+        """The inputs, each passed through `asarray` but for None, which stands for one that is not given."""
+        return tuple(None if a is None else asarray(a) for a in self.arrays)
 
     def prepare(self, function: Callable[..., Any] | None = None) -> Call:
         """A call without arguments of `function` (None: ours), the arrays already on the backend in force."""
@@ -155,13 +159,19 @@ def _halves(draw: Draw) -> Draw:
     return halves
 
 
-def _inputs(operation: Operation, g: Any, draw: Draw) -> tuple[np.ndarray, ...]:
-    """Random numbers, and what the textbook's forward operation makes of such."""
-    saved = _forward(operation, g, draw) if any(each.saved for each in operation.inputs) else {}
-    return tuple(saved[each.name] if each.saved else draw(each.shape(g)) for each in operation.inputs)
+def _inputs(operation: Operation, g: Any, draw: Draw) -> tuple[Any, ...]:
+    """Random numbers, and what the textbook's forward operation makes of them."""
+    forward, known = calls.members(operation.family)[0], dict[str, Any]()
 
+    def made(each: Input) -> Any:
+        if not each.present(g):
+            return None
+        if each.name not in known and each.saved:
+            results = as_tuple(peers_of(forward).TEXTBOOK[forward.name](*map(made, forward.inputs), g))
+            known.update({o.name: result for o, result in zip(outputs_of(forward, g), results, strict=True)})
+        elif each.name not in known:
+            drawn = draw(each.shape(g))
+            known[each.name] = drawn.astype(dtype_of(each, g, drawn.dtype), copy=False)
+        return known[each.name]
 
-def _forward(operation: Operation, g: Any, draw: Draw) -> dict[str, np.ndarray]:
-    forward = calls.members(operation.family)[0]
-    results = as_tuple(peers_of(forward).TEXTBOOK[forward.name](*_inputs(forward, g, draw), g))
-    return {output.name: result for output, result in zip(forward.outputs, results, strict=True)}
+    return tuple(map(made, operation.inputs))

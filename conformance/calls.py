@@ -22,6 +22,7 @@ from ..kernels.operation import (
     function_on,
     geometry_of,
     implementation,
+    outputs_of,
 )
 from ..kernels.types import Shape
 
@@ -32,7 +33,12 @@ Make = Callable[[Input, Any], Any]
 def call(operation: Operation, case: Case, make: Make) -> tuple[Any, ...]:
     """The arguments of a path's function on this case; ValueError where a shape or an option is wrong."""
     geometry = geometry_of(operation, case)
-    return (*(make(each, geometry) for each in operation.inputs), geometry)
+    return (*_made(operation, geometry, make), geometry)
+
+
+def _made(operation: Operation, geometry: Any, make: Make) -> list[Any]:
+    """The operation's inputs, None for those that are not given."""
+    return [make(each, geometry) if each.present(geometry) else None for each in operation.inputs]
 
 
 def bare(dtype: np.dtype) -> Make:
@@ -46,11 +52,12 @@ def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) ->
 
     def make(each: Input, geometry: Any) -> np.ndarray:
         if not each.saved:
-            return draw(each, each.shape(geometry))
-        inputs = [make(given, geometry) for given in forward.inputs]
+            drawn = draw(each, each.shape(geometry))
+            return drawn.astype(dtype_of(each, geometry, drawn.dtype), copy=False)
+        inputs = _made(forward, geometry, make)
         with np.errstate(all="ignore"):
             outputs = as_tuple(implementation(forward, PLAIN)(*inputs, geometry))
-        named = {output.name: array for output, array in zip(forward.outputs, outputs, strict=True)}
+        named = {each.name: array for each, array in zip(outputs_of(forward, geometry), outputs, strict=True)}
         return named[each.name]
 
     return make
@@ -64,7 +71,8 @@ def public_function(operation: Operation, case: Case) -> Callable[..., Any]:
 def public(operation: Operation, case: Case, arguments: tuple[Any, ...]) -> dict[str, Any]:
     """The arguments of the operation's public function, by name, for a path function's arguments on this case."""
     *inputs, geometry = arguments
-    known = dict(zip((each.name for each in operation.inputs), inputs, strict=True)) | case.options
+    known = dict(zip((each.name for each in operation.inputs), inputs, strict=True))
+    known = case.options | known  # an option may say whether there is an input of its name
     found = {}
     for name in inspect.signature(public_function(operation, case)).parameters:
         if name in ("x_shape", "w_shape"):

@@ -138,7 +138,7 @@ def _check(
     def moved(argument: Any) -> Any:
         if not isinstance(argument, np.ndarray):
             return argument
-        return move(_strided(argument))[..., ::2] if gaps else move(argument)
+        return move(_strided(argument))[..., ::2] if gaps and argument.ndim else move(argument)
 
     def results() -> tuple[np.ndarray, ...]:
         return tuple(map(to_numpy, as_tuple(compute(*map(moved, arguments)))))

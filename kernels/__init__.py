@@ -19,6 +19,17 @@ from .linear import (
     linear_weight_grad,
 )
 from .linear.operations import OPERATIONS as _LINEAR
+from .norm import (
+    batch_norm,
+    batch_norm_grads,
+    batch_norm_inference,
+    batch_norm_inference_grads,
+    group_norm,
+    group_norm_grads,
+    layer_norm,
+    layer_norm_grads,
+)
+from .norm.operations import OPERATIONS as _NORM
 from .operation import Function, Operation, functions_of
 from .pool import (
     adaptive_avg_pool2d,
@@ -36,6 +47,10 @@ __all__ = [
     "adaptive_avg_pool2d_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
+    "batch_norm",
+    "batch_norm_grads",
+    "batch_norm_inference",
+    "batch_norm_inference_grads",
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_grads",
@@ -43,6 +58,10 @@ __all__ = [
     "conv2d_parameter_grads",
     "conv2d_weight_grad",
     "conv_transpose2d",
+    "group_norm",
+    "group_norm_grads",
+    "layer_norm",
+    "layer_norm_grads",
     "linear",
     "linear_bias_grad",
     "linear_grads",
@@ -54,7 +73,7 @@ __all__ = [
     "max_pool2d_indices",
 ]
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR)}
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM)}
 """The record of every operation, by its name."""
 
 FUNCTIONS: dict[str, Function] = {f.name: f for operation in OPERATIONS.values() for f in functions_of(operation)}

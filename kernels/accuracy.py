@@ -15,7 +15,7 @@ import numpy as np
 
 from ..precision import get_float32_precision
 from .dtypes import accumulation_dtype, finfo, is_float
-from .operation import PLAIN, Operation, as_tuple, implementation
+from .operation import PLAIN, Operation, as_tuple, implementation, outputs_of
 
 _BIAS_AND_DIVISOR = 2  # roundings per element beside the sum's
 
@@ -55,14 +55,18 @@ def _deviations(
     compute = implementation(operation, PLAIN)
     with np.errstate(all="ignore"):
         expected = as_tuple(compute(*inputs, geometry))
-        rounded = any(output.terms for output in operation.outputs)
-        magnitudes = as_tuple(operation.magnitudes(compute, inputs, geometry)) if rounded else expected
-    for output, got, want, magnitude in zip(operation.outputs, results, expected, magnitudes, strict=True):
+        outputs = outputs_of(operation, geometry)
+        inexact = any(output.terms for output in outputs)
+        magnitudes = as_tuple(operation.magnitudes(compute, inputs, geometry)) if inexact else expected
+    for output, got, want, magnitude in zip(outputs, results, expected, magnitudes, strict=True):
         if output.terms is None:
             yield _worst_exact(got, want)
             continue
         n = output.terms(geometry) + _BIAS_AND_DIVISOR
-        allowed = _allowed(got.dtype, want, magnitude, n, operation.is_product)
+        rounded = np.abs(want)
+        if output.between and got.dtype.itemsize == 2:
+            rounded = rounded + output.between(compute, inputs, geometry)
+        allowed = _allowed(got.dtype, rounded, magnitude, n, operation.is_product)
         ratio = _ratio(got, want, magnitude, allowed)
         yield _at(ratio, got, want, allowed)
 
@@ -101,7 +105,8 @@ def _ratio(got: np.ndarray, expected: np.ndarray, magnitude: np.ndarray, allowed
     return np.where(may_overflow, 0.0, ratio)
 
 
-def _allowed(dtype: np.dtype, expected: np.ndarray, magnitude: np.ndarray, n: int, product: bool) -> np.ndarray:
+def _allowed(dtype: np.dtype, rounded: np.ndarray, magnitude: np.ndarray, n: int, product: bool) -> np.ndarray:
+    """rounded: the magnitude of what 16 bits round."""
     accumulator = finfo(accumulation_dtype(dtype))
     per_term = n * float(accumulator.eps)
     if dtype == np.float64:
@@ -113,7 +118,7 @@ def _allowed(dtype: np.dtype, expected: np.ndarray, magnitude: np.ndarray, n: in
         allowed = per_term * magnitude + underflow
         if dtype.itemsize == 2:  # rounded once more, to half a unit of the result
             own = finfo(dtype)
-            allowed += float(own.eps) / 2 * (np.abs(expected) + allowed) + float(own.smallest_subnormal) * (allowed > 0)
+            allowed += float(own.eps) / 2 * (rounded + allowed) + float(own.smallest_subnormal) * (allowed > 0)
     return np.where(np.isfinite(allowed), allowed, 0.0)
 
 

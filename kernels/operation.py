@@ -37,17 +37,23 @@ class Case:
         return self.name
 
 
+def always(geometry: Any) -> bool:
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class Input:
     """An array that an operation takes, with its shape in a geometry.
 
-    dtype: in a geometry, where it is not the call's. saved: it is the output of this name of the family's forward
+    dtype: in a geometry and a call on arrays of a dtype, where it is not that. present: whether it is given in a
+    geometry; None takes its place where it is not. saved: it is the output of this name of the family's forward
     operation. finite: checks keep it so, that infinities and NaN come out only where they went in.
     """
 
     name: str
     shape: Callable[[Any], Shape]
-    dtype: Callable[[Any], np.dtype] | None = None
+    dtype: Callable[[Any, np.dtype], np.dtype] | None = None
+    present: Callable[[Any], bool] = always
     saved: bool = False
     finite: bool = False
 
@@ -56,14 +62,17 @@ class Input:
 class Output:
     """An array that an operation returns, with its shape in a geometry.
 
-    terms: how many terms an element adds up at most; None: it is exact. dtype: in a geometry, where it is not the
-    call's.
+    terms: how many terms an element adds up at most; None: it is exact. dtype: in a geometry and a call on arrays of a
+    dtype, where it is not that. present: whether it is returned in a geometry. between: of an element in 16 bits the
+    magnitude of what was rounded to them on the way; it is given what Operation.magnitudes is.
     """
 
     name: str
     shape: Callable[[Any], Shape]
     terms: Callable[[Any], int] | None
-    dtype: Callable[[Any], np.dtype] | None = None
+    dtype: Callable[[Any, np.dtype], np.dtype] | None = None
+    present: Callable[[Any], bool] = always
+    between: Callable[[Compute, tuple[Any, ...], Any], Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +178,12 @@ def geometry_of(operation: Operation, case: Case) -> Any:
 
 def dtype_of(array: Input | Output, geometry: Any, dtype: np.dtype) -> np.dtype:
     """The array's dtype in a call on arrays of `dtype`."""
-    return dtype if array.dtype is None else array.dtype(geometry)
+    return dtype if array.dtype is None else array.dtype(geometry, dtype)
+
+
+def outputs_of(operation: Operation, geometry: Any) -> tuple[Output, ...]:
+    """What the operation returns in this geometry."""
+    return tuple(output for output in operation.outputs if output.present(geometry))
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ def batch_norm(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, (mean, var) = np.empty(_planes(g), x.dtype), np.empty((2, g.C), acc)
-    x, residual = x.reshape(y.shape), _reshaped(residual, y.shape)
+    x, residual = (_reshaped(each, y.shape) for each in (x, residual))
 
     def work(c: slice) -> None:
         part = x[:, c].astype(acc)
@@ -46,7 +46,7 @@ def batch_norm_inference(
 ) -> np.ndarray:
     g = geometry
     y = np.empty(_planes(g), x.dtype)
-    x, residual = x.reshape(y.shape), _reshaped(residual, y.shape)
+    x, residual = (_reshaped(each, y.shape) for each in (x, residual))
 
     def work(c: slice) -> None:
         part = x[:, c] - mean[c, None]
@@ -121,7 +121,7 @@ def group_norm(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, (mean, var) = np.empty(_rows(g), x.dtype), np.empty((2, g.N, g.num_groups), acc)
-    x, (gamma, beta) = x.reshape(y.shape), _row_parameters(g, gamma, beta)
+    x, (gamma, beta) = _reshaped(x, y.shape), _row_parameters(g, gamma, beta)
 
     def work(n: slice, group: slice) -> None:
         part = x[n, group].astype(acc)
@@ -140,7 +140,7 @@ def group_norm_grads(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     dx, (dgamma, dbeta) = np.empty(_rows(g), x.dtype), np.empty((2, g.C), acc)
-    dy, x, (weight,) = dy.reshape(dx.shape), x.reshape(dx.shape), _row_parameters(g, gamma)
+    dy, x, (weight,) = _reshaped(dy, dx.shape), _reshaped(x, dx.shape), _row_parameters(g, gamma)
     mean = mean.reshape(g.N, g.num_groups)
     deviation = np.empty_like(mean)
 
@@ -228,7 +228,8 @@ def _row_parameters(g: RowNormGeometry, *parameters: Optional) -> tuple[Optional
 
 
 def _reshaped(a: Any, shape: tuple[int, ...]) -> Any:
-    return None if a is None else a.reshape(shape)
+    """In C order: in which order NumPy adds depends on it."""
+    return None if a is None else np.ascontiguousarray(a).reshape(shape)
 
 
 def _run_channels(work: Any, channels: int, each: int) -> None:

@@ -3,6 +3,7 @@ in two; the gradients likewise. Nothing is read or written more often than that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..cuda.runtime.errors import launcher
@@ -268,7 +269,7 @@ def _input_grad(
 def _channel_sums(
     groups: Sharing,
     gradient: dict[str, Any],
-    defines: dict[str, object],
+    defines: Mapping[str, object],
     values: dict[str, Any],
     dgamma: Any,
     dbeta: Any,
@@ -286,7 +287,7 @@ def _channel_sums(
 def _sums(
     groups: Sharing,
     gradient: dict[str, Any],
-    defines: dict[str, object],
+    defines: Mapping[str, object],
     values: dict[str, Any],
     dz: Any = None,
     product: Any = None,

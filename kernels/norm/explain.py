@@ -1,4 +1,4 @@
-"""Normalisation explained: the formulas, and the terms of one element of a gradient, by the derivative of the output."""
+"""Normalisation explained: the formulas, and the terms of one element of a gradient, by the output's derivative."""
 
 from __future__ import annotations
 
@@ -43,9 +43,8 @@ def _layer_formulas(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Formulas
 def _groups(g: BatchNormGeometry | RowNormGeometry) -> Any:
     """For every element of x the number of those that share its statistics, and its channel."""
     if isinstance(g, BatchNormGeometry):
-        channel = np.arange(g.C).reshape(1, g.C, 1)
-        group = np.broadcast_to(channel, (g.N, g.C, g.plane))
-        return group.reshape(g.x_shape), group.reshape(g.x_shape)
+        of_channel = np.broadcast_to(np.arange(g.C)[:, np.newaxis], (g.N, g.C, g.plane)).reshape(g.x_shape)
+        return of_channel, of_channel
     whole = (g.N, g.num_groups, g.channels, g.plane)
     row = np.arange(g.N * g.num_groups).reshape(g.N, g.num_groups, 1, 1)
     channel = np.arange(g.C).reshape(1, g.num_groups, g.channels, 1)

@@ -14,9 +14,8 @@ Geometry = BatchNormGeometry | RowNormGeometry
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, residual: Array | None, g: BatchNormGeometry) -> tuple[Array, ...]:
-    mean, var = x.mean(axis=_others(x)) if g.count else np.zeros(g.C, x.dtype), np.zeros(g.C, x.dtype)
-    if g.count:
-        var = x.var(axis=_others(x))
+    wide = x.astype(gamma.dtype)
+    mean, var = (wide.mean(_others(x)), wide.var(_others(x))) if g.count else np.zeros((2, g.C), gamma.dtype)
     return batch_norm_inference(x, gamma, beta, mean, var, residual, g), mean, var
 
 
@@ -24,12 +23,19 @@ def batch_norm_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, residual: Array | None, g: BatchNormGeometry
 ) -> Array:
     y = _wide(gamma, x) * (x - _wide(mean, x)) / np.sqrt(_wide(var, x) + g.eps) + _wide(beta, x)
-    y = y if residual is None else y + residual
+    y = (y if residual is None else y + residual).astype(x.dtype)
     return y if g.activation is None else np.maximum(y, 0)
 
 
 def batch_norm_grads(
-    dy: Array, x: Array, gamma: Array, mean: Array, var: Array, beta: Array | None, y: Array | None, g: BatchNormGeometry
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    beta: Array | None,
+    y: Array | None,
+    g: BatchNormGeometry,
 ) -> tuple[Array, ...]:
     dz, dgamma, dbeta, z = _sums(dy, x, mean, var, y, g)
     count = max(1, g.count)
@@ -39,7 +45,14 @@ def batch_norm_grads(
 
 
 def batch_norm_inference_grads(
-    dy: Array, x: Array, gamma: Array, mean: Array, var: Array, beta: Array | None, y: Array | None, g: BatchNormGeometry
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    beta: Array | None,
+    y: Array | None,
+    g: BatchNormGeometry,
 ) -> tuple[Array, ...]:
     dz, dgamma, dbeta, _ = _sums(dy, x, mean, var, y, g)
     found = _wide(gamma, x) * dz / np.sqrt(_wide(var, x) + g.eps), dgamma, dbeta
@@ -64,11 +77,11 @@ def _wide(parameter: Array, x: Array) -> Array:
 
 
 def row_norm(x: Array, gamma: Array, beta: Array, g: RowNormGeometry) -> tuple[Array, ...]:
-    rows = x.reshape(g.N, g.num_groups, g.count)
+    rows = x.reshape(g.N, g.num_groups, g.count).astype(gamma.dtype)
     mean, var = rows.mean(axis=2), rows.var(axis=2)
     z = (rows - mean[..., None]) / np.sqrt(var[..., None] + g.eps)
     y = _of_row(gamma, g) * z + _of_row(beta, g)
-    return y.reshape(g.x_shape), mean.reshape(g.statistics_shape), var.reshape(g.statistics_shape)
+    return y.astype(x.dtype).reshape(g.x_shape), mean.reshape(g.statistics_shape), var.reshape(g.statistics_shape)
 
 
 def row_norm_grads(dy: Array, x: Array, gamma: Array, mean: Array, var: Array, g: RowNormGeometry) -> tuple[Array, ...]:
@@ -160,9 +173,7 @@ def _torch_group_norm(x: Any, gamma: Any, beta: Any, g: RowNormGeometry) -> Call
     return call
 
 
-def _torch_group_norm_grads(
-    dy: Any, x: Any, gamma: Any, mean: Any, var: Any, g: RowNormGeometry
-) -> Callable[[], Any]:
+def _torch_group_norm_grads(dy: Any, x: Any, gamma: Any, mean: Any, var: Any, g: RowNormGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 
     inverse, sizes = (var + g.eps).rsqrt(), (g.N, g.C, g.plane, g.num_groups)
@@ -179,9 +190,7 @@ def _torch_layer_norm(x: Any, gamma: Any, beta: Any, g: RowNormGeometry) -> Call
     return call
 
 
-def _torch_layer_norm_grads(
-    dy: Any, x: Any, gamma: Any, mean: Any, var: Any, g: RowNormGeometry
-) -> Callable[[], Any]:
+def _torch_layer_norm_grads(dy: Any, x: Any, gamma: Any, mean: Any, var: Any, g: RowNormGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 
     shape = *g.statistics_shape, *[1] * len(g.parameter_shape)

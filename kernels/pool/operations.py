@@ -77,7 +77,7 @@ _ADAPTIVE_POOL = Family(
 )
 
 
-def _tap_dtype(g: PoolGeometry) -> np.dtype:
+def _tap_dtype(g: PoolGeometry, dtype: np.dtype) -> np.dtype:
     return g.tap_dtype
 
 
@@ -125,7 +125,7 @@ OPERATIONS = (
         "max pool indices",
         _MAX_POOL,
         inputs=(_TAPS,),
-        outputs=(Output("indices", Y_SHAPE, terms=None, dtype=lambda g: np.dtype(np.int64)),),
+        outputs=(Output("indices", Y_SHAPE, terms=None, dtype=lambda g, dtype: np.dtype(np.int64)),),
         flops=lambda g: 0,
     ),
     Operation(

@@ -187,10 +187,10 @@ def spoiled_arguments():
 
 
 def array_arguments():
-    """(operation, position, name) of every float array argument."""
+    """(operation, position, name) of every float array argument that is given by its position."""
     for function, (operation, _) in FUNCTIONS.items():
         for position, each in enumerate(operation.inputs):
-            if each.dtype is None and each.name != "b":
+            if each.dtype is None and each.name != "b" and position < len(CALLS[function]):
                 yield function, position, each.name
 
 

@@ -15,10 +15,11 @@ from backstride.conformance.suite import all_cases
 from backstride.kernels import FUNCTIONS, OPERATIONS
 from backstride.kernels.conv.path import ConvPath
 from backstride.kernels.linear.path import LinearPath
-from backstride.kernels.operation import CUDA, NUMPY, PLAIN, as_tuple, dtype_of
+from backstride.kernels.norm.path import NormPath
+from backstride.kernels.operation import CUDA, NUMPY, PLAIN, as_tuple, dtype_of, outputs_of
 from backstride.kernels.pool.path import PoolPath
 
-PROTOCOLS = {"conv": ConvPath, "linear": LinearPath, "pool": PoolPath}
+PROTOCOLS = {"conv": ConvPath, "linear": LinearPath, "norm": NormPath, "pool": PoolPath}
 PATHS = [
     (room, path)
     for room in PROTOCOLS
@@ -89,7 +90,7 @@ def test_outputs_are_what_the_record_says(name):
     arguments = calls.call(operation, case, calls.bare(np.dtype(np.float16)))
     public = getattr(kernels, name)(**calls.public(operation, case, arguments))
     geometry = arguments[-1]
-    for output, got in zip(operation.outputs, as_tuple(public), strict=True):
+    for output, got in zip(outputs_of(operation, geometry), as_tuple(public), strict=True):
         assert got.shape == output.shape(geometry)
         assert got.dtype == dtype_of(output, geometry, np.dtype(np.float16))
 

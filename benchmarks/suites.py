@@ -3,6 +3,7 @@
     conv    C,H[xW]->K RxS/stride [pPADDING] [dDILATION] [gGROUPS] [@N,...]
     pool    C,H[xW] RxS/stride [pPADDING] [@N,...]
     linear  F->O [@N,...]
+    activation  C,H[xW] [@N,...]
 
 `*` after a row puts it into the quick subset; `# ...` says where the layer comes from, where the suite's own source
 does not say it all. A row without @N takes the batch of the run.
@@ -79,6 +80,8 @@ class Notation:
         if family == "conv":
             w_shape = (self.K, self.C // self.groups, *self.kernel)
             return x_shape, w_shape, {**window, "dilation": self.dilation, "groups": self.groups}
+        if family == "activation":
+            return x_shape, (), {}
         return x_shape if family == "training" else (batch, self.C), (self.K, self.C), {}
 
 
@@ -313,6 +316,16 @@ SHAPES: tuple[Shape, ...] = (
     """,
     ),
     *_rows(
+        "activations",
+        "activation",
+        "",
+        """
+        64,32 @64 *             # CIFAR-10, first layers of a small CNN
+        64,112                  # ResNet-50, after conv1
+        512,14                  # VGG-16, last convolution
+    """,
+    ),
+    *_rows(
         "training",
         "training",
         "two convolutions, max pooling, a classifier; SGD with momentum",
@@ -324,7 +337,13 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
-FAMILIES = {"conv": ("conv",), "pool": ("max_pool", "avg_pool"), "linear": ("linear",), "training": ("training",)}
+FAMILIES = {
+    "conv": ("conv",),
+    "pool": ("max_pool", "avg_pool"),
+    "linear": ("linear",),
+    "activation": ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish"),
+    "training": ("training",),
+}
 """Of a shape, those of the operations that are measured on it (kernels/operation.py)."""
 
 

@@ -84,9 +84,11 @@ def extents(text: str) -> tuple[int, ...]:
 
 
 def option(text: str) -> Any:
-    """An int, h,w, top,bottom,left,right, or a word ('same')."""
+    """An int, h,w, top,bottom,left,right, a number with a point or an exponent, or a word ('same')."""
     if text.isalpha():
         return text
+    if "." in text or "e" in text:
+        return float(text)
     values = extents(text)
     if len(values) == 4:
         return values[:2], values[2:]

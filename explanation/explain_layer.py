@@ -10,7 +10,7 @@ import numpy as np
 from ..kernels import OPERATIONS
 from ..kernels.explain import Explain, Formulas, Index, Shape, Term, element, term
 from ..kernels.operation import room_module
-from ..layers import Flatten, Layer, ReLU
+from ..layers import Flatten, Identity, Layer
 
 
 def explain_layer(layer: Layer) -> Explain:
@@ -18,15 +18,6 @@ def explain_layer(layer: Layer) -> Explain:
         found: Explain = room_module(OPERATIONS[layer.operation].family.room, "explain").EXPLAIN[layer.operation]
         return found
     return next((known for kind, known in _WITHOUT_ROOM.items() if isinstance(layer, kind)), _of_a_users_own(layer))
-
-
-def _relu_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
-    return Formulas("relu", "Y = max(X, 0)", {"dx": "dX = dY where X > 0, else 0"})
-
-
-def _relu_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    if not arrays["x"][index] <= 0:
-        yield term(element("dY", arrays["dy"], *index))
 
 
 def _flatten_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
@@ -38,8 +29,16 @@ def _flatten_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, An
     yield term(element("dY", arrays["dy"], index[0], feature))
 
 
+def _identity_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
+    return Formulas("identity", "Y = X", {"dx": "dX = dY"})
+
+
+def _identity_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
+    yield term(element("dY", arrays["dy"], *index))
+
+
 _WITHOUT_ROOM: dict[type[Layer], Explain] = {
-    ReLU: Explain(_relu_formulas, _relu_terms),
+    Identity: Explain(_identity_formulas, _identity_terms),
     Flatten: Explain(_flatten_formulas, _flatten_terms),
 }
 

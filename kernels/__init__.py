@@ -1,5 +1,24 @@
 """The operations: each checks its arguments, fixes the geometry, and runs the path its arrays live on."""
 
+from .activation import (
+    gelu,
+    gelu_grad,
+    hardswish,
+    hardswish_grad,
+    leaky_relu,
+    leaky_relu_grad,
+    relu,
+    relu6,
+    relu6_grad,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    silu,
+    silu_grad,
+    tanh,
+    tanh_grad,
+)
+from .activation.operations import OPERATIONS as _ACTIVATION
 from .conv import (
     conv2d,
     conv2d_bias_grad,
@@ -58,10 +77,16 @@ __all__ = [
     "conv2d_parameter_grads",
     "conv2d_weight_grad",
     "conv_transpose2d",
+    "gelu",
+    "gelu_grad",
     "group_norm",
     "group_norm_grads",
+    "hardswish",
+    "hardswish_grad",
     "layer_norm",
     "layer_norm_grads",
+    "leaky_relu",
+    "leaky_relu_grad",
     "linear",
     "linear_bias_grad",
     "linear_grads",
@@ -71,9 +96,21 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_indices",
+    "relu",
+    "relu6",
+    "relu6_grad",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "silu",
+    "silu_grad",
+    "tanh",
+    "tanh_grad",
 ]
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM)}
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION)
+}
 """The record of every operation, by its name."""
 
 FUNCTIONS: dict[str, Function] = {f.name: f for operation in OPERATIONS.values() for f in functions_of(operation)}

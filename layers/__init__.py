@@ -1,6 +1,6 @@
 """Layers that hold parameters, call the kernels, and add gradients up."""
 
-from .activation import Flatten, ReLU
+from .activation import GELU, Flatten, Hardswish, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Tanh
 from .base import Buffer, Layer, Parameter
 from .conv2d import Conv2d
 from .linear import Linear
@@ -9,16 +9,24 @@ from .pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .sequential import Sequential
 
 __all__ = [
+    "GELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "Buffer",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",
+    "Hardswish",
+    "Identity",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
 ]

@@ -383,3 +383,82 @@ def layer_norm_grads(dy, x, normalized_shape, gamma, mean, var, *, eps=1e-5):
     dx, of_gamma = _row_norm_grads(dy, x, rows, 1 if gamma is None else gamma, mean, var, eps)
     others = tuple(range(len(leading)))
     return dx, of_gamma.sum(others), dy.sum(others)
+
+
+def relu(x):
+    return np.array([max(v, 0.0) for v in x.flat]).reshape(x.shape)
+
+
+def relu_grad(dy, y):
+    return dy * (y > 0)
+
+
+def relu6(x):
+    return np.array([min(max(v, 0.0), 6.0) for v in x.flat]).reshape(x.shape)
+
+
+def relu6_grad(dy, y):
+    return dy * ((y > 0) & (y < 6))
+
+
+def leaky_relu(x, *, negative_slope=0.01):
+    return x * np.where(x > 0, 1, negative_slope)
+
+
+def leaky_relu_grad(dy, y, *, negative_slope=0.01):
+    return dy * np.where(y > 0, 1, negative_slope)
+
+
+def sigmoid(x):
+    return _each(lambda v: 1 / (1 + math.exp(-v)) if v > 0 else math.exp(v) / (1 + math.exp(v)), x)
+
+
+def sigmoid_grad(dy, y):
+    return dy * y * (1 - y)
+
+
+def tanh(x):
+    return _each(math.tanh, x)
+
+
+def tanh_grad(dy, y):
+    return dy * (1 - y) * (1 + y)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def silu_grad(dy, x):
+    return dy * (sigmoid(x) + x * sigmoid(x) * sigmoid(-x))
+
+
+def gelu(x, *, approximate="none"):
+    return x * _gelu_factor(x, approximate)
+
+
+def gelu_grad(dy, x, *, approximate="none"):
+    if approximate == "tanh":
+        slope = _each(lambda v: math.sqrt(2 / math.pi) * (1 + 0.134145 * v * v), x)
+        bell = 2 * _gelu_factor(x, "tanh") * _gelu_factor(-x, "tanh") * slope
+    else:
+        bell = _each(lambda v: math.exp(-v * v / 2) / math.sqrt(2 * math.pi), x)
+    return dy * (_gelu_factor(x, approximate) + x * bell)
+
+
+def _gelu_factor(x, approximate):
+    if approximate == "tanh":
+        return sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    return _each(lambda v: math.erfc(-v / math.sqrt(2)) / 2, x)
+
+
+def hardswish(x):
+    return x * relu6(x + 3) / 6
+
+
+def hardswish_grad(dy, x):
+    return dy * np.where(x <= -3, 0, np.where(x < 3, x / 3 + 0.5, 1))
+
+
+def _each(f, x):
+    return np.array([f(v) for v in x.flat], np.float64).reshape(x.shape)

@@ -38,6 +38,7 @@ SMALL = (
     Shape("small", "conv", "4,9->4 3x3/2 p1 g4", 2, True, "made up"),
     Shape("small", "pool", "3,8x6 3x2/2x1 p1x0", 2, True, "made up"),
     Shape("small", "linear", "17->9", 5, True, "made up"),
+    Shape("small", "activation", "3,8x6", 2, True, "made up"),
     Shape("small", "training", "1,8->10", 4, True, "made up"),
 )
 
@@ -103,7 +104,7 @@ class TestSuites:
     def test_selection(self):
         assert {shape.suite for shape in select(["lenet", "vgg16"])} == {"lenet", "vgg16"}
         assert all(shape.quick for shape in select(quick=True))
-        assert {shape.family for shape in select(quick=True)} == {"conv", "pool", "linear", "training"}
+        assert {shape.family for shape in select(quick=True)} == {"conv", "pool", "linear", "activation", "training"}
         with pytest.raises(ValueError, match="suite is 'resnet'; expected one of backprop"):
             select(["resnet"])
         with pytest.raises(ValueError, match="operation is 'conv'; expected one of conv2d"):

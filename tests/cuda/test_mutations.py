@@ -130,6 +130,18 @@ TINY = {
 }
 
 
+# The same for the kernels of activations.
+ACTIVATIONS = {
+    "vectors that reach past the end": ("activation", "if (first + V <= size) return", "return", "out-of-bounds read"),
+    "a tail that is not read": ("activation", "if (first + j < size) v.at[j] =", "if (false) v.at[j] =", WRONG),
+    "a tail that is not written": ("activation", "if (first + j < size) p[", "if (false) p[", NAN),
+    "a gradient stored past the end": ("activation_grad", "if (first + j < size) p[", "p[", "out-of-bounds write"),
+    "vectors that overlap": ("activation_grad", "threadIdx.x) * VEC", "threadIdx.x) * (VEC - 1)", f"misaligned|{NAN}"),
+    "NaN taken for a number": ("activation_grad", "greater(y, Acc(0)) || is_nan(y)", "greater(y, Acc(0))", WRONG),
+    "the gradient of what was stopped": ("activation_grad", "greater(y, Acc(0))", "!greater(Acc(0), y)", WRONG),
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -215,6 +227,14 @@ def evidence_of_tiny(cupy: ModuleType) -> str:
     return next(filter(None, found), "")
 
 
+def evidence_of_activations(cupy: ModuleType) -> str:
+    """What the ReLU of a full block and a tail shows, and its gradient at NaN."""
+    x, dy = integers(3, 347), integers(3, 347) + 9
+    y = kernels.relu(x)
+    y[0, ::5] = np.nan
+    return shown(cupy, kernels.relu, x) or shown(cupy, kernels.relu_grad, dy, y)
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -286,6 +306,19 @@ def test_tiny_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
 def test_mutation_of_tiny_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, "tiny_grads", old, new)
     found = evidence_of_tiny(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_activation_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_activations(cupy) == ""
+    assert [(launch.name, launch.grid[0]) for launch in launches] == [("activation", 2), ("activation_grad", 2)]
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_mutation_of_activations_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_activations(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

@@ -2,6 +2,7 @@
 
 from .activation import GELU, Flatten, Hardswish, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Tanh
 from .base import Buffer, Layer, Parameter
+from .branches import Add, Concatenate, Residual
 from .conv2d import Conv2d
 from .linear import Linear
 from .loss import CrossEntropyLoss
@@ -11,8 +12,10 @@ from .sequential import Sequential
 __all__ = [
     "GELU",
     "AdaptiveAvgPool2d",
+    "Add",
     "AvgPool2d",
     "Buffer",
+    "Concatenate",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",
@@ -25,6 +28,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

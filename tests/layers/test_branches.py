@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from accuracy import dtype_of
 
+from backstride import layers
 from backstride.layers import Add, Concatenate, Conv2d, Layer, Linear, ReLU, Residual, Sequential
 
 # float64 has 2**-52 = 2.2e-16; a sum of some hundred products of numbers of about 1 keeps 13 digits.
@@ -126,7 +127,7 @@ def test_names_and_text():
         "Concatenate(ReLU(), Sequential(ReLU()), axis=2)",
         "Concatenate(ReLU())",
     ):
-        assert repr(eval(text)) == text
+        assert repr(eval(text, vars(layers))) == text
 
 
 def test_what_is_refused(rng):

@@ -15,6 +15,7 @@ from .backend import (
 from .capture import capture
 from .conformance.recording import record_shapes
 from .explanation import explain
+from .jit import get_jit, set_jit, use_jit
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .weights import load_weights, save_weights
 
@@ -27,6 +28,7 @@ __all__ = [
     "get_array_module",
     "get_backend",
     "get_float32_precision",
+    "get_jit",
     "kernels",
     "layers",
     "load_weights",
@@ -35,8 +37,10 @@ __all__ = [
     "save_weights",
     "set_backend",
     "set_float32_precision",
+    "set_jit",
     "synchronize",
     "to_numpy",
     "use_backend",
     "use_float32_precision",
+    "use_jit",
 ]

@@ -12,10 +12,11 @@ from typing import Any
 
 from .. import backend
 from .._version import __version__
+from ..jit import get_jit
 from ..kernels.cpu import threads
 from ..precision import get_float32_precision
 
-PACKAGES = ("numpy", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x", "threadpoolctl", "ml_dtypes")
+PACKAGES = ("numpy", "numba", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x", "threadpoolctl", "ml_dtypes")
 
 
 def cores() -> int:
@@ -36,6 +37,7 @@ def describe() -> dict[str, Any]:
         "threads": threads.count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "float32_precision": get_float32_precision(),
+        "jit": get_jit(),
         "blas": _blas(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

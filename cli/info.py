@@ -8,7 +8,8 @@ import sys
 import textwrap
 from collections.abc import Callable
 
-from .. import _files
+from .. import _files, jit
+from .._extras import MissingExtraError
 from .._switch import environment
 from ..backend import VARIABLE, BackendUnavailableError, probe_cupy, use_backend
 from ..kernels.cuda.runtime import cubins
@@ -29,12 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit status: 0, or 2 where what the options or the environment ask for cannot be; all else is shown even then."""
     backend, wrong_backend = _in_force(lambda: select_backend(arguments))
     precision, wrong_precision = _in_force(get_float32_precision)
-    for label, text in _facts(f"{backend} ({_asked(arguments)})", precision):
+    loops, wrong_loops = _in_force(_numpy_loops)
+    for label, text in _facts(f"{backend} ({_asked(arguments)})", precision, loops):
         first, *rest = textwrap.wrap(text, _width()) or [""]
         print(f"{label:<{_LABEL}}{first}")
         for line in rest:
             print(" " * _LABEL + line)
-    wrong = [*wrong_backend, *wrong_precision]
+    wrong = [*wrong_backend, *wrong_precision, *wrong_loops]
     if wrong:
         raise CommandError("; ".join(wrong))
     return 0
@@ -44,8 +46,17 @@ def _in_force(get: Callable[[], str]) -> tuple[str, list[str]]:
     """A choice, or "none" and why."""
     try:
         return get(), []
-    except (CommandError, BackendUnavailableError, ValueError) as error:
+    except (CommandError, BackendUnavailableError, MissingExtraError, ValueError) as error:
         return "none", [str(error)]
+
+
+def _numpy_loops() -> str:
+    """What NumPy arrays run on, and why."""
+    asked = environment(jit.VARIABLE)
+    why = f"{jit.VARIABLE} is not set" if asked is None else f"{jit.VARIABLE}={asked}"
+    if jit.get_jit():
+        return f"loops compiled by numba ({why})"
+    return f"plain NumPy ({jit.missing() or why})"
 
 
 def _width() -> int:
@@ -61,7 +72,7 @@ def _asked(arguments: argparse.Namespace) -> str:
     return f"{VARIABLE} is not set: auto" if name is None else f"{VARIABLE}={name}"
 
 
-def _facts(backend: str, precision: str) -> list[tuple[str, str]]:
+def _facts(backend: str, precision: str, loops: str) -> list[tuple[str, str]]:
     from ..benchmarks.environment import describe
 
     probe = probe_cupy()
@@ -84,6 +95,7 @@ def _facts(backend: str, precision: str) -> list[tuple[str, str]]:
     facts += [
         ("processor", f"{found['processor']}, {found['cores']} cores for this process"),
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
+        ("numpy arrays", loops),
         ("float32 products", precision),
         ("compiled ahead", _compiled_ahead()),
     ]

@@ -21,7 +21,6 @@ from ..kernels.cuda.offline.ahead import compile_ahead
 from ..kernels.dtypes import NAMES, named
 from ..kernels.operation import (
     CUDA,
-    NUMPY,
     Case,
     Compute,
     Function,
@@ -30,6 +29,7 @@ from ..kernels.operation import (
     as_tuple,
     function_on,
     implementation,
+    numpy_path,
 )
 from ..kernels.types import Shape
 from . import calls
@@ -106,7 +106,7 @@ def run(
         for case, dtype in product(all_cases(FUNCTIONS[name]), dtypes)
         if cases is None or case.name in cases
     ]
-    path, move = (NUMPY, np.asarray) if backend == "numpy" else (CUDA, import_cupy().asarray)
+    path, move = (numpy_path(), np.asarray) if backend == "numpy" else (CUDA, import_cupy().asarray)
     if path == CUDA:
         compile_ahead(
             (operation, calls.call(operation, case, calls.bare(named(dtype)))) for (operation, _), case, dtype in chosen

@@ -11,7 +11,8 @@ from functools import cached_property, partial
 from typing import Any, Generic, TypeVar, cast
 
 from ..backend import get_backend, is_cupy
-from .operation import CUDA, NUMPY, Compute, room_path
+from ..jit import get_jit
+from .operation import CUDA, JIT, PLAIN, Compute, room_path
 from .types import Array
 
 Path = TypeVar("Path")
@@ -31,7 +32,11 @@ class Paths(Generic[Path]):
 
     @cached_property
     def numpy(self) -> Path:
-        return cast(Path, room_path(self._room, NUMPY))
+        return cast(Path, room_path(self._room, PLAIN))
+
+    @cached_property
+    def jit(self) -> Path:
+        return cast(Path, room_path(self._room, JIT))
 
     @cached_property
     def cuda(self) -> Path:
@@ -39,7 +44,7 @@ class Paths(Generic[Path]):
 
     def of(self, array: Array) -> Path:
         """The path for this array."""
-        path = self._on_cupy() if is_cupy(array) else self.numpy
+        path = self._on_cupy() if is_cupy(array) else self.jit if get_jit() else self.numpy
         watch = watching.get()
         return path if watch is None else cast(Path, _Watched(path, watch))
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..jit import get_jit
 from .types import Shape
 
 Compute = Callable[..., Any]
@@ -196,13 +197,18 @@ def room_module(room: str, name: str) -> Any:
     return import_module(f".{room}.{name}", __package__)
 
 
-PLAIN, NUMPY, CUDA = "cpu", "blocked", "cuda"
-"""The paths: the one that judges the others, the one of NumPy arrays, and the one of CuPy arrays."""
+PLAIN, JIT, CUDA = "cpu", "jit", "cuda"
+"""The paths: the one that judges the others, its compiled twin for NumPy arrays, and the one of CuPy arrays."""
+
+
+def numpy_path() -> str:
+    """The path that NumPy arrays run on."""
+    return JIT if get_jit() else PLAIN
 
 
 def room_path(room: str, path: str) -> Any:
-    """A path of a room; NumPy arrays run on its plain page where it has no faster one."""
-    if path == NUMPY and find_spec(f".{room}.{path}", __package__) is None:
+    """A path of a room; a room without compiled loops has its plain page in their place."""
+    if path == JIT and find_spec(f".{room}.{path}", __package__) is None:
         path = PLAIN
     return room_module(room, path)
 

@@ -29,7 +29,7 @@ from backstride.benchmarks.results import Ratio, Results, Row
 from backstride.benchmarks.run import Plan, execute, functions_named, new_results
 from backstride.benchmarks.suites import FAMILIES, SHAPES, Notation, Shape, select, suite_names
 from backstride.cli import main
-from backstride.kernels.operation import NUMPY, room_module
+from backstride.kernels.operation import numpy_path, room_path
 
 rich_console = pytest.importorskip("rich.console", reason="tables need rich")
 
@@ -61,7 +61,7 @@ def wrong_conv2d(request, monkeypatch):
         pytest.importorskip("torch", reason="the peer that is there")
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
-    path = room_module("conv", NUMPY)
+    path = room_path("conv", numpy_path())
     right = path.conv
     monkeypatch.setattr(path, "conv", lambda *arguments: right(*arguments) * 1.01)
 

@@ -18,11 +18,11 @@ from backstride.conformance.suite import Outcome
 from backstride.kernels import FUNCTIONS, OPERATIONS
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
 from backstride.kernels.linear.cases import LINEAR
-from backstride.kernels.operation import NUMPY, implementation
+from backstride.kernels.operation import PLAIN, implementation
 
 
 def numpy_path(operation: str):
-    return implementation(OPERATIONS[operation], NUMPY)
+    return implementation(OPERATIONS[operation], PLAIN)
 
 
 def parsed(*arguments: str) -> argparse.Namespace:

@@ -18,7 +18,7 @@ from backstride.kernels.accuracy import worst
 from backstride.kernels.compare import DivergenceError, compared
 from backstride.kernels.conv.geometry import ConvGeometry
 from backstride.kernels.linear.geometry import LinearGeometry
-from backstride.kernels.operation import NUMPY, geometry_of, implementation
+from backstride.kernels.operation import PLAIN, geometry_of, implementation
 from backstride.kernels.pool import cuda
 
 CONV = geometry_of(*SMALL["conv2d"])
@@ -26,7 +26,7 @@ POOL = geometry_of(*SMALL["max_pool2d"])
 
 
 def numpy_path(operation: str):
-    return implementation(FUNCTIONS[operation].operation, NUMPY)
+    return implementation(FUNCTIONS[operation].operation, PLAIN)
 
 
 def arguments_of(name: str, draw) -> tuple:

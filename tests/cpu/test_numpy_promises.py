@@ -19,7 +19,7 @@ from backstride import kernels
 Array = np.ndarray
 
 
-@pytest.fixture(params=["numpy", "plain"])
+@pytest.fixture(params=["numpy", "jit"])
 def path(request):
     with conftest.PATHS[request.param]() as found:
         yield found

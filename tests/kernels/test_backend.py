@@ -276,7 +276,7 @@ def test_array_module_of_nothing():
 
 
 def test_array_module_of_a_mixture(path):
-    if path.name in ("numpy", "plain"):
+    if path.name in ("numpy", "jit"):
         pytest.skip("needs arrays of a second library")
     with pytest.raises(TypeError, match="got numpy, cupy; expected arrays of one library"):
         backstride.get_array_module(np.ones(1), path.asarray(np.ones(1)))

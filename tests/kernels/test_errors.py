@@ -236,7 +236,7 @@ def test_argument(path, operation, position, value, argument, printed, expectati
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "longdouble"])
 @pytest.mark.parametrize(("operation", "position", "name"), list(array_arguments()))
 def test_dtype(path, operation, position, name, dtype):
-    if dtype == "longdouble" and path.name not in ("numpy", "plain"):
+    if dtype == "longdouble" and path.name not in ("numpy", "jit"):
         pytest.skip("CuPy has no such arrays")
     dtype = np.dtype(dtype)
     arguments = replaced(CALLS[operation], position, CALLS[operation][position].astype(dtype))

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from backstride import kernels
+from backstride import jit, kernels
 from backstride.conformance import calls
 from backstride.conformance.suite import all_cases
 from backstride.kernels import FUNCTIONS, OPERATIONS
-from backstride.kernels.operation import CUDA, NUMPY, PLAIN, as_tuple, dtype_of, outputs_of, room_module
+from backstride.kernels.operation import CUDA, JIT, PLAIN, as_tuple, dtype_of, outputs_of, room_module
 
 
 def protocol(room: str) -> type:
@@ -27,7 +27,7 @@ PROTOCOLS = {room: protocol(room) for room in dict.fromkeys(each.family.room for
 PATHS = [
     (room, path)
     for room in PROTOCOLS
-    for path in (NUMPY, CUDA, PLAIN)
+    for path in (*([] if jit.missing() else [JIT]), CUDA, PLAIN)
     if find_spec(f"backstride.kernels.{room}.{path}")
 ]
 

@@ -1,1 +1,0 @@
-"""backstride in other libraries' programs."""

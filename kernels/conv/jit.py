@@ -1,0 +1,103 @@
+"""Convolution and its gradients by compiled loops; what they do not suit runs on the plain page.
+
+Padding is a border of zeros here, so weights, or a weight gradient, that are not finite are left to the plain page: no
+window must see the NaN that such a product is.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..jit import depthwise, layout, products, reduce, weight_grad
+from ..jit.compiled import contiguous, suits
+from ..jit.correlate import correlate
+from ..jit.layout import Correlation
+from . import cpu
+from .geometry import ConvGeometry
+
+
+class Plan(NamedTuple):
+    """What computes a geometry. in_place: the compiled loops suit it; products: it is one of matrices."""
+
+    in_place: bool
+    products: bool
+    forward: Correlation
+    gradients: tuple[Correlation, ...]
+
+
+@lru_cache(1024)
+def plan_of(g: ConvGeometry) -> Plan:
+    extents = g.N, g.groups, g.C // g.groups, g.K // g.groups, g.axes
+    if layout.is_sparse(g.axes):
+        return Plan(False, False, layout.forward(*extents), ())
+    by_product = g.is_pointwise and products.suit(math.prod(g.windows), g.C // g.groups)
+    return Plan(True, by_product, layout.forward(*extents), tuple(layout.gradients(*extents)))
+
+
+def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    plan = plan_of(g)
+    if not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
+        return cpu.conv(x, w, b, g)
+    x, w = contiguous(x, w)
+    y = np.empty(g.y_shape, x.dtype)
+    if plan.products:
+        products.multiply(w, x, b, y, g.groups)
+    else:
+        correlate(x, w, b, y, plan.forward, transposed=False)
+    return y
+
+
+def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    return conv_transpose(dy, w, None, geometry)
+
+
+def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    plan = plan_of(g)
+    if not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
+        return cpu.conv_transpose(x, w, b, g)
+    x, w = contiguous(x, w)
+    y = np.empty(g.x_shape, x.dtype)
+    if plan.products:
+        products.multiply(w, x, b, y, g.groups, transposed=True)
+    else:
+        for correlation in plan.gradients:
+            correlate(x, w, b, y, correlation, transposed=True)
+    return y
+
+
+def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    g = geometry
+    plan = plan_of(g)
+    if not plan.in_place or not suits(dy, x):
+        return cpu.conv_weight_grad(dy, x, g)
+    dy, x = contiguous(dy, x)
+    dw = np.empty(g.w_shape, x.dtype)
+    if plan.products:
+        products.weight_grad(dy, x, dw, g.groups)
+    elif g.C == g.groups > 1:
+        depthwise.weight_grad(dy, x, dw, g.axes)
+    elif not weight_grad.weight_grad(dy, x, dw, g.groups, g.axes):
+        return cpu.conv_weight_grad(dy, x, g)
+    return dw if reduce.is_finite(dw) else cpu.conv_weight_grad(dy, x, g)
+
+
+def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    if not suits(dy):
+        return cpu.conv_bias_grad(dy, geometry)
+    return reduce.channel_sums(*contiguous(dy)).reshape(geometry.b_shape)
+
+
+def conv_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
+
+
+def conv_grads(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return conv_input_grad(dy, w, geometry), conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)

@@ -1,0 +1,24 @@
+"""Blocks of a call, on several threads where there is enough work for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..cpu import threads
+
+
+def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dtype, *scratch: int) -> None:
+    """work(low, high, *arrays) for spans that cover range(count); the arrays have so many elements and hold anything.
+
+    Worth it or not, every block is computed alike: how many threads there are never shows in a result.
+    """
+    if not worth or count == 1:
+        work(0, count, *(np.empty(size, dtype) for size in scratch))
+        return
+
+    def one(block: int) -> None:
+        work(block, block + 1, *threads.scratch(dtype, *((size,) for size in scratch)))
+
+    threads.run(one, [(block,) for block in range(count)], sum(scratch) * dtype.itemsize)

@@ -1,0 +1,84 @@
+"""How this engine's functions are compiled: at their first call, without the interpreter lock, kept on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numba.core import event
+
+from ... import jit
+from ..._notices import logger
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REGROUPED = {"contract", "reassoc", "nsz"}
+"""Sums may be regrouped, once, by the compiler; NaN and infinities are kept."""
+
+
+def compiled(function: F) -> F:
+    return _made(function)
+
+
+def regrouped(function: F) -> F:
+    """Compiled so that its sums become vectors of sums."""
+    return _made(function, fastmath=REGROUPED)
+
+
+def _made(function: F, **options: Any) -> F:
+    found: F
+    try:
+        found = njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+    except RuntimeError:  # there is no folder to keep it in
+        found = njit(nogil=True, error_model="numpy", **options)(function)
+    return found
+
+
+def suits(*arrays: np.ndarray | None) -> bool:
+    """Whether compiled loops read these arrays: float32 or float64, and not empty."""
+    return all(a is None or (a.dtype.char in "fd" and a.size > 0) for a in arrays)
+
+
+def contiguous(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays with gaps are copied, so that no bit of a result depends on where its inputs lay."""
+    return tuple(map(_writable, map(np.ascontiguousarray, arrays)))
+
+
+def _writable(a: np.ndarray) -> np.ndarray:
+    """The same memory: to Numba a read-only array is another type, for which all would be compiled once more."""
+    return a if a.flags.writeable else np.asarray(_Memory(a))
+
+
+class _Memory:
+    def __init__(self, a: np.ndarray) -> None:
+        self.owner = a
+        interface = dict(a.__array_interface__)
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+class _Told(event.Listener, threading.local):
+    """Tells who waits for long what is compiled; a function's own functions are compiled inside it."""
+
+    def __init__(self) -> None:
+        self._waiting: list[threading.Timer] = []
+
+    def on_start(self, event: Any) -> None:
+        function = event.data["dispatcher"].py_func
+        timer = threading.Timer(jit.PATIENCE, _tell, (f"{function.__module__}.{function.__name__}",))
+        timer.daemon = True
+        if not self._waiting and function.__module__.startswith(__name__.partition(".kernels")[0]):
+            timer.start()
+        self._waiting.append(timer)
+
+    def on_end(self, event: Any) -> None:
+        self._waiting.pop().cancel()
+
+
+def _tell(name: str) -> None:
+    logger.info("compiling %s for this processor, once: it is kept for the next run", name)
+
+
+event.register("numba:compile", _Told())

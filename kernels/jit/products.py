@@ -1,0 +1,56 @@
+"""A 1x1 window over every pixel is a matrix product for each image: BLAS's, where images are large enough for it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from ..cpu import threads
+
+LARGE = 256  # pixels of an image: BLAS's products of fewer columns are slower than tiles of several images
+SHARES = 8  # of the images, whose weight gradients are added in order
+WORTH = 1 << 20  # flops: fewer are not worth a second thread
+
+
+def suit(pixels: int, c: int) -> bool:
+    """For images of so many pixels and groups of c channels."""
+    return pixels >= LARGE and c > 1
+
+
+def multiply(
+    w: np.ndarray, x: np.ndarray, b: np.ndarray | None, y: np.ndarray, groups: int, *, transposed: bool = False
+) -> None:
+    """y (N, K, ...) = b plus w (K, C/groups, ...) times x (N, C, ...); or, transposed, w (C, K/groups, ...)."""
+    weights, pixels, results = _by_group(w, groups, 0), _by_group(x, groups, 1), _by_group(y, groups, 1)
+    weights = weights.swapaxes(1, 2) if transposed else weights
+    bias = None if b is None else b.reshape(groups, -1, 1)
+
+    def work(first: int, end: int) -> None:
+        np.matmul(weights, pixels[first:end], out=results[first:end])
+        if bias is not None:
+            results[first:end] += bias
+
+    flops = 2 * w.size * x.size // max(1, x.shape[1])
+    threads.run(work, [(n, n + 1) for n in range(len(x))] if flops > WORTH else [(0, len(x))])
+
+
+def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int) -> None:
+    """dw (K, C/groups, ...) = the sum over images of dy[n] (K, ...) times x[n] (C, ...) transposed."""
+    gradients, pixels = _by_group(dy, groups, 1), _by_group(x, groups, 1).swapaxes(2, 3)
+    out = _by_group(dw, groups, 0)
+    shares = max(1, min(SHARES, len(x), (1 << 22) // max(1, dw.size)))
+    sums = np.zeros((shares, *out.shape), dw.dtype)
+
+    def work(share: int, first: int, end: int) -> None:
+        for n in range(first, end):
+            sums[share] += gradients[n] @ pixels[n]
+
+    ends = [len(x) * share // shares for share in range(shares + 1)]
+    threads.run(work, [(share, *span) for share, span in enumerate(pairwise(ends))])
+    out[...] = sums.sum(axis=0)
+
+
+def _by_group(a: np.ndarray, groups: int, axis: int) -> np.ndarray:
+    """A view (..., groups, rows of a group, the rest)."""
+    return a.reshape(*a.shape[:axis], groups, a.shape[axis] // groups, -1)

@@ -1,0 +1,134 @@
+"""A fully connected layer and its gradients: compiled loops for small products, BLAS for the others, which large ones
+cut by shape alone into a few parts; what is no contiguous float runs on the plain page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cpu import threads
+from ..jit.compiled import compiled, contiguous, regrouped, suits
+from ..jit.reduce import column_sums, row_sums
+from . import cpu
+from .geometry import LinearGeometry
+
+SMALL = 1 << 15  # products: BLAS takes longer to begin
+PARTS = 4  # of a large product, each of which reads the whole of one operand
+PART_FLOPS = 30_000_000  # less is computed before another thread has woken up
+
+
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: LinearGeometry) -> np.ndarray:
+    g = geometry
+    if not suits(x, w, b):
+        return cpu.linear(x, w, b, g)
+    x, w = contiguous(x, w)
+    if g.batch_axis == 1:
+        return _product(w, x, None if b is None else b.reshape(-1, 1))
+    if g.N * g.F * g.O > SMALL:
+        return _product(x, w.T, b)
+    y = np.empty((g.N, g.O), x.dtype)
+    _rows_by_rows(x, w, y)
+    if b is not None:
+        y += b
+    return y
+
+
+def linear_input_grad(dy: np.ndarray, w: np.ndarray, geometry: LinearGeometry) -> np.ndarray:
+    g = geometry
+    if not suits(dy, w):
+        return cpu.linear_input_grad(dy, w, g)
+    dy, w = contiguous(dy, w)
+    if g.batch_axis == 1:
+        return _product(w.T, dy)
+    if g.N * g.F * g.O > SMALL:
+        return _product(dy, w)
+    dx = np.empty((g.N, g.F), dy.dtype)
+    _rows_by_columns(dy, w, dx)
+    return dx
+
+
+def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) -> np.ndarray:
+    g = geometry
+    if not suits(dy, x):
+        return cpu.linear_weight_grad(dy, x, g)
+    dy, x = contiguous(dy, x)
+    if g.batch_axis == 1:
+        return _product(dy, x.T)
+    if g.N * g.F * g.O > SMALL:
+        return _product(dy.T, x)
+    dw = np.empty((g.O, g.F), dy.dtype)
+    _columns_by_columns(dy, x, dw)
+    return dw
+
+
+def linear_bias_grad(dy: np.ndarray, geometry: LinearGeometry) -> np.ndarray:
+    if not suits(dy):
+        return cpu.linear_bias_grad(dy, geometry)
+    db = np.empty(geometry.b_shape, dy.dtype)
+    (dy,) = contiguous(dy)
+    (column_sums if geometry.batch_axis == 0 else row_sums)(dy, db.reshape(-1))
+    return db
+
+
+def linear_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) -> tuple[np.ndarray, np.ndarray]:
+    return linear_weight_grad(dy, x, geometry), linear_bias_grad(dy, geometry)
+
+
+def linear_grads(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: LinearGeometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
+
+
+def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """a (m, k) times b (k, n), plus a bias (n,) or (m, 1)."""
+    (m, k), n = a.shape, b.shape[1]
+    y = np.empty((m, n), a.dtype)
+
+    def work(rows: slice, columns: slice) -> None:
+        total = y[rows, columns]
+        np.matmul(a[rows], b[:, columns], out=total)
+        if bias is not None:
+            total += bias[rows] if bias.ndim == 2 else bias[columns]
+
+    length = -(-max(m, n) // max(1, min(PARTS, 2 * m * k * n // PART_FLOPS)))
+    parts = [slice(i, i + length) for i in range(0, max(m, n), length)]
+    blocks = [(part, slice(n)) if m > n else (slice(m), part) for part in parts]
+    threads.run(work, blocks, alone=threads.is_small(m, k, n))
+    return y
+
+
+@regrouped
+def _rows_by_rows(a, b, y):
+    """y = a bᵀ."""
+    for i in range(len(a)):
+        row = a[i]
+        for j in range(len(b)):
+            other, total = b[j], a.dtype.type(0)
+            for t in range(row.size):
+                total += row[t] * other[t]
+            y[i, j] = total
+
+
+@compiled
+def _rows_by_columns(a, b, y):
+    """y = a b."""
+    y[:] = 0
+    for i in range(len(a)):
+        out = y[i]
+        for t in range(len(b)):
+            factor, row = a[i, t], b[t]
+            for j in range(row.size):
+                out[j] += factor * row[j]
+
+
+@compiled
+def _columns_by_columns(a, b, y):
+    """y = aᵀ b."""
+    y[:] = 0
+    for t in range(len(a)):
+        row = b[t]
+        for i in range(a.shape[1]):
+            factor, out = a[t, i], y[i]
+            for j in range(row.size):
+                out[j] += factor * row[j]

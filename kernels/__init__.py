@@ -60,6 +60,8 @@ from .pool import (
     max_pool2d_indices,
 )
 from .pool.operations import OPERATIONS as _POOL
+from .softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
+from .softmax.operations import OPERATIONS as _SOFTMAX
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -93,6 +95,8 @@ __all__ = [
     "linear_input_grad",
     "linear_parameter_grads",
     "linear_weight_grad",
+    "log_softmax",
+    "log_softmax_grad",
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_indices",
@@ -104,12 +108,14 @@ __all__ = [
     "sigmoid_grad",
     "silu",
     "silu_grad",
+    "softmax",
+    "softmax_grad",
     "tanh",
     "tanh_grad",
 ]
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION)
+    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX)
 }
 """The record of every operation, by its name."""
 

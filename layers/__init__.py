@@ -1,6 +1,6 @@
 """Layers that hold parameters, call the kernels, and add gradients up."""
 
-from .activation import GELU, Flatten, Hardswish, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Tanh
+from .activation import GELU, Flatten, Hardswish, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Tanh
 from .base import Buffer, Layer, Parameter
 from .branches import Add, Concatenate, Residual
 from .conv2d import Conv2d
@@ -32,5 +32,6 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Softmax",
     "Tanh",
 ]

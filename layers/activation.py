@@ -1,4 +1,4 @@
-"""Activations, and Flatten and Identity: layers without parameters between the others."""
+"""Activations, Softmax, Flatten and Identity: layers without parameters between the others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ..kernels.activation.geometry import (
     check_approximate,
     check_negative_slope,
 )
+from ..kernels.softmax.geometry import SoftmaxGeometry
 from ..kernels.types import A, Array
 from .base import Layer
 
 
 class _Activation(Layer):
-    """A function of every element. keeps: what its gradient takes, "y" or "x"."""
+    """A function that keeps the shape. keeps: what its gradient takes, "y" or "x"."""
 
     operation: str
     keeps = "x"
@@ -44,7 +45,7 @@ class _Activation(Layer):
         found: Callable[..., Any] = getattr(kernels, f"{self.operation}{suffix}")
         return found
 
-    def geometry(self, x_shape: tuple[int, ...]) -> ActivationGeometry:
+    def geometry(self, x_shape: tuple[int, ...]) -> Any:
         return ActivationGeometry(x_shape)
 
     def __repr__(self) -> str:
@@ -118,6 +119,21 @@ class Hardswish(_Activation):
     """y = x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
 
     operation = "hardswish"
+
+
+class Softmax(_Activation):
+    """y = exp(x) / sum of exp(x) along an axis."""
+
+    operation, keeps = "softmax", "y"
+
+    def __init__(self, axis: int = -1) -> None:
+        self.options = {"axis": checks.fixed(axis)}
+
+    def geometry(self, x_shape: tuple[int, ...]) -> SoftmaxGeometry:
+        return SoftmaxGeometry.of(self.operation, x_shape, **self.options)
+
+    def __repr__(self) -> str:
+        return f"Softmax(axis={self.options['axis']})"
 
 
 class Identity(Layer):

@@ -462,3 +462,27 @@ def hardswish_grad(dy, x):
 
 def _each(f, x):
     return np.array([f(v) for v in x.flat], np.float64).reshape(x.shape)
+
+
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def softmax_grad(dy, y, axis=-1):
+    """dx[k] = sum over j of dy[j] y[j] (1 where j is k, minus y[k])."""
+    dy, y = np.moveaxis(dy, axis, -1), np.moveaxis(y, axis, -1)
+    jacobian = y[..., :, None] * (np.eye(y.shape[-1]) - y[..., None, :])
+    return np.moveaxis((dy[..., :, None] * jacobian).sum(-2), -1, axis)
+
+
+def log_softmax(x, axis=-1):
+    z = x - x.max(axis, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis, keepdims=True))
+
+
+def log_softmax_grad(dy, y, axis=-1):
+    """dx[k] = sum over j of dy[j] (1 where j is k, minus the softmax of k)."""
+    dy, p = np.moveaxis(dy, axis, -1), np.exp(np.moveaxis(y, axis, -1))
+    jacobian = np.eye(p.shape[-1]) - p[..., None, :]
+    return np.moveaxis((dy[..., :, None] * jacobian).sum(-2), -1, axis)

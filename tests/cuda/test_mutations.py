@@ -142,6 +142,17 @@ ACTIVATIONS = {
 }
 
 
+# The same for the kernels of softmax.
+SOFTMAX = {
+    "half of the lanes never heard": ("softmax", "/ 2; mask > 0", "/ 2; mask > 1", WRONG),
+    "warps read before all are there": ("softmax", "= mine;\n        __syncthreads();", "= mine;", RACE),
+    "the last elements of a row forgotten": ("softmax", "row.count; i++", "row.count - 1; i++", f"{WRONG}|{NAN}"),
+    "rows past the last": ("softmax", "inside = index < rows.number", "inside = true", "out-of-bounds"),
+    "another row's elements": ("softmax", "* rows.length * pitch + inner", "* rows.length * pitch", f"{NAN}|{WRONG}"),
+    "the largest not taken off": ("softmax", "load(params.x[at]), -largest)", "load(params.x[at]), Acc(0))", WRONG),
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -235,6 +246,16 @@ def evidence_of_activations(cupy: ModuleType) -> str:
     return shown(cupy, kernels.relu, x) or shown(cupy, kernels.relu_grad, dy, y)
 
 
+def evidence_of_softmax(cupy: ModuleType) -> str:
+    """What rows of a block, of a warp and of a thread show, of numbers so far apart that one is 1."""
+    for shape, axis in (((2, 2100), 1), ((3, 150), 1), ((2, 5, 7, 9), 1)):
+        x = 200 * np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape).astype("f4")
+        found = shown(cupy, lambda x, axis=axis: kernels.softmax(x, axis), x)
+        if found:
+            return found
+    return ""
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -319,6 +340,17 @@ def test_activation_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
 def test_mutation_of_activations_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_activations(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_softmax_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_softmax(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), SOFTMAX.values(), ids=SOFTMAX)
+def test_mutation_of_softmax_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_softmax(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

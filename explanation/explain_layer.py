@@ -10,13 +10,15 @@ import numpy as np
 from ..kernels import OPERATIONS
 from ..kernels.explain import Explain, Formulas, Index, Shape, Term, element, term
 from ..kernels.operation import room_module
-from ..layers import Flatten, Identity, Layer
+from ..layers import Add, Concatenate, Flatten, Identity, Layer
 
 
 def explain_layer(layer: Layer) -> Explain:
     if layer.operation is not None:
         found: Explain = room_module(OPERATIONS[layer.operation].family.room, "explain").EXPLAIN[layer.operation]
         return found
+    if isinstance(layer, (Add, Concatenate)):
+        return _of_branches(layer)
     return next((known for kind, known in _WITHOUT_ROOM.items() if isinstance(layer, kind)), _of_a_users_own(layer))
 
 
@@ -41,6 +43,28 @@ _WITHOUT_ROOM: dict[type[Layer], Explain] = {
     Identity: Explain(_identity_formulas, _identity_terms),
     Flatten: Explain(_flatten_formulas, _flatten_terms),
 }
+
+
+def _of_branches(layer: Add | Concatenate) -> Explain:
+    """Of branches that take the same X: how what they give is joined, and that their gradients are added."""
+    names = [name for name, _ in layer.children()]
+    outputs = [f"{name}(X)" if name.isidentifier() else f"branch {name}" for name in names]
+    added = " + ".join(f"dX of {name}" for name in names)
+    if isinstance(layer, Concatenate):
+        forward = f"Y = {', '.join(outputs)}, one behind the other along axis {layer.axis}"
+        added += ", each for its part of dY"
+    else:
+        forward = f"Y = {' + '.join(outputs)}"
+        added += ", each for the whole dY"
+
+    def formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
+        return Formulas(type(layer).__name__.lower(), forward, {"dx": f"dX = {added}"})
+
+    def terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
+        for name in names:
+            yield term(element(f"dX of {name}", arrays[f"dX of {name}"], *index))
+
+    return Explain(formulas, terms)
 
 
 def _of_a_users_own(layer: Layer) -> Explain:

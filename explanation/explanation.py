@@ -16,7 +16,8 @@ from ..kernels.explain import Formulas, Index, Shape
 from ..layers import Layer, Sequential
 from .finite_differences import disagreements
 from .markdown import document
-from .step import Gradient, Step, Terms, formulas, short
+from .step import Gradient, Step, Terms, formulas, own_parameters, short
+from .trace import Passed, trace
 
 AGREES = 1e-8
 """The largest disagreement taken for rounding: float64 keeps 16 digits, and a small step costs up to half of them."""
@@ -29,25 +30,29 @@ class Explanation:
     terms of a gradient can be followed by hand. The network itself is not changed: this works on a copy.
     """
 
-    def __init__(self, net: Sequential, input_shape: Iterable[int], seed: int = 0) -> None:
-        if not isinstance(net, Sequential):
-            raise TypeError(f"explain: net is a {type(net).__qualname__}; expected a Sequential")
+    def __init__(self, net: Layer, input_shape: Iterable[int], seed: int = 0) -> None:
+        if not isinstance(net, Layer):
+            raise TypeError(f"explain: net is a {type(net).__qualname__}; expected a Layer")
         self.input_shape = tuple(checks.integer("explain", "input_shape", extent, 0) for extent in input_shape)
         self.description = repr(net)
         self._rng = np.random.default_rng(seed)
-        layers = list(_leaves(_in_float64(net)))
-        arrays = [self._random(self.input_shape)]
-        for layer in layers:
-            arrays.append(layer(arrays[-1]))
-        *inputs, y = arrays
-        written = [formulas(layer, x.shape) for layer, x in zip(layers, inputs, strict=True)]
+        passed = trace(_in_float64(net), self._random(self.input_shape), lambda y: self._random(y.shape))
+        input_grads = {id(each.layer): each.dx for each in passed}
+        shown = [each for each in passed if not isinstance(each.layer, Sequential)]
+        written = [formulas(each.layer, each.x.shape) for each in shown]
         names = _numbered([each.kind for each in written])
-        dy = self._random(y.shape)
-        self.steps: list[Step] = []
-        for name, layer, x, each in reversed(list(zip(names, layers, inputs, written, strict=True))):
-            dx = layer.backward(dy)
-            self.steps.insert(0, Step(name, layer, x, dy, each, _gradients(name, layer, each, dx)))
-            dy = dx
+        self.steps = [
+            Step(
+                name,
+                each.layer,
+                each.x,
+                each.dy,
+                formula,
+                _gradients(name, each, formula),
+                _of_branches(each.layer, input_grads),
+            )
+            for name, each, formula in zip(names, shown, written, strict=True)
+        ]
 
     def _random(self, shape: Shape) -> Any:
         return asarray(self._rng.standard_normal(shape).round(2))
@@ -56,7 +61,7 @@ class Explanation:
         """Measure the gradients one after another, yielding each when its `disagreement` is known."""
         for step in self.steps:
             found = {gradient.of: gradient for gradient in step.gradients}
-            for of, disagreement in disagreements(copy.deepcopy(step.layer), step.x.shape, self._rng):
+            for of, disagreement in disagreements(step.layer, step.x.shape, self._rng):
                 found[of].disagreement = disagreement
                 yield found[of]
 
@@ -96,20 +101,21 @@ class Explanation:
         return self.to_markdown()
 
 
-def explain(net: Sequential, input_shape: Iterable[int], *, seed: int = 0) -> Explanation:
+def explain(net: Layer, input_shape: Iterable[int], *, seed: int = 0) -> Explanation:
     """Run `net` on random input of input_shape and explain its backpropagation layer by layer.
 
-    Each layer gets its shapes, its formulas with its own numbers in them, and how far each gradient is from finite
-    differences in float64. `print` the result for a Markdown document; `.term("conv.dx", (0, 1, 4, 6))` lists the
-    products of one element. Arrays are made on the backend in force. Raises TypeError where net is no Sequential, and
-    ValueError where the shape does not fit it.
+    net: a layer of any kind. Each layer in it gets its shapes, its formulas with its own numbers in them, and how far
+    each gradient is from finite differences in float64. `print` the result for a Markdown document;
+    `.term("conv.dx", (0, 1, 4, 6))` lists the products of one element. A layer that holds others and is no Sequential
+    comes after them, with the gradient of its input. Arrays are made on the backend in force. Raises TypeError where net is no Layer, and ValueError where the
+    shape does not fit it.
     """
     explanation = Explanation(net, input_shape, seed)
     explanation.measure_all()
     return explanation
 
 
-def _in_float64(net: Sequential) -> Sequential:
+def _in_float64(net: Layer) -> Layer:
     duplicate = copy.deepcopy(net)
     duplicate.train()
     for parameter in duplicate.parameters():
@@ -119,14 +125,6 @@ def _in_float64(net: Sequential) -> Sequential:
         if is_float(buffer.data.dtype):
             buffer.data = asarray(to_numpy(buffer.data).astype(np.float64))
     return duplicate
-
-
-def _leaves(layer: Layer) -> Iterator[Layer]:
-    if isinstance(layer, Sequential):
-        for inner in layer:
-            yield from _leaves(inner)
-    else:
-        yield layer
 
 
 def _numbered(kinds: list[str]) -> list[str]:
@@ -139,14 +137,19 @@ def _numbered(kinds: list[str]) -> list[str]:
     return names
 
 
-def _gradients(name: str, layer: Layer, written: Formulas, dx: Any) -> list[Gradient]:
-    values = {"input": dx} | {of: parameter.grad for of, parameter in layer.named_parameters()}
-    by_short = {f"d{short(of)}": of for of in values}
+def _gradients(name: str, passed: Passed, written: Formulas) -> list[Gradient]:
+    values = {"input": passed.dx} | {of: parameter.grad for of, parameter in own_parameters(passed.layer).items()}
+    by_short = {f"d{short(of)}": of for of, value in values.items() if value is not None}
     return [
         Gradient(f"{name}.{gradient}", by_short[gradient], formula, values[by_short[gradient]])
         for gradient, formula in written.gradients.items()
         if gradient in by_short
     ]
+
+
+def _of_branches(layer: Layer, input_grads: dict[int, Any]) -> dict[str, Any]:
+    """The dx of every layer in this one, by its name, where backward came to it."""
+    return {name: input_grads[id(child)] for name, child in layer.children() if id(child) in input_grads}
 
 
 def _check_index(name: str, index: Index, shape: Shape) -> None:

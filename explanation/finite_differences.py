@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..backend import asarray, to_numpy
 from ..layers import Layer
+from .step import own_parameters
 
 DIRECTIONS = 16
 _STEPS = [2.0**-k for k in range(1, 19)]
@@ -22,25 +24,25 @@ def disagreements(layer: Layer, x_shape: tuple[int, ...], rng: np.random.Generat
 
     A direction d has an element of +1 or -1 for each of the gradient g; the prediction of backward for the change of
     sum(dy * y) along d is sum(g * d), which is about as large as the 2-norm |g|. The layer, in float64, is measured on
-    an input of distinct values, so that no max is a tie and no ReLU stands at 0.
+    an input of distinct values, so that no max is a tie and no ReLU stands at 0. Copies are run, so that a mask is the
+    same each time. Parameters of layers in this one are passed over.
     """
     x = asarray(_distinct(x_shape, rng))
-    y = layer(x)
-    dy = asarray(rng.standard_normal(y.shape))
-    layer.zero_grad()
-    dx = layer.backward(dy)
+    done = copy.deepcopy(layer)
+    dy = asarray(rng.standard_normal(done(x).shape))
+    done.zero_grad()
+    dx = done.backward(dy)
 
     def loss_of_input(moved: Any) -> tuple[float, float]:
-        return _loss(dy, layer(moved))
+        return _loss(dy, copy.deepcopy(layer)(moved))
 
     yield "input", _worst(loss_of_input, to_numpy(x), to_numpy(dx), rng)
-    for name, parameter in layer.named_parameters():
+    for name, parameter in own_parameters(done).items():
 
-        def loss_of_parameter(moved: Any, parameter: Any = parameter) -> tuple[float, float]:
-            before, parameter.data = parameter.data, moved
-            loss = _loss(dy, layer(x))
-            parameter.data = before
-            return loss
+        def loss_of_parameter(moved: Any, name: str = name) -> tuple[float, float]:
+            other = copy.deepcopy(layer)
+            getattr(other, name).data = moved
+            return _loss(dy, other(x))
 
         yield name, _worst(loss_of_parameter, to_numpy(parameter.data), to_numpy(parameter.grad), rng)
 

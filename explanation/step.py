@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import to_numpy
 from ..kernels.explain import Formulas, Index, Shape, Term
-from ..layers import Layer
+from ..layers import Layer, Parameter
 from .explain_layer import explain_layer
 
 _SHORT = {"input": "x", "weight": "w", "bias": "b"}
@@ -17,6 +17,11 @@ _SHORT = {"input": "x", "weight": "w", "bias": "b"}
 
 def short(name: str) -> str:
     return _SHORT.get(name, name)
+
+
+def own_parameters(layer: Layer) -> dict[str, Parameter]:
+    """The parameters by name, without those of the layers in this one."""
+    return {name: value for name, value in vars(layer).items() if isinstance(value, Parameter)}
 
 
 @dataclass(eq=False)
@@ -51,7 +56,10 @@ class Terms:
 
 @dataclass(eq=False)
 class Step:
-    """One layer: its input x and the gradient dy that arrives at its output, on this pass."""
+    """One layer: its input x and the gradient dy that arrives at its output, on this pass.
+
+    of_branches: the dx of the layers in it, by their names.
+    """
 
     name: str
     layer: Layer
@@ -59,17 +67,19 @@ class Step:
     dy: Any
     formulas: Formulas
     gradients: list[Gradient]
+    of_branches: dict[str, Any]
 
     def facts(self) -> list[tuple[str, str]]:
         """Label and text: the shapes of input, kernel, bias and output, and the window's options."""
-        parameters = dict(self.layer.named_parameters())
+        parameters = own_parameters(self.layer)
         bias = str(parameters["bias"].data.shape) if "bias" in parameters else "none"
         return [("input", str(self.x.shape)), *self.formulas.facts, ("bias", bias), ("output", str(self.dy.shape))]
 
     def terms(self, gradient: Gradient, index: Index) -> Terms:
         """Every product that adds up to element `index` of one of the gradients."""
-        parameters = {short(name): to_numpy(p.data) for name, p in self.layer.named_parameters()}
-        arrays = {"x": to_numpy(self.x), **parameters, "dy": to_numpy(self.dy)}
+        given = {"x": self.x, "dy": self.dy} | {f"dX of {name}": dx for name, dx in self.of_branches.items()}
+        given |= {short(name): parameter.data for name, parameter in own_parameters(self.layer).items()}
+        arrays = {name: to_numpy(array) for name, array in given.items()}
         geometry = self.layer.geometry(self.x.shape)
         found = explain_layer(self.layer).terms(f"d{short(gradient.of)}", index, geometry, arrays)
         return Terms(gradient.name, index, tuple(found), float(gradient.value[index]))
@@ -77,5 +87,5 @@ class Step:
 
 def formulas(layer: Layer, x_shape: Shape) -> Formulas:
     """The formulas of `layer` for an input of x_shape."""
-    shapes = {"x": x_shape} | {short(name): p.data.shape for name, p in layer.named_parameters()}
+    shapes = {"x": x_shape} | {short(name): p.data.shape for name, p in own_parameters(layer).items()}
     return explain_layer(layer).formulas(layer.geometry(x_shape), shapes)

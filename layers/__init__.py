@@ -6,6 +6,7 @@ from .branches import Add, Concatenate, Residual
 from .conv2d import Conv2d
 from .linear import Linear
 from .loss import CrossEntropyLoss
+from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm
 from .pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .sequential import Sequential
 
@@ -14,14 +15,19 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "Add",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Buffer",
     "Concatenate",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",
+    "GroupNorm",
     "Hardswish",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",

@@ -276,6 +276,9 @@ class Layer:
         }
         return checked("load_state_dict", expected, state, strict)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={child!r}' for name, child in self.children())})"
+
 
 def _takes_needs_input_grad(backward: Callable[..., Any]) -> bool:
     parameters = inspect.signature(backward).parameters

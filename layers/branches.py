@@ -18,9 +18,9 @@ from .container import Container, is_trained
 class _Branches(Container):
     """The gradient of the shared input is the sum of the branches' gradients, added in their order."""
 
-    def __init__(self, layers: Mapping[Any, Any]) -> None:
-        super().__init__(layers)
-        if not layers:
+    def __init__(self, *branches: Layer | Mapping[str, Layer]) -> None:
+        super().__init__(*branches)
+        if not self.layers:
             raise ValueError(f"{type(self).__name__}: there are no branches; expected at least one")
 
     def _outputs(self, x: Any) -> list[Any]:
@@ -48,11 +48,10 @@ class _Branches(Container):
 class Add(_Branches):
     """y is the sum of what the branches give for x, added in their order; all of one shape.
 
+    branches: one after another, or a dict of names, as for Sequential.
+
     Raises ValueError for no branches, or for outputs of several shapes: nothing is broadcast.
     """
-
-    def __init__(self, *branches: Layer) -> None:
-        super().__init__(dict(enumerate(branches)))
 
     def forward(self, x: A) -> A:
         outputs = self._outputs(x)
@@ -75,7 +74,7 @@ class Residual(Add):
     """
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
-        _Branches.__init__(self, {"body": body, "shortcut": Identity() if shortcut is None else shortcut})
+        super().__init__({"body": body, "shortcut": Identity() if shortcut is None else shortcut})
 
     def _described(self) -> str:
         body, shortcut = self.layers
@@ -85,12 +84,14 @@ class Residual(Add):
 class Concatenate(_Branches):
     """What the branches give for x, one behind the other along an axis: the channels, unless `axis` says another.
 
+    branches: as for Add.
+
     Raises ValueError for no branches, or for outputs that differ along another axis.
     """
 
-    def __init__(self, *branches: Layer, axis: int = 1) -> None:
+    def __init__(self, *branches: Layer | Mapping[str, Layer], axis: int = 1) -> None:
         self.axis = checks.integer("Concatenate", "axis", axis, 0)
-        super().__init__(dict(enumerate(branches)))
+        super().__init__(*branches)
 
     def forward(self, x: A) -> A:
         outputs, axis = self._outputs(x), self.axis

@@ -9,15 +9,17 @@ from .base import Layer
 
 
 class Container(Layer):
-    """Layers under their names, or their places "0", "1" ..., which are attributes.
+    """Layers under their places "0", "1" ..., or given as a dict, their names, which are attributes.
 
     Every layer must be an object of its own: it keeps one input for its backward. Raises TypeError for something that
     is no Layer, ValueError for a layer given twice or a name that cannot be an attribute.
     """
 
-    def __init__(self, layers: Mapping[Any, Any]) -> None:
+    def __init__(self, *layers: Layer | Mapping[str, Layer]) -> None:
         kind = type(self).__name__
-        for name, layer in layers.items():
+        only = layers[0] if len(layers) == 1 else None
+        named: Mapping[Any, Any] = only if isinstance(only, Mapping) else dict(enumerate(layers))
+        for name, layer in named.items():
             if not isinstance(layer, Layer):
                 raise TypeError(f"{kind}: layer {name} is a {type(layer).__qualname__}; expected a Layer")
             if not str(name) or "." in str(name) or hasattr(self, str(name)):

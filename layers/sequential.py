@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..kernels.types import A, Array
-from .base import Layer
 from .container import Container, is_trained
 
 
@@ -18,10 +16,6 @@ class Sequential(Container):
     backward. Raises TypeError for something that is no Layer, ValueError for a layer given twice or a name that cannot
     be an attribute.
     """
-
-    def __init__(self, *layers: Layer | Mapping[str, Layer]) -> None:
-        only = layers[0] if len(layers) == 1 else None
-        super().__init__(only if isinstance(only, Mapping) else dict(enumerate(layers)))
 
     def forward(self, x: A) -> A:
         for layer in self.layers:

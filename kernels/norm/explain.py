@@ -16,14 +16,14 @@ def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bo
     """shared: what the elements that share a mean μ and a variance σ² are called."""
     w, b = ("w ", " + b") if "w" in shapes else ("", "")
     y = f"{w}Z{b}, Z = (X - μ)/√(σ² + ε), μ and σ² over {shared}"
-    arriving = "G, G = dY where Y > 0, else 0" if activated else "G, G = dY"
+    dz, arriving = ("G", "G, G = dY where Y > 0, else 0") if activated else ("dY", "dY")
     return Formulas(
         kind,
         f"Y = max({w}Z{b}, 0){y.removeprefix(f'{w}Z{b}')}" if activated else f"Y = {y}",
         {
-            "dw": "dw = Σ G Z",
+            "dw": f"dw = Σ {dz} Z",
             "db": f"db = Σ {arriving}",
-            "dx": f"dX = ({w}G - mean of {w}G - Z · mean of {w}G Z)/√(σ² + ε), means over {shared}",
+            "dx": f"dX = ({w}{dz} - mean of {w}{dz} - Z · mean of {w}{dz} Z)/√(σ² + ε), means over {shared}",
         },
     )
 

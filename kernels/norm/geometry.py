@@ -36,9 +36,8 @@ class BatchNormGeometry:
     ) -> BatchNormGeometry:
         """ValueError where the shape or an option is wrong."""
         n, c, extents = _images(operation, x_shape)
-        if activation not in (None, "relu"):
-            raise value_error(operation, "activation", repr(activation), "None or 'relu'")
-        return cls(n, c, extents, check_eps(operation, eps), activation, residual)
+        eps, activation = check_eps(operation, eps), check_activation(operation, activation)
+        return cls(n, c, extents, eps, activation, residual)
 
     @property
     def x_shape(self) -> Shape:
@@ -123,6 +122,13 @@ def check_eps(operation: str, eps: Any) -> float:
     if not 0 <= number < math.inf:
         raise value_error(operation, "eps", eps, expected)
     return number
+
+
+def check_activation(operation: str, activation: Any) -> str | None:
+    """The activation; ValueError where it is neither None nor 'relu'."""
+    if activation is None or (isinstance(activation, str) and activation == "relu"):
+        return activation
+    raise value_error(operation, "activation", repr(activation), "None or 'relu'")
 
 
 def check_num_groups(operation: str, num_groups: Any, channels: int) -> int:

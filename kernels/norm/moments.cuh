@@ -55,8 +55,8 @@ DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& s
 DEVICE Moments of_lanes(Moments mine) {
 #pragma unroll
     for (int mask = (LANES < 32 ? LANES : 32) / 2; mask > 0; mask /= 2)
-        mine = merged(mine, {shuffle_xor(mine.count, mask), shuffle_xor(mine.sum, mask),
-                             shuffle_xor(mine.squares, mask)});
+        mine =
+            merged(mine, {shuffle_xor(mine.count, mask), shuffle_xor(mine.sum, mask), shuffle_xor(mine.squares, mask)});
     if constexpr (LANES > 32) {
         __shared__ Moments of_warps[THREADS / 32];
         if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;

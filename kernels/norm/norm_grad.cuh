@@ -32,8 +32,7 @@ struct Arrived {
 #pragma unroll
         for (int j = 0; j < VEC; j++) {
             Acc centred = add_rn(normalised[j], -mean);
-            if constexpr (MASK == AGAIN)
-                y[j] = affine_of(centred, inverse, parameters.gamma[j], parameters.beta[j]);
+            if constexpr (MASK == AGAIN) y[j] = affine_of(centred, inverse, parameters.gamma[j], parameters.beta[j]);
             if constexpr (MASK != NOTHING) dz[j] = passes(y[j]) ? dz[j] : 0;
             if constexpr (CHANNELS != 0) dz[j] = mul_rn(dz[j], parameters.gamma[j]);
             normalised[j] = mul_rn(centred, inverse);

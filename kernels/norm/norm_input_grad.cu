@@ -32,6 +32,20 @@ DEVICE Sums sums_of_parts(const Params& params, const Share& share) {
     return sums;
 }
 
+DEVICE Sums sums_of_group(const Params& params, const Share& share, Parameters parameters, Acc mean, Acc inverse) {
+    Sums sums{0, 0};
+#pragma unroll 2
+    for (int i = share.first; i < share.last; i += LANES) {
+        Place place = place_of(params.groups, share.group, i);
+        parameters.of_vector(params.affine, share.group, place.at);
+        Arrived vector;
+        vector.load(params.gradient, place, parameters, mean, inverse);
+        sums.add(vector);
+        if (params.dresidual) store_vector(params.dresidual + place.element, vector.dz);
+    }
+    return sums;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS) norm_input_grad(Params params) {
     const Groups& groups = params.groups;
     const Affine& affine = params.affine;
@@ -39,19 +53,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_input_grad(Params par
     Acc mean = params.gradient.mean[share.group], inverse = inverse_deviation(params.var[share.group], affine);
     Parameters parameters;
     parameters.of_group(affine, share.group);
-    Arrived vector;
 
-    Sums sums{0, 0};
-    if constexpr (IN_PARTS) sums = sums_of_parts(params, share);
-    else
-        for (int i = share.first; i < share.last; i += LANES) {
-            Place place = place_of(groups, share.group, i);
-            parameters.of_vector(affine, share.group, place.at);
-            vector.load(params.gradient, place, parameters, mean, inverse);
-            sums.add(vector);
-            if (params.dresidual) store_vector(params.dresidual + place.element, vector.dz);
-        }
-    sums = of_lanes(sums);
+    Sums sums =
+        of_lanes(IN_PARTS ? sums_of_parts(params, share) : sums_of_group(params, share, parameters, mean, inverse));
     if (share.writes() && share.part == 0) {
         if (params.dgamma) params.dgamma[share.group] = sums.product;
         if (params.dbeta) params.dbeta[share.group] = sums.dz;
@@ -59,9 +63,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_input_grad(Params par
     }
     Acc of_dz = div_rn(sums.dz, (Acc)params.count), of_product = div_rn(sums.product, (Acc)params.count);
 
+#pragma unroll 2
     for (int i = share.first; i < share.last; i += LANES) {
         Place place = place_of(groups, share.group, i);
         parameters.of_vector(affine, share.group, place.at);
+        Arrived vector;
         vector.load(params.gradient, place, parameters, mean, inverse);
 #pragma unroll
         for (int j = 0; j < VEC; j++) {

@@ -53,6 +53,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) normalise(Params params) {
     Parameters parameters;
     parameters.of_group(affine, share.group);
 
+#pragma unroll 2
     for (int i = share.first; i < share.last; i += LANES) {
         Place place = place_of(groups, share.group, i);
         Acc y[VEC], residual[VEC];

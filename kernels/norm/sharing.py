@@ -45,8 +45,7 @@ class Sharing:
         vec = largest_power_of_two(alike, ALIGNMENT // itemsize)
         length = run // vec
         vectors = runs * length
-        lanes = 1 << max(0, (length if _interleaved(number, runs, run * itemsize) else vectors) - 1).bit_length()
-        lanes = min(lanes, WARP) if lanes <= 4 * WARP else THREADS
+        lanes = _lanes(length if _interleaved(number, runs, run * itemsize) else vectors)
         blocks = -(-number * lanes // THREADS)
         most = min(_BLOCKS // max(1, blocks), math.isqrt(vectors * lanes), vectors // (_LEAST_VECTORS * lanes))
         return cls(number, length, vectors, stride, vec, lanes, max(1, most))
@@ -75,6 +74,13 @@ class Sharing:
             "run": fast_div(max(1, self.run)),
             "stride": self.stride,
         }
+
+
+def _lanes(vectors: int) -> int:
+    """Few different numbers: each is a kernel of its own to compile."""
+    if vectors > 4 * WARP:
+        return THREADS
+    return WARP if vectors > 8 else 4 if vectors > 1 else 1
 
 
 def _interleaved(number: int, runs: int, bytes_of_run: int) -> bool:

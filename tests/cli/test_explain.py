@@ -7,7 +7,20 @@ import pytest
 
 from backstride import explain
 from backstride.explanation.finite_differences import DIRECTIONS
-from backstride.layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from backstride.layers import (
+    Add,
+    AvgPool2d,
+    Concatenate,
+    Conv2d,
+    Flatten,
+    Identity,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+)
 
 # What is left of 16 digits after a difference over a step: every layer here is affine over some step.
 ROUNDING = 1e-11
@@ -117,6 +130,71 @@ def test_a_smooth_layer_of_the_users_own_is_measured():
     assert list(explanation.gradients) == ["tanh.dx", "linear.dw", "linear.dx", "linear.db"]
     with pytest.raises(NotImplementedError, match="Tanh"):
         explanation.term("tanh.dx", (0, 0))
+
+
+class Block(Layer):
+    """A residual block as a user writes it; a wrong one's backward forgets the shortcut."""
+
+    def __init__(self, wrong=False):
+        self.conv, self.relu, self.wrong = Conv2d(2, 2, 3, padding=1, rng=0), ReLU(), wrong
+
+    def forward(self, x):
+        return self.relu(self.conv(x)) + x
+
+    def backward(self, dy):
+        dx = self.conv.backward(self.relu.backward(dy))
+        return dx if self.wrong else dx + dy
+
+
+def test_layers_that_hold_others(rng):
+    """Those in them come first, each with what arrived at it; then how what they gave is joined."""
+    net = Sequential(
+        Block(),
+        Residual(Conv2d(2, 2, 1, bias=False, rng=1)),
+        Concatenate(Identity(), Sequential(Add(Conv2d(2, 3, 1, rng=2), Conv2d(2, 3, 1, rng=3)), ReLU())),
+    )
+    explanation = explain(net, (2, 2, 4, 3))
+    assert explanation.agrees
+    names = "conv1 relu1 block conv2 identity1 residual identity2 conv3 conv4 add relu2 concatenate"
+    assert [step.name for step in explanation.steps] == names.split()
+    for line in (
+        "Forward: `Y = body(X) + shortcut(X)`",
+        "Forward: `Y = branch 0, branch 1, one behind the other along axis 1`",
+        "Forward: `Y = branch 0 + branch 1`",
+        "## 3. block: `Block(conv=Conv2d(2, 2, (3, 3), padding=1), relu=ReLU())`",
+    ):
+        assert line in str(explanation).splitlines()
+    for name in ("residual.dx", "add.dx", "concatenate.dx"):
+        index = tuple(rng.integers(0, extent) for extent in explanation.gradients[name].shape)
+        terms = explanation.term(name, index)
+        assert len(terms.terms) == 2
+        assert terms.total == pytest.approx(terms.computed, abs=1e-15)
+    first, second = explanation.term("residual.dx", (0, 0, 0, 0)).terms
+    assert first.factors[0][0] == "dX of body[0,0,0,0]"
+    assert second.value == explanation.gradients["identity1.dx"].value[0, 0, 0, 0]
+    with pytest.raises(NotImplementedError, match="Block"):
+        explanation.term("block.dx", (0, 0, 0, 0))
+
+
+def test_a_wrong_block_is_noticed():
+    explanation = explain(Block(wrong=True), (2, 2, 4, 3))
+    assert {name for name, g in explanation.gradients.items() if not g.disagreement < 1e-6} == {"block.dx"}
+
+
+def test_a_mask_is_the_same_each_time():
+    class Mask(Layer):
+        def __init__(self):
+            self.rng = np.random.default_rng(0)
+
+        def forward(self, x):
+            mask = self.rng.integers(0, 2, x.shape)
+            self._keep(mask)
+            return x * mask
+
+        def backward(self, dy):
+            return dy * self._kept()
+
+    assert explain(Mask(), (3, 4)).agrees
 
 
 def test_names_are_numbered_where_a_kind_repeats(of_everything):
@@ -242,8 +320,8 @@ def test_empty_batch():
 
 
 def test_bad_arguments():
-    with pytest.raises(TypeError, match="explain: net is a Conv2d; expected a Sequential"):
-        explain(Conv2d(1, 1, 1), (1, 1, 1, 1))
+    with pytest.raises(TypeError, match="explain: net is a function; expected a Layer"):
+        explain(lambda x: x, (1, 1, 1, 1))
     with pytest.raises(ValueError, match="explain: input_shape is -1"):
         explain(textbook(), (1, 3, -1, 28))
     with pytest.raises(ValueError, match="conv2d: w"):

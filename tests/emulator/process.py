@@ -31,27 +31,20 @@ class Server:
     def run(self, request: bytes) -> str | None:
         """Performs one launch; returns the report of its fault, if any."""
         with self._lock:
-            report = self._run(request)
-            # seen once in three runs of all tests: the server itself is hit, outside of any thread of the kernel
-            if report and "AddressSanitizer: SEGV" in report and "FAULT in" not in report:
-                report = self._run(request)
-            return report
-
-    def _run(self, request: bytes) -> str | None:
-        process = self._process = self._process or self._start()
-        assert process.stdin
-        assert process.stdout
-        try:
-            process.stdin.write(request)
-            process.stdin.flush()
-        except BrokenPipeError:
-            return self.stop()
-        seconds = float(os.environ.get("EMULATOR_TIMEOUT", "300"))
-        if not select.select([process.stdout], [], [], seconds)[0]:
-            process.kill()
-            self.stop()
-            return f"REASON the kernel did not end within {seconds:g} s"
-        return None if os.read(process.stdout.fileno(), 1) else self.stop()
+            process = self._process = self._process or self._start()
+            assert process.stdin
+            assert process.stdout
+            try:
+                process.stdin.write(request)
+                process.stdin.flush()
+            except BrokenPipeError:
+                return self.stop()
+            seconds = float(os.environ.get("EMULATOR_TIMEOUT", "300"))
+            if not select.select([process.stdout], [], [], seconds)[0]:
+                process.kill()
+                self.stop()
+                return f"REASON the kernel did not end within {seconds:g} s"
+            return None if os.read(process.stdout.fileno(), 1) else self.stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

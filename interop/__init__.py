@@ -1,0 +1,1 @@
+"""backstride in other libraries' programs."""

@@ -9,6 +9,12 @@ logger = logging.getLogger("backstride")
 logger.addHandler(logging.NullHandler())
 
 
+def tell_of_compiling(what: str, seconds: float) -> None:
+    """Aloud where it took long; what CuPy has on disk takes milliseconds."""
+    level = logging.INFO if seconds > 1 else logging.DEBUG
+    logger.log(level, f"{what}: compiled, or found in CuPy's cache, in {seconds:.1f} s")
+
+
 @cache
 def warn_once(text: str) -> None:
     """A warning, once in this process however often it is met."""

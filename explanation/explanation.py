@@ -107,8 +107,8 @@ def explain(net: Layer, input_shape: Iterable[int], *, seed: int = 0) -> Explana
     net: a layer of any kind. Each layer in it gets its shapes, its formulas with its own numbers in them, and how far
     each gradient is from finite differences in float64. `print` the result for a Markdown document;
     `.term("conv.dx", (0, 1, 4, 6))` lists the products of one element. A layer that holds others and is no Sequential
-    comes after them, with the gradient of its input. Arrays are made on the backend in force. Raises TypeError where net is no Layer, and ValueError where the
-    shape does not fit it.
+    comes after them, with the gradient of its input. Arrays are made on the backend in force. Raises TypeError where
+    net is no Layer, and ValueError where the shape does not fit it.
     """
     explanation = Explanation(net, input_shape, seed)
     explanation.measure_all()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...._notices import logger
+from ...._notices import logger, tell_of_compiling
 from ....backend import import_cupy
 from ...operation import CUDA, Operation, implementation
 from ..runtime import cubins, nvrtc
@@ -54,7 +54,7 @@ def compile_ahead(calls: Iterable[PathCall]) -> None:
     begun = time.monotonic()
     with ThreadPoolExecutor() as pool:
         list(pool.map(compile_one, entries.keys(), entries.values()))
-    logger.info(f"{len(entries)} kernels compiled, or found in CuPy's cache, in {time.monotonic() - begun:.1f} s")
+    tell_of_compiling(f"{len(entries)} kernels", time.monotonic() - begun)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...._notices import logger
+from ...._notices import logger, tell_of_compiling
 from ....backend import import_cupy
 from . import cubins
 from .nvrtc import OPTIONS
@@ -80,9 +79,7 @@ def _kernel(cupy: ModuleType, device: int, name: str, entry: str, defines: tuple
 def _compiled_here(cupy: ModuleType, device: int, text: str, entry: str) -> Any:
     begun = time.monotonic()
     function = _module(cupy, device, text).get_function(entry)
-    seconds = time.monotonic() - begun
-    level = logging.INFO if seconds > 1 else logging.DEBUG  # what CuPy had on disk takes milliseconds
-    logger.log(level, f"{entry}: compiled in {seconds:.1f} s")
+    tell_of_compiling(entry, time.monotonic() - begun)
     return function
 
 

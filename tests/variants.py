@@ -16,7 +16,9 @@ from backstride.kernels import FUNCTIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, Launch
 from backstride.kernels.cuda.runtime.gpus import GPUS
+from backstride.kernels.cuda.runtime.loader import source
 from backstride.kernels.operation import Case, Operation
+from backstride.kernels.optim import cuda as optimizers
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 _OF_ARCHITECTURE = ("STAGES", "BLOCKS_PER_SM")
@@ -39,8 +41,18 @@ def _awkward() -> Iterator[tuple[Operation, Case]]:
             yield function.operation, case
 
 
+def _optimizers() -> Iterator[Launch]:
+    """The kernels of an optimizer's step and norm."""
+    for dtype, grad in [(name, name) for name in DTYPES] + [("float16", "float32"), ("bfloat16", "float32")]:
+        defines = optimizers.defines(dtype_of(dtype), dtype_of(grad))
+        for name, entry in (("sgd.cu", "step"), ("adam.cu", "step"), ("square_sum.cu", "square_sum")):
+            yield Launch(source(name, defines), entry, (1,), (optimizers.THREADS,), 0)
+
+
 def find(device: Device) -> Iterator[tuple[Key, Launch]]:
     """The launches of every operation, shape and dtype, each named without what only the architecture decides."""
+    for launch in _optimizers():
+        yield (launch.text, ()), launch
     for dtype, precision in [(name, "auto") for name in DTYPES] + [("float32", "ieee"), ("float32", "tf32")]:
         make = calls.bare(dtype_of(dtype))
         with use_float32_precision(precision):

@@ -136,6 +136,8 @@ inline float add_rn(float a, float b) { return a + b; }
 inline float mul_rn(float a, float b) { return a * b; }
 inline float div_rn(float a, float b) { return a / b; }
 inline float sqrt_rn(float x) { return sqrtf(x); }
+inline double add_rn(double a, double b) { return a + b; }
+inline double mul_rn(double a, double b) { return a * b; }
 inline bool greater(float a, float b) { return a > b; }
 inline void keep_greater(float& best, int& best_at, float value, int at) {
     if (!(value > best || value != value)) return;

@@ -343,6 +343,7 @@ def test_files_of_0_1_load(rule):
     metadata = load_weights(net, FIXTURES / f"0.1-{rule}.safetensors", optimizer=optimizer)
     assert metadata == {"made by": "0.1.0"}
     assert optimizer.steps == 3
+    expected["optimizer"]["counts"] = [3] * 4  # not in the file: every parameter took all steps
     for found, kept in ((net.state_dict(), expected["net"]), (optimizer.state_dict(), expected["optimizer"])):
         assert found.keys() == kept.keys()
         for name, array in found.items():

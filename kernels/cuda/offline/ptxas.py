@@ -29,14 +29,16 @@ class Usage:
 
 @cache
 def compiled(text: str, sm: int) -> Usage:
-    """The resources of CUDA text with one entry point for compute capability sm / 10; raises as nvrtc.compiled."""
+    """The resources of CUDA text for compute capability sm / 10, of several entry points the most that one takes;
+    raises as nvrtc.compiled."""
     _, log = nvrtc.compiled(text, sm, "--ptxas-options=-v")
     return _usage(log)
 
 
 def _usage(log: str) -> Usage:
-    used, stack, shared = _USED.search(log), _STACK.search(log), _SHARED.search(log)
-    if used is None or stack is None:
+    registers, shared = ([int(number) for number in each.findall(log)] for each in (_USED, _SHARED))
+    stacks = [tuple(map(int, numbers)) for numbers in _STACK.findall(log)]
+    if not registers or not stacks:
         raise CompilationError(f"ptxas did not report its resources:\n{log}")
-    frame, stores, loads = map(int, stack.groups())
-    return Usage(int(used[1]), frame, stores + loads, int(shared[1]) if shared else 0)
+    frame, stores, loads = map(max, zip(*stacks, strict=True))
+    return Usage(max(registers), frame, stores + loads, max(shared, default=0))

@@ -21,6 +21,7 @@ typedef decltype(sizeof(0)) size_t;
 
 __device__ int min(int a, int b);
 __device__ int max(int a, int b);
+__device__ long long min(long long a, long long b);
 __device__ float fminf(float a, float b);
 __device__ float fmaxf(float a, float b);
 __device__ double fma(double a, double b, double c);

@@ -198,11 +198,22 @@ DEVICE void keep_greater(float& best, int& best_at, float value, int at) {
         : "f"(value), "r"(at));
 }
 
+// Operators on double may be contracted to fma; these are not.
+DEVICE double add_rn(double a, double b) {
+    double y;
+    asm("add.rn.f64 %0, %1, %2;" : "=d"(y) : "d"(a), "d"(b));
+    return y;
+}
+
+DEVICE double mul_rn(double a, double b) {
+    double y;
+    asm("mul.rn.f64 %0, %1, %2;" : "=d"(y) : "d"(a), "d"(b));
+    return y;
+}
+
 #endif  // __CUDACC__
 
 DEVICE double fma_rn(double a, double b, double c) { return fma(a, b, c); }
-DEVICE double add_rn(double a, double b) { return a + b; }
-DEVICE double mul_rn(double a, double b) { return a * b; }
 DEVICE double div_rn(double a, double b) { return a / b; }
 DEVICE double sqrt_rn(double x) { return sqrt(x); }
 DEVICE bool greater(double a, double b) { return a > b; }

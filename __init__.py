@@ -1,6 +1,6 @@
 """Convolution, pooling and fully connected layers with their gradients, on CuPy (CUDA kernels) and NumPy."""
 
-from . import kernels, layers, optim
+from . import kernels, layers, models, optim
 from ._version import __version__
 from .backend import (
     BackendUnavailableError,
@@ -15,6 +15,7 @@ from .backend import (
 from .capture import capture
 from .conformance.recording import record_shapes
 from .explanation import explain
+from .fold import fold
 from .jit import get_jit, set_jit, use_jit
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .weights import load_weights, save_weights
@@ -25,6 +26,7 @@ __all__ = [
     "asarray",
     "capture",
     "explain",
+    "fold",
     "get_array_module",
     "get_backend",
     "get_float32_precision",
@@ -32,6 +34,7 @@ __all__ = [
     "kernels",
     "layers",
     "load_weights",
+    "models",
     "optim",
     "record_shapes",
     "save_weights",

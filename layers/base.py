@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -173,6 +173,13 @@ class Layer:
                     f"a {type(value).__name__} of layers or parameters, in which they are not found",
                     "a Sequential, or an attribute for each",
                 )
+
+    def consecutive(self) -> Iterable[tuple[str, str]]:
+        """Pairs of children's names where forward hands what the first gives to the second alone, for `fold`.
+
+        None, unless a subclass says which.
+        """
+        return ()
 
     def named_layers(self) -> Iterator[tuple[str, Layer]]:
         """This layer, named "", and all that it is made of, such as "body.0".

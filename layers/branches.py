@@ -42,7 +42,7 @@ class _Branches(Container):
             for branch, dy in zip(self.layers, gradients, strict=True)
             if needs_input_grad or is_trained(branch)
         ]
-        return _sum(found) if needs_input_grad else None
+        return summed(found) if needs_input_grad else None
 
 
 class Add(_Branches):
@@ -58,7 +58,7 @@ class Add(_Branches):
         for place, y in enumerate(outputs):
             self._expect(place, y, outputs[0].shape, "the shape of the first branch's")
         self._keep(outputs[0].shape)
-        return _sum(outputs)
+        return summed(outputs)
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         name, shape = type(self).__name__, self._kept()
@@ -122,7 +122,7 @@ class Concatenate(_Branches):
 
 
 @quietly
-def _sum(arrays: Sequence[Any]) -> Any:
+def summed(arrays: Sequence[Any]) -> Any:
     """The sum in the arrays' order, in C order; more than two of 16 bits are added in float32 and rounded once."""
     first, *rest = arrays
     xp = get_array_module(first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..kernels.types import A, Array
@@ -16,6 +18,9 @@ class Sequential(Container):
     backward. Raises TypeError for something that is no Layer, ValueError for a layer given twice or a name that cannot
     be an attribute.
     """
+
+    def consecutive(self) -> Iterable[tuple[str, str]]:
+        return pairwise(name for name, _ in self.children())
 
     def forward(self, x: A) -> A:
         for layer in self.layers:

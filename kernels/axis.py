@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from . import checks
 from .checks import Pair, Sides, value_error
 
-RANKS = (2,)
+RANKS = (1, 2, 3)
 """How many axes an image may have."""
 
 
@@ -169,6 +169,15 @@ class Windowed:
     N: int
     C: int
     axes: tuple[Axis, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.axes)
+
+    @cached_property
+    def with_row(self) -> Windowed:
+        """Of lines: the same as images of one row."""
+        return replace(self, axes=(Axis.of_points(1), *self.axes))  # type: ignore[type-var]
 
     @cached_property
     def stride(self) -> tuple[int, ...]:

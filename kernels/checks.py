@@ -105,6 +105,11 @@ def image(operation: str, argument: str, extents: Any, rank: int) -> tuple[int, 
     return shape(operation, argument, extents, ("N", "C", *"DHW"[-rank:]))
 
 
+def windows_text(channels: str, rank: int) -> str:
+    """What messages call the shape of an output: "(N, K, P, Q)"."""
+    return f"({', '.join(('N', channels, *'ZPQ'[-rank:]))})"
+
+
 def shape2(operation: str, argument: str, shape: Any, axes: str) -> Pair:
     """A shape of exactly two axes; `axes` names them in the message."""
     if len(shape) != 2:

@@ -28,8 +28,11 @@ A = TypeVar("A", bound=Array)
 """The arrays of a call are of one library, and so is its result."""
 
 Shape: TypeAlias = Sequence[int]
-IntOrPair: TypeAlias = int | Sequence[int]
-"""An int, or one for each axis, (h, w)."""
+PerAxis: TypeAlias = int | Sequence[int]
+"""An int, or one for each axis: (w,), (h, w) or (d, h, w)."""
 
-Padding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | Literal["valid", "same"]
-"""An int, (h, w), ((top, bottom), (left, right)), 'valid' or 'same'."""
+IntOrPair: TypeAlias = PerAxis
+"""The same of two axes."""
+
+Padding: TypeAlias = PerAxis | Sequence[Sequence[int]] | Literal["valid", "same"]
+"""An int, one for each axis, (before, after) for each axis, as ((top, bottom), (left, right)), 'valid' or 'same'."""

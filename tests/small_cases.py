@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from backstride.conformance.suite import all_cases
 from backstride.kernels import FUNCTIONS
-from backstride.kernels.operation import Case, Operation
+from backstride.kernels.operation import Case, Function, Operation
 
 _POOL = {"kernel_size": 3, "stride": 2, "padding": ((1, 1), (1, 2))}
 _OF_FAMILY = {
@@ -16,8 +17,12 @@ _OF_FAMILY = {
 }
 
 
-def small(operation: Operation) -> Case:
-    return _OF_FAMILY.get(operation.family.name, operation.family.cases[0])
+def small(function: Function) -> Case:
+    """Of functions of two axes and of none: those of one and three have the first of their family's."""
+    first, *_ = all_cases(function)
+    return _OF_FAMILY.get(function.operation.family.name, first) if function.rank in (0, 2) else first
 
 
-SMALL = {name: (function.operation, small(function.operation)) for name, function in FUNCTIONS.items()}
+SMALL: dict[str, tuple[Operation, Case]] = {
+    name: (function.operation, small(function)) for name, function in FUNCTIONS.items()
+}

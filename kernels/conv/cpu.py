@@ -41,7 +41,7 @@ def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> n
 @quietly
 def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     acc = accumulation_dtype(dy.dtype)
-    return dy.sum(axis=(0, *range(2, dy.ndim)), dtype=acc).astype(dy.dtype).reshape(geometry.K, 1, 1)
+    return dy.sum(axis=(0, *range(2, dy.ndim)), dtype=acc).astype(dy.dtype).reshape(geometry.b_shape)
 
 
 def conv_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:

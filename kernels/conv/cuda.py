@@ -14,6 +14,7 @@ from ..cuda.runtime.launch import check_index, inputs, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
+from ..planar import no_volumes, planar
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
 
@@ -21,6 +22,8 @@ _PACK_THREADS = 256
 
 
 @launcher
+@planar
+@no_volumes
 def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     if direct.applies_depthwise(geometry):
@@ -32,18 +35,24 @@ def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
 
 
 @launcher
+@planar
+@no_volumes
 def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
     dy, w = inputs(dy, w)
     return _conv_transpose(dy, w, None, geometry)
 
 
 @launcher
+@planar
+@no_volumes
 def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     return _conv_transpose(x, w, b, geometry)
 
 
 @launcher
+@planar
+@no_volumes
 def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -62,6 +71,8 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
 
 
 @launcher
+@planar
+@no_volumes
 def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -73,6 +84,8 @@ def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, 
 
 
 @launcher
+@planar
+@no_volumes
 def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     if not tiny.applies(geometry):

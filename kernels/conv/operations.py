@@ -7,7 +7,7 @@ from typing import Any
 
 from ..axis import RANKS
 from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
-from .cases import CONV, CONV_LARGE, CONV_TRANSPOSE
+from . import cases, cases1d, cases3d
 from .geometry import ConvGeometry
 
 
@@ -36,8 +36,8 @@ _CONV = Family(
     options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
     geometry=ConvGeometry.of,
     case=_case,
-    cases=CONV,
-    large_cases=CONV_LARGE,
+    cases=cases.CONV + cases1d.CONV + cases3d.CONV,
+    large_cases=cases.CONV_LARGE + cases1d.CONV_LARGE + cases3d.CONV_LARGE,
     ranks=RANKS,
 )
 _CONV_TRANSPOSE = Family(
@@ -46,7 +46,7 @@ _CONV_TRANSPOSE = Family(
     options={"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1},
     geometry=ConvGeometry.of_transposed,
     case=_transposed_case,
-    cases=CONV_TRANSPOSE,
+    cases=cases.CONV_TRANSPOSE + cases1d.CONV_TRANSPOSE + cases3d.CONV_TRANSPOSE,
     ranks=RANKS,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -148,6 +148,15 @@ class AdaptivePoolGeometry:
         n, c, *extents = checks.shape(operation, name, x_shape, ("N", "C", *"DHW"[-rank:]))
         check_extents(operation, name, extents)
         return cls(n, c, tuple(extents), checks.per_axis(operation, "output_size", output_size, rank, 1))
+
+    @property
+    def rank(self) -> int:
+        return len(self.extents)
+
+    @cached_property
+    def with_row(self) -> AdaptivePoolGeometry:
+        """Of lines: the same as images of one row."""
+        return replace(self, extents=(1, *self.extents), windows=(1, *self.windows))
 
     @property
     def x_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..axis import RANKS
 from ..operation import X_SHAPE, Y_SHAPE, Case, Compute, Family, Input, Operation, Output
 from ..types import Shape
-from .cases import ADAPTIVE_POOL, AVG_POOL, MAX_POOL
+from . import cases, cases1d, cases3d
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
@@ -54,7 +54,7 @@ _MAX_POOL = Family(
     options={**_WINDOW, "dilation": 1, "ceil_mode": False},
     geometry=_max_geometry,
     case=_max_case,
-    cases=MAX_POOL,
+    cases=cases.MAX_POOL + cases1d.MAX_POOL + cases3d.MAX_POOL,
     ranks=RANKS,
 )
 _AVG_POOL = Family(
@@ -63,7 +63,7 @@ _AVG_POOL = Family(
     options={**_WINDOW, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
     geometry=_avg_geometry,
     case=_avg_case,
-    cases=AVG_POOL,
+    cases=cases.AVG_POOL + cases1d.AVG_POOL + cases3d.AVG_POOL,
     ranks=RANKS,
 )
 _ADAPTIVE_POOL = Family(
@@ -72,7 +72,7 @@ _ADAPTIVE_POOL = Family(
     options={"output_size": None},
     geometry=_adaptive_geometry,
     case=lambda g: Case("", g.x_shape, options={"output_size": g.windows}),
-    cases=ADAPTIVE_POOL,
+    cases=cases.ADAPTIVE_POOL + cases1d.ADAPTIVE_POOL + cases3d.ADAPTIVE_POOL,
     ranks=RANKS,
 )
 

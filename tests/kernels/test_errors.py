@@ -50,13 +50,16 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear_parameter_grads": (zeros(5, 3), ROWS),
     "linear_grads": (zeros(5, 3), ROWS, LINEAR_W),
 }
-for name, (operation, case) in SMALL.items():
-    if name not in CALLS:
-        CALLS[name] = calls.public_call(operation, case, calls.call(operation, case, _zeros)).args
+TWO_AXES = {name: operation for name, (operation, rank) in FUNCTIONS.items() if rank in (0, 2)}
+"""Functions of two axes, and those whose names say nothing of axes; of others, test_ranks."""
+
+for name in [name for name in TWO_AXES if name not in CALLS]:
+    operation, case = SMALL[name]
+    CALLS[name] = calls.public_call(operation, case, calls.call(operation, case, _zeros)).args
 
 
 def named(family: str) -> tuple[str, ...]:
-    return tuple(name for name, function in FUNCTIONS.items() if function.operation.family.name == family)
+    return tuple(name for name, operation in TWO_AXES.items() if operation.family.name == family)
 
 
 CONVOLUTIONS = tuple(name for name in named("conv") if name != "conv2d_bias_grad")  # which has no option
@@ -188,7 +191,7 @@ def spoiled_arguments():
 
 def array_arguments():
     """(operation, position, name) of every float array argument that is given by its position."""
-    for function, (operation, _) in FUNCTIONS.items():
+    for function, operation in TWO_AXES.items():
         for position, each in enumerate(operation.inputs):
             if each.dtype is None and each.name != "b" and position < len(CALLS[function]):
                 yield function, position, each.name
@@ -249,7 +252,7 @@ def test_dtype(path, operation, position, name, dtype):
     ("operation", "first", "second"),
     [
         (name, operation.inputs[0].name, operation.inputs[1].name)
-        for name, (operation, _) in FUNCTIONS.items()
+        for name, operation in TWO_AXES.items()
         if len(operation.inputs) > 1 and operation.inputs[1].dtype is None
     ],
 )

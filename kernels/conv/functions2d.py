@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from .. import checks
-from ..dispatch import Paths
 from ..types import A, IntOrPair, Padding, Shape
-from .geometry import ConvGeometry
-from .path import ConvPath
-
-path_of = Paths[ConvPath]("conv").of
+from . import checked
 
 
 def conv2d(
@@ -29,9 +22,9 @@ def conv2d(
     with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
     x: (N, C, H, W). w: (K, C/groups, R, S). b: (K,) or (K, 1, 1), or None.
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
-    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
-    and column at the bottom and right).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
+    right).
     Returns y (N, K, P, Q), where P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous. 16-bit sums are kept in float32 and rounded once; how
@@ -42,12 +35,7 @@ def conv2d(
     >>> conv2d(np.ones((1, 2, 4, 5)), np.ones((3, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 2, 3)
     """
-    x, w, b = checks.arrays("conv2d", x=x, w=w, b=b)
-    geometry = ConvGeometry.of(
-        "conv2d", x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    checks.bias("conv2d", b, geometry.K, geometry.b_shape)
-    return path_of(x).conv(x, w, b, geometry)
+    return checked.conv(2, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv2d_input_grad(
@@ -65,9 +53,9 @@ def conv2d_input_grad(
     dx[n,c,h,w] = sum of dy[n,k,p,q] * w[k,c,r,s] over every k and every (p, q, r, s) that reads x[n,c,h,w].
 
     dy: (N, K, P, Q). w: (K, C/groups, R, S). x_shape: (N, C, H, W) of the forward input.
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
-    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
-    and column at the bottom and right).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
+    right).
     Returns dx (N, C, H, W); elements that no window reaches get 0.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -79,20 +67,7 @@ def conv2d_input_grad(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    operation = "conv2d_input_grad"
-    dy, w = checks.arrays(operation, dy=dy, w=w)
-    geometry = ConvGeometry.of(
-        operation,
-        x_shape,
-        w.shape,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        names=("x_shape", "w.shape"),
-    )
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
-    return path_of(dy).conv_input_grad(dy, w, geometry)
+    return checked.input_grad(2, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv2d_weight_grad(
@@ -111,9 +86,9 @@ def conv2d_weight_grad(
     with h = p*stride + r*dilation - top and w = q*stride + s*dilation - left; outside the input x is 0.
 
     dy: (N, K, P, Q). x: (N, C, H, W). w_shape: (K, C/groups, R, S).
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
-    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
-    and column at the bottom and right).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
+    right).
     Returns dw of w_shape.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -124,9 +99,7 @@ def conv2d_weight_grad(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    dy, x = checks.arrays("conv2d_weight_grad", dy=dy, x=x)
-    geometry = _of_gradient("conv2d_weight_grad", dy, x, w_shape, stride, padding, dilation, groups)
-    return path_of(dy).conv_weight_grad(dy, x, geometry)
+    return checked.weight_grad(2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv2d_bias_grad(dy: A) -> A:
@@ -139,8 +112,7 @@ def conv2d_bias_grad(dy: A) -> A:
     >>> conv2d_bias_grad(np.ones((2, 3, 4, 5))).ravel()
     array([40., 40., 40.])
     """
-    (dy,) = checks.arrays("conv2d_bias_grad", dy=dy)
-    return path_of(dy).conv_bias_grad(dy, ConvGeometry.of_output("conv2d_bias_grad", dy.shape))
+    return checked.bias_grad(2, dy)
 
 
 def conv2d_parameter_grads(
@@ -157,9 +129,9 @@ def conv2d_parameter_grads(
     for depthwise convolutions: dy is read once.
 
     dy: (N, K, P, Q). x: (N, C, H, W). w_shape: (K, C/groups, R, S).
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
-    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
-    and column at the bottom and right).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
+    right).
     Returns dw of w_shape and db (K, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -170,22 +142,26 @@ def conv2d_parameter_grads(
     >>> dw.shape, db.shape
     ((4, 3, 2, 2), (4, 1, 1))
     """
-    dy, x = checks.arrays("conv2d_parameter_grads", dy=dy, x=x)
-    geometry = _of_gradient("conv2d_parameter_grads", dy, x, w_shape, stride, padding, dilation, groups)
-    dw, db = path_of(dy).conv_parameter_grads(dy, x, geometry)
-    return dw, db
+    return checked.parameter_grads(2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv2d_grads(
-    dy: A, x: A, w: A, *, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1, groups: int = 1
+    dy: A,
+    x: A,
+    w: A,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
 ) -> tuple[A, A, A]:
     """(dx, dw, db) of conv2d_input_grad, conv2d_weight_grad and conv2d_bias_grad. On CUDA one kernel gives all three of
     a tiny convolution, where separate launches take longer than the work.
 
     dy: (N, K, P, Q). x: (N, C, H, W). w: (K, C/groups, R, S).
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K.
-    padding: an int, (h, w), ((top, bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row
-    and column at the bottom and right).
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
+    bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
+    right).
     Returns dx and dw, shaped as x and w, and db (K, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -196,32 +172,7 @@ def conv2d_grads(
     >>> dx.shape, dw.shape, db.shape
     ((1, 3, 3, 3), (4, 3, 2, 2), (4, 1, 1))
     """
-    operation = "conv2d_grads"
-    dy, x, w = checks.arrays(operation, dy=dy, x=x, w=w)
-    geometry = ConvGeometry.of(
-        operation, x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
-    dx, dw, db = path_of(dy).conv_grads(dy, x, w, geometry)
-    return dx, dw, db
-
-
-def _of_gradient(
-    operation: str, dy: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> ConvGeometry:
-    """The geometry of a weight gradient, its shapes and options checked."""
-    geometry = ConvGeometry.of(
-        operation,
-        x.shape,
-        w_shape,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        names=("x.shape", "w_shape"),
-    )
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, K, P, Q)")
-    return geometry
+    return checked.grads(2, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv_transpose2d(
@@ -238,7 +189,7 @@ def conv_transpose2d(
     """The input gradient of conv2d, used as a forward operation (PyTorch's ConvTranspose2d).
 
     x: (N, C, H, W). w: (C, K/groups, R, S). b: (K,) or (K, 1, 1), or None.
-    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w) or ((top,
+    stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)). output_padding: an int or an (h, w) pair, less than stride or dilation.
     Returns y (N, K, H', W'), where H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1, and W'
     likewise. Its own gradients, where output_padding is less than stride, are dx = conv2d(dy, w) and dw =
@@ -251,17 +202,6 @@ def conv_transpose2d(
     >>> conv_transpose2d(np.ones((1, 3, 4, 4)), np.ones((3, 2, 2, 2)), stride=2).shape
     (1, 2, 8, 8)
     """
-    operation = "conv_transpose2d"
-    x, w, b = checks.arrays(operation, x=x, w=w, b=b)
-    geometry = ConvGeometry.of_transposed(
-        operation,
-        x.shape,
-        w.shape,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        dilation=dilation,
-        groups=groups,
+    return checked.transpose(
+        2, x, w, b, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
     )
-    checks.bias(operation, b, geometry.C, (geometry.C, 1, 1))
-    return path_of(x).conv_transpose(x, w, b, geometry)

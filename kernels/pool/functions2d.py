@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import checks
-from ..dispatch import Paths
 from ..types import A, Array, IntOrPair, Padding, Shape
-from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
-from .path import PoolPath
-
-path_of = Paths[PoolPath]("pool").of
+from . import checked
 
 
 def max_pool2d(
@@ -40,11 +35,7 @@ def max_pool2d(
     (array([[ 5.,  7.],
            [13., 15.]]), dtype('uint8'))
     """
-    (x,) = checks.arrays("max_pool2d", x=x)
-    geometry = PoolGeometry.of(
-        "max_pool2d", x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
-    )
-    return path_of(x).max_pool(x, geometry)
+    return checked.max_pool(2, x, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
 
 
 def max_pool2d_grad(
@@ -73,22 +64,9 @@ def max_pool2d_grad(
     array([[0., 0.],
            [0., 1.]])
     """
-    operation = "max_pool2d_grad"
-    (dy,) = checks.arrays(operation, dy=dy)
-    dy, taps = checks.one_library(operation, dy=dy, taps=taps)
-    geometry = PoolGeometry.of(
-        operation,
-        x_shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        name="x_shape",
+    return checked.max_pool_grad(
+        2, dy, taps, x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    _check_taps(operation, taps, geometry)
-    return path_of(dy).max_pool_grad(dy, taps, geometry)
 
 
 def max_pool2d_indices(
@@ -116,20 +94,9 @@ def max_pool2d_indices(
     array([[ 5,  7],
            [13, 15]])
     """
-    operation = "max_pool2d_indices"
-    (taps,) = checks.one_library(operation, taps=taps)
-    geometry = PoolGeometry.of(
-        operation,
-        x_shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        name="x_shape",
+    return checked.max_pool_indices(
+        2, taps, x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
-    _check_taps(operation, taps, geometry)
-    return path_of(taps).max_pool_indices(taps, geometry)
 
 
 def avg_pool2d(
@@ -157,11 +124,9 @@ def avg_pool2d(
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    operation = "avg_pool2d"
-    (x,) = checks.arrays(operation, x=x)
-    geometry = AvgPoolGeometry.of_average(
-        operation,
-        x.shape,
+    return checked.avg_pool(
+        2,
+        x,
         kernel_size,
         stride=stride,
         padding=padding,
@@ -169,7 +134,6 @@ def avg_pool2d(
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
     )
-    return path_of(x).avg_pool(x, geometry)
 
 
 def avg_pool2d_grad(
@@ -197,10 +161,9 @@ def avg_pool2d_grad(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    operation = "avg_pool2d_grad"
-    (dy,) = checks.arrays(operation, dy=dy)
-    geometry = AvgPoolGeometry.of_average(
-        operation,
+    return checked.avg_pool_grad(
+        2,
+        dy,
         x_shape,
         kernel_size,
         stride=stride,
@@ -208,10 +171,7 @@ def avg_pool2d_grad(
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
-        name="x_shape",
     )
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    return path_of(dy).avg_pool_grad(dy, geometry)
 
 
 def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
@@ -228,10 +188,7 @@ def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
     array([[2., 3.],
            [5., 6.]])
     """
-    operation = "adaptive_avg_pool2d"
-    (x,) = checks.arrays(operation, x=x)
-    geometry = AdaptivePoolGeometry.of(operation, x.shape, output_size=output_size)
-    return path_of(x).adaptive_avg_pool(x, geometry)
+    return checked.adaptive_avg_pool(2, x, output_size)
 
 
 def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
@@ -246,16 +203,4 @@ def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    operation = "adaptive_avg_pool2d_grad"
-    (dy,) = checks.arrays(operation, dy=dy)
-    _, _, *windows = checks.shape(operation, "dy.shape", dy.shape, ("N", "C", "P", "Q"))
-    geometry = AdaptivePoolGeometry.of(operation, x_shape, output_size=windows, name="x_shape")
-    checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, C, P, Q)")
-    return path_of(dy).adaptive_avg_pool_grad(dy, geometry)
-
-
-def _check_taps(operation: str, taps: Any, geometry: PoolGeometry) -> None:
-    if taps.dtype != geometry.tap_dtype:
-        expected = f"{geometry.tap_dtype}, as max_pool2d returns for a {geometry.R}x{geometry.S} window"
-        raise checks.type_error(operation, "taps.dtype", taps.dtype, expected)
-    checks.has_shape(operation, "taps", taps, geometry.y_shape, "(N, C, P, Q)")
+    return checked.adaptive_avg_pool_grad(2, dy, x_shape)

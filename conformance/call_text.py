@@ -30,7 +30,9 @@ class Call:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a call, without the operation and the dtype."""
     unset = argparse.SUPPRESS
-    parser.add_argument("--x", type=extents, default=unset, help="N,C,H,W of the forward input (linear: N,F)")
+    parser.add_argument(
+        "--x", type=extents, default=unset, help="N,C,H,W of the forward input (one axis: N,C,W; linear: N,F)"
+    )
     parser.add_argument("--w", type=extents, default=unset, help="K,C/groups,R,S of the weights (linear: O,F)")
     for name, default in OPTIONS.items():
         words: dict[str, Any] = {"dest": name, "default": unset, "help": f"{name} of the operation"}
@@ -51,7 +53,7 @@ def case_of(function: Function, args: argparse.Namespace) -> Case:
         raise ValueError("name an operation and its shapes (conv2d --x 32,64,56,56 --w 64,64,3,3)")
     if function.rank:
         checks.image(function.name, "x.shape", args.x, function.rank)
-    options = {name: getattr(args, name) for name in OPTIONS if name in args}
+    options = {name: _by_axis(getattr(args, name), function.rank) for name in OPTIONS if name in args}
     return Case("", args.x, args.w if "w" in args else (), options)
 
 
@@ -84,15 +86,19 @@ def extents(text: str) -> tuple[int, ...]:
 
 
 def option(text: str) -> Any:
-    """An int, h,w, top,bottom,left,right, a number with a point or an exponent, or a word ('same')."""
+    """An int, ints, a number with a point or an exponent, or a word ('same')."""
     if text.isalpha():
         return text
     if "." in text or "e" in text:
         return float(text)
     values = extents(text)
-    if len(values) == 4:
-        return values[:2], values[2:]
     return values[0] if len(values) == 1 else values
+
+
+def _by_axis(value: Any, rank: int) -> Any:
+    """Two ints for each axis, as top,bottom,left,right, are sides."""
+    sides = rank and isinstance(value, tuple) and len(value) == 2 * rank
+    return tuple(zip(value[::2], value[1::2], strict=True)) if sides else value
 
 
 def line(operation: Operation, arguments: tuple[Any, ...]) -> str:
@@ -113,5 +119,5 @@ def _words(case: Case) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """An int, or ints in tuples however deep, as option() reads them."""
+    """An int, or ints in tuples however deep."""
     return ",".join(map(_text, value)) if isinstance(value, tuple) else str(value)

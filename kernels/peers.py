@@ -52,6 +52,13 @@ def symmetric_padding(g: Windowed) -> list[int]:
     return [axis.before for axis in g.axes]
 
 
+def torch_function(name: str) -> Any:
+    """A function of torch.nn.functional."""
+    from torch.nn import functional
+
+    return getattr(functional, name)
+
+
 def torch_memory_format(like: Any) -> Any:
     """channels_last where the tensor `like` is laid out so and no other layout fits it."""
     import torch

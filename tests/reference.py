@@ -1,25 +1,35 @@
 """What every operation means, in float64, written from the definition: plain loops, nothing shared with the package.
 
-A convolution or a pooling is a set of meetings: output position (p, q) meets input position (h, w) through tap (r, s)
-where h = p*stride - top + r*dilation, and likewise for w. Every function below is one loop over the meetings, and the
-gradients are the same loop with the assignment read from the other side.
+A convolution or a pooling along any number of axes is a set of meetings: output position p meets input position h
+through tap r where h = p*stride - before + r*dilation along every axis. Every function below is one loop over the
+meetings, and the gradients are the same loop with the assignment read from the other side.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import numpy as np
 
 
-def _pair(value):
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+def __getattr__(name):
+    """conv2d_grads, say, is conv_grads: the definitions are for every rank."""
+    try:
+        return globals()[re.sub(r"[123]d(?=_|$)", "", name)]
+    except KeyError:
+        raise AttributeError(name) from None
+
+
+def _each(value, rank):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
 
 
 def _sides(padding, extents, window, stride, dilation):
-    """padding as ((top, bottom), (left, right))."""
+    """padding as (before, after) for each axis."""
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(extents)
     if padding == "same":
         sides = []
         for extent, taps, step, spread in zip(extents, window, stride, dilation, strict=True):
@@ -28,7 +38,7 @@ def _sides(padding, extents, window, stride, dilation):
                 total += 1
             sides.append((total // 2, total - total // 2))
         return tuple(sides)
-    return tuple(_pair(side) for side in _pair(padding))
+    return tuple(_each(side, 2) for side in _each(padding, len(extents)))
 
 
 def _count(extent, taps, step, spread, before, after, ceil_mode=False):
@@ -48,8 +58,9 @@ def _count(extent, taps, step, spread, before, after, ceil_mode=False):
 
 
 def _windows(extents, window, stride, padding, dilation, ceil_mode=False):
-    """(P, Q), and for each axis the table position -> [(tap, coordinate)] of the taps that fall on the input."""
-    stride, dilation = _pair(stride), _pair(dilation)
+    """How many there are along each axis, and for each the table position -> [(tap, coordinate)] of the taps that fall
+    on the input."""
+    stride, dilation = _each(stride, len(extents)), _each(dilation, len(extents))
     sides = _sides(padding, extents, window, stride, dilation)
     tables = []
     for extent, taps, step, spread, (before, after) in zip(extents, window, stride, dilation, sides, strict=True):
@@ -58,17 +69,21 @@ def _windows(extents, window, stride, padding, dilation, ceil_mode=False):
             reached = [(tap, position * step - before + tap * spread) for tap in range(taps)]
             table.append([(tap, at) for tap, at in reached if 0 <= at < extent])
         tables.append(table)
-    return (len(tables[0]), len(tables[1])), tables
+    return tuple(map(len, tables)), tables
+
+
+def _reached(tables, p):
+    """Every (r, h), the taps of the window p that fall on the input and where, in row-major order."""
+    for along in itertools.product(*(table[at] for table, at in zip(tables, p, strict=True))):
+        yield tuple(zip(*along, strict=True))
 
 
 def _meetings(extents, window, stride, padding, dilation):
-    """Every (p, q, r, s, h, w) where output (p, q) meets input (h, w) through tap (r, s)."""
-    _, (rows, columns) = _windows(extents, window, stride, padding, dilation)
-    for p, taps_h in enumerate(rows):
-        for q, taps_w in enumerate(columns):
-            for r, h in taps_h:
-                for s, w in taps_w:
-                    yield p, q, r, s, h, w
+    """Every (p, r, h) where output p meets input h through tap r, each an index along all axes."""
+    size, tables = _windows(extents, window, stride, padding, dilation)
+    for p in np.ndindex(size):
+        for r, h in _reached(tables, p):
+            yield p, r, h
 
 
 def _by_group(array, axis, groups):
@@ -77,168 +92,169 @@ def _by_group(array, axis, groups):
     return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
 
 
-def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+def _plus_bias(y, b):
+    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, *(1 for _ in y.shape[2:]))
+
+
+def conv(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     extents, window = x.shape[2:], w.shape[2:]
     size, _ = _windows(extents, window, stride, padding, dilation)
     x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
     y = np.zeros((len(x), groups, w.shape[1], *size))
-    for p, q, r, s, i, j in _meetings(extents, window, stride, padding, dilation):
-        y[..., p, q] += np.einsum("ngc,gkc->ngk", x[..., i, j], w[..., r, s])
-    y = y.reshape(len(x), groups * w.shape[1], *size)
-    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
+    for p, r, h in _meetings(extents, window, stride, padding, dilation):
+        y[(..., *p)] += np.einsum("ngc,gkc->ngk", x[(..., *h)], w[(..., *r)])
+    return _plus_bias(y.reshape(len(x), groups * w.shape[1], *size), b)
 
 
-def conv2d_input_grad(dy, w, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    window = w.shape[2:]
+def conv_input_grad(dy, w, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
     dy, w = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(w, np.float64), 0, groups)
     dx = _by_group(np.zeros(x_shape), 1, groups)
-    for p, q, r, s, i, j in _meetings(x_shape[2:], window, stride, padding, dilation):
-        dx[..., i, j] += np.einsum("ngk,gkc->ngc", dy[..., p, q], w[..., r, s])
+    for p, r, h in _meetings(x_shape[2:], w.shape[3:], stride, padding, dilation):
+        dx[(..., *h)] += np.einsum("ngk,gkc->ngc", dy[(..., *p)], w[(..., *r)])
     return dx.reshape(x_shape)
 
 
-def conv2d_weight_grad(dy, x, w_shape, *, stride=1, padding=0, dilation=1, groups=1):
+def conv_weight_grad(dy, x, w_shape, *, stride=1, padding=0, dilation=1, groups=1):
     extents = x.shape[2:]
     dy, x = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(x, np.float64), 1, groups)
     dw = _by_group(np.zeros(w_shape), 0, groups)
-    for p, q, r, s, i, j in _meetings(extents, w_shape[2:], stride, padding, dilation):
-        dw[..., r, s] += np.einsum("ngk,ngc->gkc", dy[..., p, q], x[..., i, j])
+    for p, r, h in _meetings(extents, w_shape[2:], stride, padding, dilation):
+        dw[(..., *r)] += np.einsum("ngk,ngc->gkc", dy[(..., *p)], x[(..., *h)])
     return dw.reshape(w_shape)
 
 
-def conv2d_bias_grad(dy):
+def conv_bias_grad(dy):
     dy = np.asarray(dy, np.float64)
-    db = np.zeros((dy.shape[1], 1, 1))
-    for k in range(dy.shape[1]):
-        db[k] = math.fsum(dy[:, k].ravel())
-    return db
+    db = [math.fsum(dy[:, k].ravel()) for k in range(dy.shape[1])]
+    return np.array(db).reshape(-1, *(1 for _ in dy.shape[2:]))
 
 
-def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+def conv_transpose(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
     """Every input element lays a scaled copy of the kernel on a canvas; padding crops it, output_padding grows it."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    stride, dilation, grow = _pair(stride), _pair(dilation), _pair(output_padding)
-    top_bottom, left_right = _sides(padding, x.shape[2:], w.shape[2:], stride, dilation)
-    height, width = (
-        (x.shape[2 + a] - 1) * stride[a] + (w.shape[2 + a] - 1) * dilation[a] + 1 + grow[a] for a in (0, 1)
-    )
+    extents, window = x.shape[2:], w.shape[2:]
+    stride, dilation, grow = (_each(value, len(extents)) for value in (stride, dilation, output_padding))
+    sides = _sides(padding, extents, window, stride, dilation)
+    size = [
+        (extent - 1) * step + (taps - 1) * spread + 1 + more
+        for extent, step, taps, spread, more in zip(extents, stride, window, dilation, grow, strict=True)
+    ]
     x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
-    canvas = np.zeros((len(x), groups, w.shape[2], height, width))
-    for i, j in np.ndindex(x.shape[3:]):
-        for r, s in np.ndindex(w.shape[3:]):
-            at_h, at_w = i * stride[0] + r * dilation[0], j * stride[1] + s * dilation[1]
-            canvas[..., at_h, at_w] += np.einsum("ngc,gck->ngk", x[..., i, j], w[..., r, s])
-    canvas = canvas.reshape(len(x), groups * w.shape[2], height, width)
-    y = canvas[:, :, top_bottom[0] : height - top_bottom[1], left_right[0] : width - left_right[1]]
-    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, 1, 1)
+    canvas = np.zeros((len(x), groups, w.shape[2], *size))
+    for p in np.ndindex(extents):
+        for r in np.ndindex(window):
+            at = (i * step + tap * spread for i, step, tap, spread in zip(p, stride, r, dilation, strict=True))
+            canvas[(..., *at)] += np.einsum("ngc,gck->ngk", x[(..., *p)], w[(..., *r)])
+    canvas = canvas.reshape(len(x), groups * w.shape[2], *size)
+    inside = (slice(before, extent - after) for (before, after), extent in zip(sides, size, strict=True))
+    return _plus_bias(canvas[(..., *inside)], b)
 
 
-def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
     """(y, taps): the first greatest tap of each window, or its last NaN; -inf and tap -1 where it is all padding."""
-    x, window = np.asarray(x, np.float64), _pair(kernel_size)
-    size, (rows, columns) = _windows(
-        x.shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode
-    )
+    x = np.asarray(x, np.float64)
+    window = _each(kernel_size, x.ndim - 2)
+    size, tables = _windows(x.shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode)
     y = np.full((*x.shape[:2], *size), -np.inf)
     taps = np.full(y.shape, -1)
-    for n, c, p, q in np.ndindex(y.shape):
-        for r, h in rows[p]:
-            for s, w in columns[q]:
-                value = x[n, c, h, w]
-                if taps[n, c, p, q] == -1 or math.isnan(value) or value > y[n, c, p, q]:
-                    y[n, c, p, q], taps[n, c, p, q] = value, r * window[1] + s
+    for n, c, *p in np.ndindex(y.shape):
+        at = (n, c, *p)
+        for r, h in _reached(tables, p):
+            value = x[(n, c, *h)]
+            if taps[at] == -1 or math.isnan(value) or value > y[at]:
+                y[at], taps[at] = value, np.ravel_multi_index(r, window)
     return y, taps
 
 
-def max_pool2d_indices(taps, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """The flat position h*W + w that each tap points at, -1 for no tap."""
-    window = _pair(kernel_size)
-    _, (rows, columns) = _windows(
-        x_shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode
-    )
+def max_pool_indices(taps, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """The flat position in the plane, h*W + w of two axes, that each tap points at, -1 for no tap."""
+    extents, window = x_shape[2:], _each(kernel_size, len(x_shape) - 2)
+    _, tables = _windows(extents, window, window if stride is None else stride, padding, dilation, ceil_mode)
     indices = np.full(taps.shape, -1, np.int64)
-    for n, c, p, q in np.ndindex(taps.shape):
-        if taps[n, c, p, q] >= 0:
-            r, s = divmod(int(taps[n, c, p, q]), window[1])
-            indices[n, c, p, q] = dict(rows[p])[r] * x_shape[3] + dict(columns[q])[s]
+    for n, c, *p in np.ndindex(taps.shape):
+        if taps[(n, c, *p)] >= 0:
+            r = np.unravel_index(int(taps[(n, c, *p)]), window)
+            h = [dict(table[at])[tap] for table, at, tap in zip(tables, p, r, strict=True)]
+            indices[(n, c, *p)] = np.ravel_multi_index(h, extents)
     return indices
 
 
-def max_pool2d_grad(dy, taps, x_shape, kernel_size, **options):
-    dy, dx = np.asarray(dy, np.float64), np.zeros(x_shape)
-    indices = max_pool2d_indices(taps, x_shape, kernel_size, **options)
-    for n, c, p, q in np.ndindex(dy.shape):
-        if indices[n, c, p, q] >= 0:
-            h, w = divmod(int(indices[n, c, p, q]), x_shape[3])
-            dx[n, c, h, w] += dy[n, c, p, q]
-    return dx
+def max_pool_grad(dy, taps, x_shape, kernel_size, **options):
+    dy, dx = np.asarray(dy, np.float64), np.zeros((*x_shape[:2], math.prod(x_shape[2:])))
+    indices = max_pool_indices(taps, x_shape, kernel_size, **options)
+    for n, c, *p in np.ndindex(dy.shape):
+        if indices[(n, c, *p)] >= 0:
+            dx[n, c, indices[(n, c, *p)]] += dy[(n, c, *p)]
+    return dx.reshape(x_shape)
 
 
 def _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
-    """Every (p, q, positions, divisor) of an average pooling; positions are the window's elements on the input."""
-    window, step = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
-    (top, bottom), (left, right) = _sides(padding, x_shape[2:], window, step, (1, 1))
-    size, (rows, columns) = _windows(x_shape[2:], window, step, padding, 1, ceil_mode)
-    for p, q in np.ndindex(size):
-        positions = [(h, w) for _, h in rows[p] for _, w in columns[q]]
+    """Every (p, positions, divisor) of an average pooling; positions are the window's elements on the input."""
+    extents = x_shape[2:]
+    window = _each(kernel_size, len(extents))
+    step = _each(window if stride is None else stride, len(extents))
+    sides = _sides(padding, extents, window, step, (1,) * len(extents))
+    size, tables = _windows(extents, window, step, padding, 1, ceil_mode)
+    for p in np.ndindex(size):
+        positions = [h for _, h in _reached(tables, p)]
         on_padded = sum(
-            p * step[0] + r < top + x_shape[2] + bottom and q * step[1] + s < left + x_shape[3] + right
-            for r in range(window[0])
-            for s in range(window[1])
+            all(
+                at * s + tap < before + extent + after
+                for at, s, tap, (before, after), extent in zip(p, step, r, sides, extents, strict=True)
+            )
+            for r in np.ndindex(window)
         )
-        divisor = divisor_override or (on_padded if count_include_pad else len(positions))
-        yield p, q, positions, divisor
+        yield p, positions, divisor_override or (on_padded if count_include_pad else len(positions))
 
 
-def avg_pool2d(
-    x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
+def avg_pool(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     x = np.asarray(x, np.float64)
-    step = kernel_size if stride is None else stride
-    size, _ = _windows(x.shape[2:], _pair(kernel_size), step, padding, 1, ceil_mode)
+    window = _each(kernel_size, x.ndim - 2)
+    size, _ = _windows(x.shape[2:], window, window if stride is None else stride, padding, 1, ceil_mode)
     y = np.zeros((*x.shape[:2], *size))
     shares = _shares(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    for p, q, positions, divisor in shares:
-        for h, w in positions:
-            y[:, :, p, q] += x[:, :, h, w] / divisor
+    for p, positions, divisor in shares:
+        for h in positions:
+            y[(..., *p)] += x[(..., *h)] / divisor
     return y
 
 
-def avg_pool2d_grad(
+def avg_pool_grad(
     dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):
     dy, dx = np.asarray(dy, np.float64), np.zeros(x_shape)
     shares = _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    for p, q, positions, divisor in shares:
-        for h, w in positions:
-            dx[:, :, h, w] += dy[:, :, p, q] / divisor
+    for p, positions, divisor in shares:
+        for h in positions:
+            dx[(..., *h)] += dy[(..., *p)] / divisor
     return dx
 
 
-def _adaptive_windows(x_shape, output_size):
-    """Every window's index with the input positions (h, w) under it."""
-    (height, width), (rows, columns) = x_shape[2:], _pair(output_size)
-    for p in range(rows):
-        for q in range(columns):
-            of_p = range(math.floor(p * height / rows), math.ceil((p + 1) * height / rows))
-            of_q = range(math.floor(q * width / columns), math.ceil((q + 1) * width / columns))
-            yield p, q, [(h, w) for h in of_p for w in of_q]
+def _adaptive_windows(extents, output_size):
+    """Every window's index with the input positions under it."""
+    counts = _each(output_size, len(extents))
+    for p in np.ndindex(counts):
+        under = (
+            range(math.floor(i * extent / count), math.ceil((i + 1) * extent / count))
+            for i, extent, count in zip(p, extents, counts, strict=True)
+        )
+        yield p, list(itertools.product(*under))
 
 
-def adaptive_avg_pool2d(x, output_size):
-    y = np.zeros((*x.shape[:2], *_pair(output_size)))
-    for p, q, positions in _adaptive_windows(x.shape, output_size):
-        for h, w in positions:
-            y[:, :, p, q] += x[:, :, h, w] / len(positions)
+def adaptive_avg_pool(x, output_size):
+    y = np.zeros((*x.shape[:2], *_each(output_size, x.ndim - 2)))
+    for p, positions in _adaptive_windows(x.shape[2:], output_size):
+        for h in positions:
+            y[(..., *p)] += x[(..., *h)] / len(positions)
     return y
 
 
-def adaptive_avg_pool2d_grad(dy, x_shape):
+def adaptive_avg_pool_grad(dy, x_shape):
     dx = np.zeros(x_shape)
-    for p, q, positions in _adaptive_windows(x_shape, dy.shape[2:]):
-        for h, w in positions:
-            dx[:, :, h, w] += dy[:, :, p, q] / len(positions)
+    for p, positions in _adaptive_windows(x_shape[2:], dy.shape[2:]):
+        for h in positions:
+            dx[(..., *h)] += dy[(..., *p)] / len(positions)
     return dx
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, unpadded
+from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, unpadded
 from .geometry import ConvGeometry
 
 
@@ -67,10 +67,8 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
 
 
 def _torch_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Callable[[], Any]:
-    from torch.nn import functional as F
-
-    padding, bias = symmetric_padding(g), b.flatten()
-    return lambda: F.conv2d(x, w, bias, g.stride, padding, g.dilation, g.groups)
+    conv, padding, bias = torch_function(f"conv{g.rank}d"), symmetric_padding(g), b.flatten()
+    return lambda: conv(x, w, bias, g.stride, padding, g.dilation, g.groups)
 
 
 def _torch_input_grad(dy: Any, w: Any, g: ConvGeometry) -> Callable[[], Any]:
@@ -85,17 +83,17 @@ def _torch_backward(dy: Any, x: Any, w: Any, result: int, g: ConvGeometry) -> Ca
     from torch.ops import aten
 
     stride, padding, dilation = list(g.stride), symmetric_padding(g), list(g.dilation)
-    mask = [place == result for place in range(3)]
+    none, mask = [0] * g.rank, [place == result for place in range(3)]
 
     def call() -> Any:
-        gradients = aten.convolution_backward(dy, x, w, None, stride, padding, dilation, False, [0, 0], g.groups, mask)
+        gradients = aten.convolution_backward(dy, x, w, None, stride, padding, dilation, False, none, g.groups, mask)
         return gradients[result]
 
     return call
 
 
 def _torch_bias_grad(dy: Any, g: ConvGeometry) -> Callable[[], Any]:
-    return lambda: dy.sum((0, 2, 3)).view(-1, 1, 1)
+    return lambda: dy.sum((0, *range(2, dy.ndim))).view(g.b_shape)
 
 
 TORCH: dict[str, Callable[..., Callable[[], Any]]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..axis import Axis
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_memory_format, unpadded
+from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, torch_memory_format, unpadded
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
@@ -52,14 +52,14 @@ def avg_pool_grad(dy: Array, g: AvgPoolGeometry) -> Array:
 def adaptive_avg_pool(x: Array, g: AdaptivePoolGeometry) -> Array:
     y = np.zeros(g.y_shape, x.dtype)
     for window, met in _adaptive_windows(g):
-        y[window] = x[met].mean(axis=(2, 3))
+        y[window] = x[met].mean(axis=tuple(range(2, x.ndim)))
     return y
 
 
 def adaptive_avg_pool_grad(dy: Array, g: AdaptivePoolGeometry) -> Array:
     dx = np.zeros(g.x_shape, dy.dtype)
     for window, met in _adaptive_windows(g):
-        dx[met] += dy[window][..., np.newaxis, np.newaxis] / math.prod(dx[met].shape[2:])
+        dx[met] += np.expand_dims(dy[window], tuple(range(2, dx.ndim))) / math.prod(dx[met].shape[2:])
     return dx
 
 
@@ -114,10 +114,8 @@ CUBLAS: dict[str, Callable[..., Any]] = {}
 
 
 def _torch_max_pool(x: Any, g: PoolGeometry) -> Callable[[], Any]:
-    from torch.nn import functional as F
-
-    padding = symmetric_padding(g)
-    return lambda: F.max_pool2d(x, g.kernel_size, g.stride, padding, g.dilation, return_indices=True)
+    pool, padding = torch_function(f"max_pool{g.rank}d"), symmetric_padding(g)
+    return lambda: pool(x, g.kernel_size, g.stride, padding, g.dilation, return_indices=True)
 
 
 def _torch_max_pool_grad(dy: Any, taps: Any, g: PoolGeometry) -> Callable[[], Any]:
@@ -125,39 +123,48 @@ def _torch_max_pool_grad(dy: Any, taps: Any, g: PoolGeometry) -> Callable[[], An
     import torch
     from torch.ops import aten
 
+    if g.rank == 1:
+        raise NotImplementedError("it has no function of one axis for this")
+    backward = getattr(aten, f"max_pool{g.rank}d_with_indices_backward")
     positions = torch.as_tensor(positions_of(taps, g), device=dy.device)
     indices = positions.contiguous(memory_format=torch_memory_format(dy))
     x = torch_empty(g.x_shape, dy)
     window = list(g.kernel_size), list(g.stride), symmetric_padding(g), list(g.dilation)
-    return lambda: aten.max_pool2d_with_indices_backward(dy, x, *window, False, indices)
+    return lambda: backward(dy, x, *window, False, indices)
 
 
 def _torch_avg_pool(x: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
-    from torch.nn import functional as F
-
-    padding = symmetric_padding(g)
-    return lambda: F.avg_pool2d(x, g.kernel_size, g.stride, padding, False, g.count_include_pad, g.divisor_override)
+    pool, padding = torch_function(f"avg_pool{g.rank}d"), symmetric_padding(g)
+    divisor = () if g.rank == 1 else (g.divisor_override,)
+    if g.rank == 1 and g.divisor_override is not None:
+        raise NotImplementedError("it has no divisor_override along one axis")
+    return lambda: pool(x, g.kernel_size, g.stride, padding, False, g.count_include_pad, *divisor)
 
 
 def _torch_avg_pool_grad(dy: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 
+    if g.rank == 1:
+        raise NotImplementedError("it has no function of one axis for this")
+    backward = getattr(aten, f"avg_pool{g.rank}d_backward")
     x = torch_empty(g.x_shape, dy)
     window = list(g.kernel_size), list(g.stride), symmetric_padding(g)
-    return lambda: aten.avg_pool2d_backward(dy, x, *window, False, g.count_include_pad, g.divisor_override)
+    return lambda: backward(dy, x, *window, False, g.count_include_pad, g.divisor_override)
 
 
 def _torch_adaptive(x: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
-    from torch.nn import functional as F
-
-    return lambda: F.adaptive_avg_pool2d(x, g.windows)
+    pool = torch_function(f"adaptive_avg_pool{g.rank}d")
+    return lambda: pool(x, g.windows)
 
 
 def _torch_adaptive_grad(dy: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 
+    if g.rank == 1:
+        raise NotImplementedError("it has no function of one axis for this")
+    backward = getattr(aten, f"_adaptive_avg_pool{g.rank}d_backward")
     x = torch_empty(g.x_shape, dy)
-    return lambda: aten._adaptive_avg_pool2d_backward(dy, x)
+    return lambda: backward(dy, x)
 
 
 TORCH: dict[str, Callable[..., Callable[[], Any]]] = {

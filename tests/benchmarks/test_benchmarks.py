@@ -107,7 +107,7 @@ class TestSuites:
         assert {shape.family for shape in select(quick=True)} == {"conv", "pool", "linear", "activation", "training"}
         with pytest.raises(ValueError, match="suite is 'resnet'; expected one of backprop"):
             select(["resnet"])
-        with pytest.raises(ValueError, match="operation is 'conv'; expected one of conv2d"):
+        with pytest.raises(ValueError, match="operation is 'conv'; expected one of conv1d, conv2d"):
             functions_named(["conv"])
 
 
@@ -216,7 +216,7 @@ class TestCandidates:
     @pytest.mark.parametrize("operation", [name for name in FUNCTIONS if name != "training_step"])
     def test_our_own_functions_conform(self, operation):
         verdicts = self.verdicts(getattr(kernels, operation), FUNCTIONS[operation])
-        assert len(verdicts) >= 8
+        assert len(verdicts) >= 3
         assert not [verdict for verdict in verdicts if verdict.fault or verdict.declined]
 
     def test_the_example_conforms(self):
@@ -308,7 +308,9 @@ class TestResults:
         assert results.complete
         families = {family for found in FAMILIES.values() for family in found}
         assert {row.operation for row in results.rows} == {
-            name for name, function in FUNCTIONS.items() if function.operation.family.name in families
+            name
+            for name, (operation, rank) in FUNCTIONS.items()
+            if operation.family.name in families and rank in (0, 2)
         }
         for row in results.rows:
             assert row.fault is None

@@ -404,7 +404,8 @@ def test_another_folder_is_told(folder, compiler, tmp_path, capsys):
     ("line", "message"),
     [
         ("conv2d --x 8,3,32,32 --w 16,4,3,3", "conv2d: w.shape is (16, 4, 3, 3) (axis 1 is 4)"),
-        ("conv3d --x 1", "invalid choice: 'conv3d'"),
+        ("conv4d --x 1", "invalid choice: 'conv4d'"),
+        ("conv3d --x 1,2,3,4", "conv3d: x.shape is (1, 2, 3, 4); expected five axes (N, C, D, H, W)"),
         ("conv2d --w 1,1,1,1", "name an operation and its shapes"),
         ("--x 1,1,1,1", "the following arguments are required: OPERATION"),
         ("conv2d --x 1,a", "argument --x: invalid extents value: '1,a'"),

@@ -22,7 +22,7 @@ def __getattr__(name):
         raise AttributeError(name) from None
 
 
-def _each(value, rank):
+def _per_axis(value, rank):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
 
 
@@ -38,7 +38,7 @@ def _sides(padding, extents, window, stride, dilation):
                 total += 1
             sides.append((total // 2, total - total // 2))
         return tuple(sides)
-    return tuple(_each(side, 2) for side in _each(padding, len(extents)))
+    return tuple(_per_axis(side, 2) for side in _per_axis(padding, len(extents)))
 
 
 def _count(extent, taps, step, spread, before, after, ceil_mode=False):
@@ -60,7 +60,7 @@ def _count(extent, taps, step, spread, before, after, ceil_mode=False):
 def _windows(extents, window, stride, padding, dilation, ceil_mode=False):
     """How many there are along each axis, and for each the table position -> [(tap, coordinate)] of the taps that fall
     on the input."""
-    stride, dilation = _each(stride, len(extents)), _each(dilation, len(extents))
+    stride, dilation = _per_axis(stride, len(extents)), _per_axis(dilation, len(extents))
     sides = _sides(padding, extents, window, stride, dilation)
     tables = []
     for extent, taps, step, spread, (before, after) in zip(extents, window, stride, dilation, sides, strict=True):
@@ -134,7 +134,7 @@ def conv_transpose(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilat
     """Every input element lays a scaled copy of the kernel on a canvas; padding crops it, output_padding grows it."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     extents, window = x.shape[2:], w.shape[2:]
-    stride, dilation, grow = (_each(value, len(extents)) for value in (stride, dilation, output_padding))
+    stride, dilation, grow = (_per_axis(value, len(extents)) for value in (stride, dilation, output_padding))
     sides = _sides(padding, extents, window, stride, dilation)
     size = [
         (extent - 1) * step + (taps - 1) * spread + 1 + more
@@ -154,7 +154,7 @@ def conv_transpose(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilat
 def max_pool(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
     """(y, taps): the first greatest tap of each window, or its last NaN; -inf and tap -1 where it is all padding."""
     x = np.asarray(x, np.float64)
-    window = _each(kernel_size, x.ndim - 2)
+    window = _per_axis(kernel_size, x.ndim - 2)
     size, tables = _windows(x.shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode)
     y = np.full((*x.shape[:2], *size), -np.inf)
     taps = np.full(y.shape, -1)
@@ -169,7 +169,7 @@ def max_pool(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=Fa
 
 def max_pool_indices(taps, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
     """The flat position in the plane, h*W + w of two axes, that each tap points at, -1 for no tap."""
-    extents, window = x_shape[2:], _each(kernel_size, len(x_shape) - 2)
+    extents, window = x_shape[2:], _per_axis(kernel_size, len(x_shape) - 2)
     _, tables = _windows(extents, window, window if stride is None else stride, padding, dilation, ceil_mode)
     indices = np.full(taps.shape, -1, np.int64)
     for n, c, *p in np.ndindex(taps.shape):
@@ -192,8 +192,8 @@ def max_pool_grad(dy, taps, x_shape, kernel_size, **options):
 def _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
     """Every (p, positions, divisor) of an average pooling; positions are the window's elements on the input."""
     extents = x_shape[2:]
-    window = _each(kernel_size, len(extents))
-    step = _each(window if stride is None else stride, len(extents))
+    window = _per_axis(kernel_size, len(extents))
+    step = _per_axis(window if stride is None else stride, len(extents))
     sides = _sides(padding, extents, window, step, (1,) * len(extents))
     size, tables = _windows(extents, window, step, padding, 1, ceil_mode)
     for p in np.ndindex(size):
@@ -210,7 +210,7 @@ def _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad,
 
 def avg_pool(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     x = np.asarray(x, np.float64)
-    window = _each(kernel_size, x.ndim - 2)
+    window = _per_axis(kernel_size, x.ndim - 2)
     size, _ = _windows(x.shape[2:], window, window if stride is None else stride, padding, 1, ceil_mode)
     y = np.zeros((*x.shape[:2], *size))
     shares = _shares(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -233,7 +233,7 @@ def avg_pool_grad(
 
 def _adaptive_windows(extents, output_size):
     """Every window's index with the input positions under it."""
-    counts = _each(output_size, len(extents))
+    counts = _per_axis(output_size, len(extents))
     for p in np.ndindex(counts):
         under = (
             range(math.floor(i * extent / count), math.ceil((i + 1) * extent / count))
@@ -243,7 +243,7 @@ def _adaptive_windows(extents, output_size):
 
 
 def adaptive_avg_pool(x, output_size):
-    y = np.zeros((*x.shape[:2], *_each(output_size, x.ndim - 2)))
+    y = np.zeros((*x.shape[:2], *_per_axis(output_size, x.ndim - 2)))
     for p, positions in _adaptive_windows(x.shape[2:], output_size):
         for h in positions:
             y[(..., *p)] += x[(..., *h)] / len(positions)

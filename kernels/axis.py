@@ -175,11 +175,6 @@ class Windowed:
         return len(self.axes)
 
     @cached_property
-    def with_row(self) -> Windowed:
-        """Of lines: the same as images of one row."""
-        return replace(self, axes=(Axis.of_points(1), *self.axes))  # type: ignore[type-var]
-
-    @cached_property
     def stride(self) -> tuple[int, ...]:
         return tuple(axis.stride for axis in self.axes)
 

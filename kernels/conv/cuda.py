@@ -14,9 +14,9 @@ from ..cuda.runtime.launch import check_index, inputs, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
-from ..planar import no_volumes, planar
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
+from .planar import no_volumes, planar
 
 _PACK_THREADS = 256
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from .. import checks
@@ -131,6 +132,11 @@ class ConvGeometry(Windowed):
         return all(
             (axis.taps, axis.stride, axis.before) == (1, 1, 0) and axis.windows == axis.extent for axis in self.axes
         )
+
+    @cached_property
+    def with_row(self) -> ConvGeometry:
+        """Of lines: the same as images of one row."""
+        return replace(self, axes=(Axis.of_points(1), *self.axes))
 
     @property
     def reversed(self) -> ConvGeometry:

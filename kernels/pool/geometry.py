@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -152,11 +152,6 @@ class AdaptivePoolGeometry:
     @property
     def rank(self) -> int:
         return len(self.extents)
-
-    @cached_property
-    def with_row(self) -> AdaptivePoolGeometry:
-        """Of lines: the same as images of one row."""
-        return replace(self, extents=(1, *self.extents), windows=(1, *self.windows))
 
     @property
     def x_shape(self) -> tuple[int, ...]:

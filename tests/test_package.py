@@ -52,7 +52,7 @@ def built(tree) -> Path:
 
 
 def test_the_tree_has_what_the_test_looks_for(source_files):
-    assert {"py.typed", "__init__.py", "kernels/conv/cuda.py", "kernels/conv/conv2d_forward.cu"} <= source_files
+    assert {"py.typed", "__init__.py", "kernels/conv/cuda.py", "kernels/conv/conv_forward.cu"} <= source_files
     assert len({file for file in source_files if file.endswith(".cuh")}) > 5
 
 

@@ -14,6 +14,7 @@ from ..cuda.runtime.launch import check_index, inputs, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
+from ..cuda.windows import axes_macro, volume_axes
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
 from .planar import no_volumes, planar
@@ -28,7 +29,7 @@ def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
-    few = few_channels.choose(geometry, x.dtype)
+    few = few_channels.choose(geometry, x.dtype) if geometry.rank == 2 else None
     if few and few_channels.is_faster(few, geometry, _forward_product(geometry), x):
         return direct.few_channels_forward(x, w, b, geometry, few)
     return _forward(x, w, b, geometry)
@@ -57,7 +58,7 @@ def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
         return direct.depthwise_weight_grad(dy, x, geometry)
-    return _weight_grad("conv2d_weight_grad", dy, x, geometry)
+    return _weight_grad("weight_grad", dy, x, geometry)
 
 
 @launcher
@@ -80,7 +81,7 @@ def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, 
     if 0 in geometry.w_shape:
         return empty(geometry.w_shape, dy.dtype), _bias_grad(dy, geometry)
     db = empty(geometry.b_shape, dy.dtype)
-    return _weight_grad("conv2d_parameter_grads", dy, x, geometry, db), db
+    return _weight_grad("parameter_grads", dy, x, geometry, db), db
 
 
 @launcher
@@ -88,7 +89,7 @@ def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, 
 @no_volumes
 def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
-    if not tiny.applies(geometry):
+    if geometry.rank > 2 or not tiny.applies(geometry):
         return conv_input_grad(dy, w, geometry), *conv_parameter_grads(dy, x, geometry)
     dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, geometry)
@@ -96,27 +97,28 @@ def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, An
 
 
 def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
-    _check("conv2d", g)
+    _check(f"conv{g.rank}d", g)
     y = empty(g.y_shape, x.dtype)
     product = _forward_product(g)
-    configuration, pointwise = configure(product, y), g.is_pointwise
+    configuration = configure(product, y)
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
+    windows = math.prod(g.windows)
     defines = {
-        "POINTWISE": int(pointwise),
-        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
+        **_gather(g),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
         "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_forward",
+        "conv_forward",
         configuration,
         defines,
         y,
         b,
         groups=g.groups,
-        channels=(g.K, g.P * g.Q),
+        channels=(g.K, windows),
         x=x,
         w=w,
         **_window(g),
@@ -124,63 +126,78 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     return y
 
 
+def _gather(g: ConvGeometry) -> dict[str, int]:
+    """The #defines that say how x is read; pixels of a 1x1 window lie along one axis, whatever their number."""
+    pointwise = g.is_pointwise
+    return {"POINTWISE": int(pointwise), "AXES": axes_macro(0 if pointwise else g.rank)}
+
+
 def _forward_product(g: ConvGeometry) -> Product:
     pointwise = g.is_pointwise
     return Product(
-        m=g.N * g.P * g.Q,
+        m=g.N * math.prod(g.windows),
         n=g.K // g.groups,
-        k=g.C // g.groups * g.R * g.S,
+        k=g.C // g.groups * math.prod(g.kernel_size),
         batch=g.groups,
         a_k_major=False,
         b_k_major=True,
         gathered=0 if pointwise else _aligned(g),
-        convolution=None if pointwise else g,
+        convolution=_by_halo(g),
     )
+
+
+def _by_halo(g: ConvGeometry) -> ConvGeometry | None:
+    """The convolution, where halo tiles are written for it: along two axes."""
+    return None if g.is_pointwise or g.rank > 2 else g
 
 
 def _conv_transpose(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     """The input gradient, plus a bias for each channel where b is given."""
     if direct.applies_depthwise(g):
         return direct.depthwise_input_grad(dy, w, b, g)
-    few = few_channels_input_grad.choose(g, dy.dtype)
+    few = few_channels_input_grad.choose(g, dy.dtype) if g.rank == 2 else None
     if few and few_channels.is_faster(few, g, _input_grad_product(g), dy):
         return direct.few_channels_input_grad(dy, w, b, g, few)
     return _input_grad(dy, w, b, g)
 
 
 def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
-    _check("conv2d_input_grad", g)
+    _check(f"conv{g.rank}d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
     product = _input_grad_product(g)
-    configuration, pointwise = configure(product, dx), g.is_pointwise
+    configuration = configure(product, dx)
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, dy, w, b, dx, g.reversed, gradient=True)
         return dx
-    axis_h, axis_w = g.axes
+    axis_d, axis_h, axis_w = volume_axes(g.axes)
     defines = {
-        "POINTWISE": int(pointwise),
-        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
+        **_gather(g),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, math.prod(g.windows)),
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
-        "conv2d_input_grad",
+        "conv_input_grad",
         configuration,
         defines,
         dx,
         b,
         groups=g.groups,
-        channels=(g.C, g.H * g.W),
+        channels=(g.C, math.prod(g.extents)),
         dy=dy,
         w=w,
         **_window(g),
         filters=g.K // g.groups,
-        classes=fast_div(axis_h.class_count * axis_w.class_count),
+        classes=fast_div(axis_d.class_count * axis_h.class_count * axis_w.class_count),
+        classes_h=fast_div(axis_h.class_count),
         classes_w=fast_div(axis_w.class_count),
+        class_slices=fast_div(axis_d.class_positions),
         class_rows=fast_div(axis_h.class_positions),
         class_columns=fast_div(axis_w.class_positions),
+        gcd_d=axis_d.gcd,
         gcd_h=axis_h.gcd,
         gcd_w=axis_w.gcd,
+        inverse_d=axis_d.inverse,
         inverse_h=axis_h.inverse,
         inverse_w=axis_w.inverse,
     )
@@ -194,12 +211,12 @@ def _input_grad_product(g: ConvGeometry) -> Product:
     return Product(
         m=g.N * math.prod(axis.class_positions for axis in g.axes),
         n=g.C // g.groups,
-        k=-(-g.K // g.groups * g.R * g.S // classes),  # of the mean class
+        k=-(-g.K // g.groups * math.prod(g.kernel_size) // classes),  # of the mean class
         batch=g.groups * classes,
         a_k_major=False,
         b_k_major=not pointwise,
         gathered=int(not pointwise),  # registers do not suffice for words
-        convolution=None if pointwise or max(g.stride) > 1 else g.reversed,
+        convolution=_by_halo(g.reversed) if max(g.stride) == 1 else None,
     )
 
 
@@ -227,9 +244,9 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
             filters=fast_div(filters),
             taps=fast_div(g.R * g.S),
         )
-    defines = {"B_VECTOR": configuration.vector_b(16 // w.itemsize), "BIAS_ALONG_M": 0}
+    defines = {"AXES": 2, "B_VECTOR": configuration.vector_b(16 // w.itemsize), "BIAS_ALONG_M": 0}
     launch_product(
-        "conv2d_halo",
+        "conv_halo",
         configuration,
         defines,
         y,
@@ -259,28 +276,28 @@ def _halo_tiles(halo: Halo, g: ConvGeometry) -> dict[str, Any]:
 
 def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = None) -> Any:
     """dw; db, where it is given, is filled too."""
-    _check(operation, g)
+    _check(f"conv{g.rank}d_{operation}", g)
     dw = empty(g.w_shape, dy.dtype)
     pointwise = g.is_pointwise
     channels = g.C // g.groups
     product = Product(
-        channels * g.R * g.S,
+        channels * math.prod(g.kernel_size),
         g.K // g.groups,
-        g.N * g.P * g.Q,
+        g.N * math.prod(g.windows),
         g.groups,
         True,
         True,
         0 if pointwise else _aligned(g),
-        None if pointwise else g,
+        _by_halo(g),
     )
     configuration = configure(product, dw)
     values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
     if isinstance(configuration, WeightHaloConfiguration):
         halo = configuration.tiles
         launch_product_and_bias_grad(
-            "conv2d_weight_grad_halo",
+            "conv_weight_grad_halo",
             configuration,
-            {"B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0},
+            {"AXES": 2, "B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0},
             dw,
             None,
             db,
@@ -290,60 +307,54 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
             **values,
         )
         return dw
+    windows = math.prod(g.windows)
     defines = {
-        "POINTWISE": int(pointwise),
-        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, g.P * g.Q),
-        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.P * g.Q)),
+        **_gather(g),
+        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, windows)),
         "BIAS_ALONG_M": 0,
     }
-    launch_product_and_bias_grad("conv2d_weight_grad", configuration, defines, dw, None, db, **values)
+    launch_product_and_bias_grad("conv_weight_grad", configuration, defines, dw, None, db, **values)
     return dw
 
 
 def _aligned(g: ConvGeometry) -> int:
     """How many neighbouring elements of a row every tap reads for as many neighbouring pixels, from a multiple of that
     number on: 1, 2, 4 or 8. More than 1 at stride 1, where rows, padding and dilation are multiples."""
-    taps = () if g.S == 1 else (g.dilation[1],)
-    return 1 if g.stride[1] > 1 else vector(2, g.W, g.Q, g.padding[1][0], *taps)
+    row = g.axes[-1]
+    taps = () if row.taps == 1 else (row.dilation,)
+    return 1 if row.stride > 1 else vector(2, row.extent, row.windows, row.before, *taps)
 
 
 def _window(g: ConvGeometry) -> dict[str, Any]:
-    """The structs Window and Images of sources.cuh."""
-    (top, _), (left, _) = g.padding
-    window = {
-        "H": g.H,
-        "W": g.W,
-        "P": fast_div(g.P),
-        "Q": fast_div(g.Q),
-        "R": fast_div(g.R),
-        "S": fast_div(g.S),
-        "stride_h": g.stride[0],
-        "stride_w": g.stride[1],
-        "top": top,
-        "left": left,
-        "dilation_h": g.dilation[0],
-        "dilation_w": g.dilation[1],
-    }
+    """The structs Window and Images of windowed_image.cuh."""
+    window: dict[str, Any] = {}
+    names = ("D", "Z", "T", "front"), ("H", "P", "R", "top"), ("W", "Q", "S", "left")
+    for (extent, windows, taps, before), axis in zip(names, volume_axes(g.axes), strict=True):
+        window |= {extent: axis.extent, windows: fast_div(axis.windows), taps: fast_div(axis.taps), before: axis.before}
+        window |= {f"stride_{extent.lower()}": axis.stride, f"dilation_{extent.lower()}": axis.dilation}
+    plane_x, plane_y = math.prod(g.extents), math.prod(g.windows)
     images = {
-        "plane_x": g.H * g.W,
-        "plane_y": fast_div(g.P * g.Q),
-        "image_x": g.C * g.H * g.W,
-        "image_y": g.K * g.P * g.Q,
-        "group_x": g.C // g.groups * g.H * g.W,
-        "group_y": g.K // g.groups * g.P * g.Q,
+        "plane_x": plane_x,
+        "plane_y": fast_div(plane_y),
+        "image_x": g.C * plane_x,
+        "image_y": g.K * plane_y,
+        "group_x": g.C // g.groups * plane_x,
+        "group_y": g.K // g.groups * plane_y,
     }
     return {"window": window, "images": images}
 
 
 def _check(operation: str, g: ConvGeometry) -> None:
     """Kernels address images by 64-bit pointers and count pixels and the elements of one image in 32 bits."""
+    plane_x, plane_y = math.prod(g.extents), math.prod(g.windows)
     padded = max(axis.padded.extent + axis.stride + axis.dilation * axis.taps for axis in g.axes)
     check_index(
         operation,
-        pixels_of_x=g.N * g.H * g.W,
-        pixels_of_y=g.N * g.P * g.Q,
-        elements_of_one_image_of_x=g.C * g.H * g.W,
-        elements_of_one_image_of_y=g.K * g.P * g.Q,
-        elements_of_w=g.K * (g.C // g.groups) * g.R * g.S,
+        pixels_of_x=g.N * plane_x,
+        pixels_of_y=g.N * plane_y,
+        elements_of_one_image_of_x=g.C * plane_x,
+        elements_of_one_image_of_y=g.K * plane_y,
+        elements_of_w=math.prod(g.w_shape),
         twice_the_padded_extent=2 * padded,
     )

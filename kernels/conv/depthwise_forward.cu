@@ -1,4 +1,4 @@
-// Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one output plane.
+// Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one slice of y.
 #include "windows.cuh"
 #if UNROLLED
 #include "mend.cuh"
@@ -22,17 +22,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
     if (index >= params.tiles.number) return;
     Tile tile = tile_at(index, params.tiles);
     int filter = params.first_filter + tile.plane, k = split_off(filter, params.filters);
-    const Element* x = params.x + quotient(tile.plane, params.multiplier) * windows.H * windows.W;
-    const Element* w = params.w + k * KERNEL_H * KERNEL_W;
+    int channel = quotient(tile.plane, params.multiplier);
+    auto x_of = [&](int d) { return params.x + slice_at(channel, d, windows.D) * windows.H * windows.W; };
+    const Element* w = params.w + slice_at(k, 0, windows.kernel_d.divisor) * KERNEL_H * KERNEL_W;
 
     Acc sum[TILE_H][TILE_W] = {};
-    visit_windows(windows, x, tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
-        sum[t][j] = fma_rn(value, Storage<Element>::load(w[r * KERNEL_W + s]), sum[t][j]);
+    visit_slices(windows, tile.d, [&](int d, int tap) {
+        visit_windows(windows, x_of(d), tile.h, tile.w, (Acc)0, [&](int t, int j, int r, int s, Acc value) {
+            sum[t][j] = fma_rn(value, Storage<Element>::load(w[tap + r * KERNEL_W + s]), sum[t][j]);
+        });
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2) sum[0][0] = add_rn(sum[0][0], other_lane(sum[0][0], mask));
 
     Acc bias = params.b ? Storage<Element>::load(params.b[k]) : (Acc)0;
-    Element* y = params.y + tile.plane * windows.P * windows.Q;
+    Element* y = params.y + slice_at(tile.plane, tile.d, windows.Z) * windows.P * windows.Q;
     bool nan = false;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
@@ -45,7 +48,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
     }
 #if UNROLLED
     if (nan)
-        mend<TILE_H, TILE_W, 1>(y, tile.h, tile.w, windows.P, windows.Q, bias,
-                                [&](int p, int q) { return add_window(0, x, w, p, q, windows.H, windows.W); });
+        mend<TILE_H, TILE_W, 1>(y, tile.h, tile.w, windows.P, windows.Q, bias, [&](int p, int q) {
+            Acc again = 0;
+            visit_slices(windows, tile.d, [&](int d, int tap) {
+                again = add_window(again, x_of(d), w + tap, p, q, windows.H, windows.W);
+            });
+            return again;
+        });
 #endif
 }

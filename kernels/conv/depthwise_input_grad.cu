@@ -1,6 +1,6 @@
 // Input gradient of a depthwise convolution, as a gather over the windows that hold an input: a channel sums over its
 // own filters only. The bias is that of a transposed convolution, whose forward this is. A thread computes a tile of
-// one plane of dx.
+// one slice of dx.
 #include "windows.cuh"
 #if UNROLLED
 #include "mend.cuh"
@@ -27,19 +27,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
 
     Acc sum[TILE_H][TILE_W] = {};
     int multiplier = params.multiplier.divisor;
-    auto dy_of = [&](int m) { return params.dy + (tile.plane * multiplier + m) * windows.P * windows.Q; };
-    auto w_of = [&](int m) { return params.w + (c * multiplier + m) * KERNEL_H * KERNEL_W; };
-    for (int m = 0; m < multiplier; m++) {
-        const Element *dy = dy_of(m), *w = w_of(m);
+    // Calls visit(dy, w) with each slice of dy that reaches the tile, and its weights there.
+    auto visit_filters = [&](auto visit) {
+        for (int m = 0; m < multiplier; m++) {
+            int plane = tile.plane * multiplier + m, filter = slice_at(c * multiplier + m, 0, windows.kernel_d.divisor);
+            visit_covering_slices(windows, tile.d, [&](int z, int tap) {
+                visit(params.dy + slice_at(plane, z, windows.Z) * windows.P * windows.Q,
+                      params.w + filter * KERNEL_H * KERNEL_W + tap);
+            });
+        }
+    };
+    visit_filters([&](const Element* dy, const Element* w) {
         Acc row[COVERING_W];
         auto load = [&](int p, int q) { load_row<VEC_Y, COVERING_SKEW>(row, dy, p, q, windows.P, windows.Q, (Acc)0); };
         visit_covering(windows, tile.h, tile.w, load, [&](int t, int j, int r, int s, int k) {
             sum[t][j] = fma_rn(row[k], Storage<Element>::load(w[r * KERNEL_W + s]), sum[t][j]);
         });
-    }
+    });
 
     Acc bias = params.b ? Storage<Element>::load(params.b[c]) : (Acc)0;
-    Element* dx = params.dx + tile.plane * windows.H * windows.W;
+    Element* dx = params.dx + slice_at(tile.plane, tile.d, windows.D) * windows.H * windows.W;
     bool nan = false;
 #pragma unroll
     for (int t = 0; t < TILE_H; t++) {
@@ -52,10 +59,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
     }
 #if UNROLLED
     if (nan)
-        mend<TILE_H, TILE_W, 1>(dx, tile.h, tile.w, windows.H, windows.W, bias, [&](int h, int w) {
+        mend<TILE_H, TILE_W, 1>(dx, tile.h, tile.w, windows.H, windows.W, bias, [&](int h, int column) {
             Acc again = 0;
-            for (int m = 0; m < multiplier; m++)
-                again = add_covering(again, dy_of(m), w_of(m), h, w, windows.P, windows.Q);
+            visit_filters([&](const Element* dy, const Element* w) {
+                again = add_covering(again, dy, w, h, column, windows.P, windows.Q);
+            });
             return again;
         });
 #endif

@@ -59,21 +59,39 @@ DEVICE Acc add_lanes(Acc sum) {
     return sum;
 }
 
+// Calls add(x, dy, tile) for each tile of this thread's share, with the slices that tap t of the depth brings together.
+template <class Add>
+DEVICE void visit_tiles(const Params& params, const Element* x, const Element* dy, int t, int first, int last,
+                        Add add) {
+    const Windows& windows = params.windows;
+    for (int index = first + threadIdx.x; index < last; index += THREADS) {
+        Tile tile = tile_at(index, params.tiles);  // its plane is the image n
+        int d = 0;
+        if constexpr (AXES == 3) {
+            d = tile.d * (int)windows.stride_d.divisor - windows.pad_front + t * (int)windows.dilation_d.divisor;
+            if ((unsigned)d >= (unsigned)windows.D) continue;
+        }
+        add(x + tile.plane * params.image_x + d * windows.H * windows.W,
+            dy + tile.plane * params.image_y + tile.d * windows.P * windows.Q, tile);
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_weight_grad(Params params) {
     const Windows& windows = params.windows;
     __shared__ Acc of_warps[TAPS][WARPS];
     int filter = blockIdx.x, part = split_off(filter, params.parts);
-    const Element* x = params.x + (long long)quotient(filter, params.multiplier) * windows.H * windows.W;
-    const Element* dy = params.dy + (long long)filter * windows.P * windows.Q;
+    int channel = quotient(filter, params.multiplier), kernel_d = AXES == 3 ? windows.kernel_d.divisor : 1;
+    const Element* x = params.x + (long long)slice_at(channel, 0, windows.D) * windows.H * windows.W;
+    const Element* dy = params.dy + (long long)slice_at(filter, 0, windows.Z) * windows.P * windows.Q;
     int first = part * params.part_tiles, last = min(first + params.part_tiles, params.tiles.number);
 
-    for (int first_tap = 0; first_tap < KERNEL_H * KERNEL_W; first_tap += TAPS) {
+    for (int pass = 0; pass < kernel_d * KERNEL_H * KERNEL_W; pass += TAPS) {
+        int t = AXES == 3 ? pass / (KERNEL_H * KERNEL_W) : 0, first_tap = pass - t * KERNEL_H * KERNEL_W;
         Acc sum[TAPS] = {};
         bool nan = false;
-        for (int index = first + threadIdx.x; index < last; index += THREADS) {
-            Tile tile = tile_at(index, params.tiles);  // its plane is the image n
-            add_tile(windows, x + tile.plane * params.image_x, dy + tile.plane * params.image_y, tile, first_tap, sum);
-        }
+        visit_tiles(params, x, dy, t, first, last, [&](const Element* x, const Element* dy, Tile tile) {
+            add_tile(windows, x, dy, tile, first_tap, sum);
+        });
 #pragma unroll
         for (int tap = 0; tap < TAPS; tap++) {
             nan |= sum[tap] != sum[tap];
@@ -86,11 +104,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_w
 #pragma unroll 1
         for (int tap = 0; spoiled && tap < TAPS; tap++) {
             Acc again = 0;
-            for (int index = first + threadIdx.x; index < last; index += THREADS) {
-                Tile tile = tile_at(index, params.tiles);
-                again = add_tap(windows, x + tile.plane * params.image_x, dy + tile.plane * params.image_y, tile, tap,
-                                again);
-            }
+            visit_tiles(params, x, dy, t, first, last, [&](const Element* x, const Element* dy, Tile tile) {
+                again = add_tap(windows, x, dy, tile, tap, again);
+            });
             again = add_lanes(again);
             if (threadIdx.x % 32 == 0) of_warps[tap][threadIdx.x / 32] = again;
         }
@@ -99,8 +115,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_w
         if (threadIdx.x < TAPS) {
             Acc total = of_warps[threadIdx.x][0];
             for (int warp = 1; warp < WARPS; warp++) total = add_rn(total, of_warps[threadIdx.x][warp]);
-            int taps = KERNEL_H * KERNEL_W;
-            params.partial[(part * params.filters + filter) * taps + first_tap + threadIdx.x] = total;
+            int taps = kernel_d * KERNEL_H * KERNEL_W;
+            params.partial[(part * params.filters + filter) * taps + pass + threadIdx.x] = total;
         }
         __syncthreads();
     }

@@ -5,6 +5,7 @@ Arguments are contiguous and aligned (arrays.contiguous) and on the current devi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def depthwise_forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     y = empty(g.y_shape, x.dtype)
     tiling, multiplier = outputs_tiling(g, x.itemsize, 16), g.K // g.C
     for first, planes, arrays in _plane_chunks(g, {"x": x}, {"y": y}):
-        tiles = tiling.values(planes * multiplier, (g.P, g.Q))
+        tiles = tiling.values(planes * multiplier, g.windows)
         _launch(
             "depthwise_forward",
             tiling,
@@ -58,7 +59,7 @@ def depthwise_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     dx = empty(g.x_shape, dy.dtype)
     tiling = inputs_tiling(g, dy.itemsize, 8)
     for first, planes, arrays in _plane_chunks(g, {"dx": dx}, {"dy": dy}):
-        tiles = tiling.values(planes, (g.H, g.W))
+        tiles = tiling.values(planes, g.extents)
         _launch(
             "depthwise_input_grad",
             tiling,
@@ -78,8 +79,9 @@ def depthwise_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
 def depthwise_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Any:
     dw = empty(g.w_shape, dy.dtype)
     tiling = outputs_tiling(g, dy.itemsize, 8, share=False)
-    tiles = tiling.values(g.N, (g.P, g.Q))
-    check_index("conv2d_weight_grad", pixels=g.N * g.P * g.Q, weights=dw.size)
+    tiles = tiling.values(g.N, g.windows)
+    plane_x, plane_y = math.prod(g.extents), math.prod(g.windows)
+    check_index(f"conv{g.rank}d_weight_grad", pixels=g.N * plane_y, weights=dw.size)
     split = Split.of(tiles["number"], THREADS, g.K, dw.size)
     partial = empty((split.parts, *g.w_shape), accumulation_dtype(dy.dtype))
     _launch(
@@ -94,8 +96,8 @@ def depthwise_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Any:
         filters=g.K,
         parts=fast_div(split.parts),
         part_tiles=split.size,
-        image_x=g.C * g.H * g.W,
-        image_y=g.K * g.P * g.Q,
+        image_x=g.C * plane_x,
+        image_y=g.K * plane_y,
         tiles=tiles,
     )
     sum_partials(partial, dw, None, split.parts, (1, 1))
@@ -144,9 +146,9 @@ def _few_channels(name: str, c: FewChannels | FewChannelsInputGrad, g: ConvGeome
 
 
 def _plane_chunks(g: ConvGeometry, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
-    """Runs of x's planes, each with its y planes: (first plane, planes, addresses of the arrays there)."""
+    """Runs of x's channels, each with those of y: (first one, how many, addresses of the arrays there)."""
     multiplier = g.K // g.C
-    plane_x, plane_y = g.H * g.W, multiplier * g.P * g.Q
+    plane_x, plane_y = math.prod(g.extents), multiplier * math.prod(g.windows)
     for first, planes in chunks(g.N * g.C, max(plane_x, plane_y) + multiplier):  # room to add a filter's number
         arrays = {key: address(array, first, plane_x) for key, array in inputs.items()}
         arrays |= {key: address(array, first, plane_y) for key, array in outputs.items()}

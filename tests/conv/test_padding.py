@@ -18,28 +18,28 @@ from backstride import kernels
 # The kernels that must run, and the dtype, x, w and options that make them.
 KERNELS = {
     "gather": (
-        ("conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"),
+        ("conv_forward", "conv_input_grad", "conv_weight_grad"),
         "float32",
         (2, 9, 7, 6),
         (18, 9, 3, 2),
         {},
     ),
     "gather, strided": (
-        ("conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"),
+        ("conv_forward", "conv_input_grad", "conv_weight_grad"),
         "float32",
         (2, 12, 9, 8),
         (8, 6, 3, 3),
         {"stride": 2, "groups": 2},
     ),
     "gather, split": (
-        ("conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad", "split_sum"),
+        ("conv_forward", "conv_input_grad", "conv_weight_grad", "split_sum"),
         "float64",
         (1, 40, 8, 9),
         (33, 40, 5, 3),
         {"padding": (2, 1)},
     ),
     "halo": (
-        ("conv2d_halo", "conv2d_weight_grad_halo"),
+        ("conv_halo", "conv_weight_grad_halo"),
         "float16",
         (2, 40, 24, 22),
         (40, 40, 3, 3),

@@ -186,8 +186,8 @@ FIRST_3X3 = ConvGeometry.of("c", (128, 3, 224, 224), (64, 3, 3, 3), stride=1, pa
     [
         (STEM, "float32", "ieee", 90, "few_channels"),
         (STEM, "float32", "auto", 120, "few_channels"),  # whose tensor cores gain float32 nothing
-        (STEM, "float32", "tf32", 90, "conv2d_forward"),
-        (STEM, "float16", "auto", 90, "conv2d_forward"),
+        (STEM, "float32", "tf32", 90, "conv_forward"),
+        (STEM, "float16", "auto", 90, "conv_forward"),
         (FIRST_3X3, "float32", "auto", 90, "few_channels"),  # 27 taps fill a k-tile and a half
     ],
 )
@@ -203,7 +203,7 @@ def test_the_input_gradient_of_few_channels_is_no_product_3_columns_wide(g, dtyp
 
 def test_the_input_gradient_of_many_channels_is_a_product():
     many = dataclasses.replace(STEM, C=64)
-    assert chosen("conv_input_grad", many, "float32", "ieee") == "conv2d_input_grad"
+    assert chosen("conv_input_grad", many, "float32", "ieee") == "conv_input_grad"
 
 
 @pytest.mark.parametrize("g", [*FEW_CHANNELS, STEM, FIRST_3X3], ids=str)

@@ -77,7 +77,7 @@ def test_parameter_grads(cupy, rng, monkeypatch, x_shape, w_shape, options, numb
     dy = integers(rng, reference.conv2d(x, np.zeros(w_shape), **options).shape)
     with emulator.record_launches() as launches:
         dw, db = parameter_grads(cupy, dy, x, w_shape, options, dtype)
-    assert "conv2d_weight_grad_halo" in [each.name for each in launches]
+    assert "conv_weight_grad_halo" in [each.name for each in launches]
     # every sum is exact in float32, whatever its order, and is rounded once
     exact = reference.conv2d_weight_grad(dy, x, w_shape, **options), reference.conv2d_bias_grad(dy)
     for got, expected in zip((dw, db), exact, strict=True):
@@ -117,7 +117,7 @@ def test_mutation_is_caught(cupy, rng, monkeypatch, old: str, new: str) -> None:
     raw_module = cupy.RawModule
 
     def mutated(*, code: str, options: tuple[str, ...]) -> Any:
-        if "conv2d_weight_grad_halo(" in code:
+        if "conv_weight_grad_halo(" in code:
             assert old in code, "the kernel no longer contains what this mutation replaces"
             code = code.replace(old, new)
         return raw_module(code=code, options=options)

@@ -272,12 +272,12 @@ def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
 def test_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
     with emulator.record_launches() as launches:
         assert evidence(cupy) == ""
-    assert [launch.grid[0] > 1 for launch in launches if launch.name == "conv2d_forward"] == [True]
+    assert [launch.grid[0] > 1 for launch in launches if launch.name == "conv_forward"] == [True]
 
 
 @pytest.mark.parametrize(("old", "new", "shown_by"), MUTATIONS.values(), ids=MUTATIONS)
 def test_mutation_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
-    mutate(cupy, "conv2d_forward", old, new)
+    mutate(cupy, "conv_forward", old, new)
     found = evidence(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 

@@ -160,7 +160,7 @@ def test_no_prediction_is_below_the_floor(gpu, dtype, precision):
             assert found.predicted_seconds < 100 * found.floor_seconds + 50e-6, (operation, case)
 
 
-@pytest.mark.parametrize(("precision", "kernel"), [("ieee", "few_channels"), ("tf32", "conv2d_forward")])
+@pytest.mark.parametrize(("precision", "kernel"), [("ieee", "few_channels"), ("tf32", "conv_forward")])
 def test_few_channels_show_what_was_compared(precision, kernel):
     with use_float32_precision(precision):
         found = planned("conv2d", precision=precision, case=STEM, compile_=False)
@@ -190,7 +190,7 @@ def test_a_prediction_with_tiles_is_the_models():
         both = planned("conv2d_parameter_grads", precision="auto", compile_=False)
     (product,) = conv.products
     assert product.splits > 1
-    assert [kernel.launch.entry for kernel in both.kernels] == ["conv2d_weight_grad", "split_sum", "split_sum"]
+    assert [kernel.launch.entry for kernel in both.kernels] == ["conv_weight_grad", "split_sum", "split_sum"]
     assert conv.predicted_seconds == cost.seconds(product)
     assert both.predicted_seconds == pytest.approx(cost.seconds(product) + LAUNCH_SECONDS)
 

@@ -13,7 +13,7 @@
 #endif
 
 #include "mma.cuh"
-#include "sources.cuh"
+#include "windowed_image.cuh"
 
 // Tiles of PIXELS output pixels, TILE_COLUMNS in a row, are numbered along the rows first.
 template <int PIXELS>

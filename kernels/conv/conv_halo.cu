@@ -17,7 +17,7 @@ struct Params {
     int packed_channels;
 };
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_halo(const Params params) {
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_halo(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
     const Product& product = params.product;
     const Images& images = params.images;

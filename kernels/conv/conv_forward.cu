@@ -1,6 +1,6 @@
 // y = x * w: C[pixel][filter] = sum over taps of x[pixel, tap] w[filter][tap], an implicit matrix product that never
 // forms the columns of x in memory. POINTWISE: a 1x1 window over an unpadded image, whose pixels are contiguous.
-#include "sources.cuh"
+#include "windowed_image.cuh"
 #include "multiply.cuh"
 
 #ifndef POINTWISE
@@ -17,7 +17,7 @@ struct Params {
     Images images;
 };
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_forward(const Params params) {
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_forward(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
     const Product& product = params.product;
     const Images& images = params.images;

@@ -1,7 +1,7 @@
 // dw: C[tap][filter] = sum over pixels of x[pixel, tap] dy[filter][pixel]. Pixels, the k axis, are contiguous in both
 // operands. POINTWISE: a 1x1 window over an unpadded image, whose pixels are contiguous. BIAS_GRAD: db[filter] too, the
 // sum of dy over the pixels.
-#include "sources.cuh"
+#include "windowed_image.cuh"
 #include "multiply.cuh"
 #include "row_sums.cuh"
 
@@ -21,7 +21,7 @@ struct Params {
     BiasGrad bias_grad;
 };
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_weight_grad(const Params params) {
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight_grad(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
     const Product& product = params.product;
     const Images& images = params.images;

@@ -19,6 +19,8 @@ struct Params {
     int filters;
     FastDiv classes, classes_w, class_rows, class_columns;
     int gcd_h, inverse_h, gcd_w, inverse_w;
+    FastDiv classes_h, class_slices;
+    int gcd_d, inverse_d;
 };
 
 #if !POINTWISE
@@ -26,20 +28,38 @@ DEVICE ResidueClass residue_class(const Params& params, int index, const Element
     const Window& g = params.window;
     FastDiv rows = params.class_rows, columns = params.class_columns;
     int index_w = split_off(index, params.classes_w), kernel_h = g.R.divisor, kernel_w = g.S.divisor;
-    ClassAxis h(index, g.stride_h, g.top, g.dilation_h, kernel_h, params.gcd_h, params.inverse_h);
+#if AXES == 3
+    int index_d = index, index_h = split_off(index_d, params.classes_h), kernel_d = g.T.divisor;
+#else
+    int index_h = index, kernel_d = 1;
+#endif
+    ClassAxis h(index_h, g.stride_h, g.top, g.dilation_h, kernel_h, params.gcd_h, params.inverse_h);
     ClassAxis w(index_w, g.stride_w, g.left, g.dilation_w, kernel_w, params.gcd_w, params.inverse_w);
     FastDiv R = fast_div(max(h.taps, 1)), S = fast_div(max(w.taps, 1));
-    int P = g.P.divisor, Q = g.Q.divisor, filter = params.product.columns * kernel_h * kernel_w;
+    int P = g.P.divisor, Q = g.Q.divisor, filter = params.product.columns * kernel_d * kernel_h * kernel_w;
     Window window{P, Q, rows, columns, R, S, 1, 1, -h.origin, -w.origin, -h.step, -w.step};
-    return {
+    ResidueClass residue{
         {dy, params.images.image_y, params.product.rows, params.filters * h.taps * w.taps, window},
         {R, S, filter, kernel_w, h.first_tap, h.tap_step, w.first_tap, w.tap_step},
         {rows, columns, h.first, g.stride_h, w.first, g.stride_w, g.H, g.W, params.images.image_x},
     };
+#if AXES == 3
+    ClassAxis d(index_d, g.stride_d, g.front, g.dilation_d, kernel_d, params.gcd_d, params.inverse_d);
+    FastDiv slices = params.class_slices, T = fast_div(max(d.taps, 1));
+    residue.image.depth *= d.taps;
+    Window& along = residue.image.window;
+    along.D = g.Z.divisor, along.Z = slices, along.T = T;
+    along.stride_d = 1, along.front = -d.origin, along.dilation_d = -d.step;
+    ClassTaps& taps = residue.taps;
+    taps.T = T, taps.kernel_h = kernel_h, taps.first_d = d.first_tap, taps.step_d = d.tap_step;
+    ClassPixels& pixels = residue.pixels;
+    pixels.slices = slices, pixels.first_d = d.first, pixels.stride_d = g.stride_d, pixels.D = g.D;
+#endif
+    return residue;
 }
 #endif
 
-extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_input_grad(const Params params) {
+extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_input_grad(const Params params) {
     extern __shared__ __align__(16) unsigned char shared[];
     const Product& product = params.product;
     const Images& images = params.images;
@@ -61,6 +81,9 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv2d_inpu
     if (threadIdx.x == 0) residue = residue_class(params, class_index, dy);
     __syncthreads();
     int depth = residue.image.depth, taps = params.window.R.divisor * params.window.S.divisor;
+#if AXES == 3
+    taps *= params.window.T.divisor;
+#endif
     using Pixels = const ClassPixels&;
     Pixels pixels = residue.pixels;
     const Element* w = params.w + (long long)block.group * params.filters * residue.taps.filter;

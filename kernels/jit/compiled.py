@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 
 from ... import jit
 from ..._notices import logger
@@ -82,3 +84,6 @@ def _tell(name: str) -> None:
 
 
 event.register("numba:compile", _Told())
+if hasattr(os, "register_at_fork"):  # a child must not meet the lock of a compiler that went on in its parent
+    release = global_compiler_lock.release
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=release, after_in_child=release)

@@ -17,11 +17,24 @@ from contextvars import ContextVar
 import numpy as np
 import pytest
 
+from backstride import jit
 from backstride.kernels.cpu import threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 needs_timers = pytest.mark.skipif(sys.platform == "win32", reason="needs setitimer")
 needs_blas = pytest.mark.skipif(threads._blas is None, reason="NumPy's BLAS is not OpenBLAS")
+
+both_paths = pytest.mark.parametrize("loops", ["0", "1"], indirect=True, ids=["plain", "compiled"])
+
+
+@pytest.fixture(autouse=True)
+def loops(request, monkeypatch):
+    """Which loops the processes of a test that is of `both_paths` run."""
+    if hasattr(request, "param"):
+        if request.param == "1" and jit.missing():
+            pytest.skip(f"no compiled loops here: {jit.missing()}")
+        monkeypatch.setenv(jit.VARIABLE, request.param)
+
 
 PRELUDE = """
 import atexit, multiprocessing, os, random, signal, sys, threading, time
@@ -101,6 +114,7 @@ def python(code: str, timeout: float = 600) -> str:
     return done.stdout.strip()
 
 
+@both_paths
 @needs_fork
 @needs_blas
 def test_h1_a_child_forked_while_a_thread_computes():
@@ -126,6 +140,7 @@ print(blas.get_num_threads(), threads_that_work())
     assert python(code) == "{0}\n2 2"
 
 
+@both_paths
 @needs_fork
 @needs_blas
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -155,6 +170,7 @@ worker.join()
     assert python(code) == "True"
 
 
+@both_paths
 @needs_fork
 @needs_blas
 def test_h1_forks_inside_a_call():
@@ -196,6 +212,7 @@ print(os.waitstatus_to_exitcode(os.wait()[1]), told, blas.get_num_threads())
     assert python(code) == "2\n{0}\n0 False 2"
 
 
+@both_paths
 @needs_blas
 @pytest.mark.parametrize("first", ["conv()", "None"], ids=["workers are there", "workers would have to start"])
 def test_h2_at_exit(first):
@@ -222,6 +239,7 @@ def test_h2_without_new_threads(monkeypatch):
     assert threads._workers == []
 
 
+@both_paths
 @needs_blas
 def test_the_interpreter_exits_while_a_daemon_thread_computes():
     code = """
@@ -257,6 +275,7 @@ print(limits, len(threads._workers), threads_that_work(), conv() == expected, sm
 """
 
 
+@both_paths
 @needs_timers
 @needs_blas
 @pytest.mark.parametrize(("call", "longest"), [("small_conv", 4e-4), ("conv", 5e-3)])
@@ -295,6 +314,7 @@ print(blas.get_num_threads(), threads_that_work(), conv() == expected)
     assert python(code) == "2 2 True"
 
 
+@both_paths
 @needs_timers
 @needs_blas
 @pytest.mark.parametrize("nested", ["here", "in a thread that is waited for"])

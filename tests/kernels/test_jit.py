@@ -151,6 +151,34 @@ def test_who_waits_for_the_compiler_is_told(caplog, monkeypatch):
 
 
 @needs_numba
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_while_a_thread_compiles():
+    code = """
+import os, signal, threading
+from backstride.kernels.jit import compiled
+
+def compiles(started):
+    while True:
+        compiled.njit(lambda a: a + 1)(1.0)
+        started.set()
+
+started = threading.Event()
+threading.Thread(target=compiles, args=(started,), daemon=True).start()
+started.wait()
+found = set()
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(150)  # kills a child that hangs
+        os._exit(int(compiled.njit(lambda a: a + 2)(1.0) != 3.0))
+    found.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(found, flush=True)
+os._exit(0)
+"""
+    assert python(code) == "{0}\n"
+
+
+@needs_numba
 def test_a_folder_that_cannot_be_written_costs_only_the_next_start(monkeypatch):
     from backstride.kernels.jit import compiled
 

@@ -5,7 +5,7 @@ from .base import Buffer, Layer, Parameter
 from .branches import Add, Concatenate, Residual
 from .conv2d import Conv2d
 from .linear import Linear
-from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from .loss import CrossEntropyLoss
 from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm
 from .pool2d import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .sequential import Sequential
@@ -15,7 +15,6 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "Add",
     "AvgPool2d",
-    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -31,7 +30,6 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
-    "MSELoss",
     "MaxPool2d",
     "Parameter",
     "ReLU",

@@ -1,0 +1,68 @@
+"""What cupy.cuda.cudnn was to programs: cuDNN's constants, and its version.
+
+Names and values are those of CuPy 13.6 (cupy_backends/cuda/libs/cudnn.pxd; MIT licence, Copyright (c) 2015 Preferred
+Infrastructure, Inc., Copyright (c) 2015 Preferred Networks, Inc.), which took them from cuDNN's header.
+"""
+
+from __future__ import annotations
+
+available = True
+
+CUDNN_DATA_FLOAT = 0
+CUDNN_DATA_DOUBLE = 1
+CUDNN_DATA_HALF = 2
+
+CUDNN_TENSOR_NCHW = 0
+CUDNN_TENSOR_NHWC = 1
+
+CUDNN_NOT_PROPAGATE_NAN = 0
+CUDNN_PROPAGATE_NAN = 1
+
+CUDNN_NON_DETERMINISTIC = 0
+CUDNN_DETERMINISTIC = 1
+
+CUDNN_DEFAULT_MATH = 0
+CUDNN_TENSOR_OP_MATH = 1
+
+CUDNN_CONVOLUTION = 0
+CUDNN_CROSS_CORRELATION = 1
+
+CUDNN_POOLING_MAX = 0
+CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING = 1
+CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING = 2
+CUDNN_POOLING_MAX_DETERMINISTIC = 3
+
+CUDNN_BATCHNORM_PER_ACTIVATION = 0
+CUDNN_BATCHNORM_SPATIAL = 1
+CUDNN_BATCHNORM_SPATIAL_PERSISTENT = 2
+CUDNN_BN_MIN_EPSILON = 0.0
+
+CUDNN_ACTIVATION_SIGMOID = 0
+CUDNN_ACTIVATION_RELU = 1
+CUDNN_ACTIVATION_TANH = 2
+CUDNN_ACTIVATION_CLIPPED_RELU = 3
+CUDNN_ACTIVATION_ELU = 4
+CUDNN_ACTIVATION_IDENTITY = 5
+
+CUDNN_SOFTMAX_FAST = 0
+CUDNN_SOFTMAX_ACCURATE = 1
+CUDNN_SOFTMAX_LOG = 2
+CUDNN_SOFTMAX_MODE_INSTANCE = 0
+CUDNN_SOFTMAX_MODE_CHANNEL = 1
+
+# programs read these when they are imported; the functions that take them are not here
+CUDNN_RNN_RELU = 0
+CUDNN_RNN_TANH = 1
+CUDNN_LSTM = 2
+CUDNN_GRU = 3
+CUDNN_UNIDIRECTIONAL = 0
+CUDNN_BIDIRECTIONAL = 1
+CUDNN_LINEAR_INPUT = 0
+CUDNN_SKIP_INPUT = 1
+CUDNN_SAMPLER_BILINEAR = 0
+
+
+def getVersion() -> int:
+    """8900, of the cuDNN whose calls CuPy 13.6 made: programs ask for the version before they use groups or
+    dilation. cuDNN itself is not needed."""
+    return 8900

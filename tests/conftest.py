@@ -124,16 +124,6 @@ def torch() -> ModuleType:
     return pytest.importorskip("torch", reason="PyTorch is the reference")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    try:
-        return (yield)
-    except NotImplementedError as error:
-        if "has no CUDA kernel" not in str(error):
-            raise
-        pytest.skip(str(error))
-
-
 SAMPLE = 8
 """One emulated test in this many is in ci/test."""
 

@@ -17,14 +17,13 @@ from ..cuda.sums import bias_grad
 from ..cuda.windows import axes_macro, volume_axes
 from . import direct, few_channels, few_channels_input_grad, tiny
 from .geometry import ConvGeometry
-from .planar import no_volumes, planar
+from .planar import planar
 
 _PACK_THREADS = 256
 
 
 @launcher
 @planar
-@no_volumes
 def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     if direct.applies_depthwise(geometry):
@@ -37,7 +36,6 @@ def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
 
 @launcher
 @planar
-@no_volumes
 def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
     dy, w = inputs(dy, w)
     return _conv_transpose(dy, w, None, geometry)
@@ -45,7 +43,6 @@ def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
 
 @launcher
 @planar
-@no_volumes
 def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     return _conv_transpose(x, w, b, geometry)
@@ -53,7 +50,6 @@ def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
 
 @launcher
 @planar
-@no_volumes
 def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -73,7 +69,6 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
 
 @launcher
 @planar
-@no_volumes
 def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
     if direct.applies_depthwise(geometry):
@@ -86,7 +81,6 @@ def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, 
 
 @launcher
 @planar
-@no_volumes
 def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     if geometry.rank > 2 or not tiny.applies(geometry):

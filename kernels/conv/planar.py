@@ -30,15 +30,3 @@ def _with_row(a: Any) -> Any:
 
 def _without_row(a: Any) -> Any:
     return a.reshape(*a.shape[:-2], a.shape[-1])
-
-
-def no_volumes(compute: F) -> F:
-    """A path function that has no kernel for three axes."""
-
-    @wraps(compute)
-    def call(*arguments: Any) -> Any:
-        if arguments[-1].rank > 2:
-            raise NotImplementedError(f"{compute.__name__} of three axes has no CUDA kernel")
-        return compute(*arguments)
-
-    return call  # type: ignore[return-value]

@@ -61,15 +61,20 @@ def element(name: str, array: Any, *index: int) -> tuple[str, float]:
     return f"{name}[{','.join(map(str, index))}]", float(array[index])
 
 
-def row_and_column(g: Any) -> tuple[str, str]:
-    """Where in X the tap r,s of the window p,q stands: "2p+r-1", "q+s"."""
-    return _position("p", "r", g, 0), _position("q", "s", g, 1)
+def letters(g: Any) -> tuple[str, str, str]:
+    """What formulas call a window, a tap and a position of an image of g.rank axes: "p,q", "r,s" and "h,w"."""
+    windows, taps, positions = (",".join(axes[-g.rank :]) for axes in ("zpq", "trs", "dhw"))
+    return windows, taps, positions
 
 
-def _position(window: str, tap: str, g: Any, axis: int) -> str:
-    stride, dilation, before = g.stride[axis], g.dilation[axis], g.padding[axis][0]
-    text = f"{_times(stride)}{window}+{_times(dilation)}{tap}"
-    return f"{text}-{before}" if before else text
+def stands_at(g: Any) -> str:
+    """Where in X the tap r,s of the window p,q stands: "2p+r-1,q+s"."""
+    return ",".join(map(_position, *(letter.split(",") for letter in letters(g)[:2]), g.axes))
+
+
+def _position(window: str, tap: str, axis: Any) -> str:
+    text = f"{_times(axis.stride)}{window}+{_times(axis.dilation)}{tap}"
+    return f"{text}-{axis.before}" if axis.before else text
 
 
 def _times(factor: int) -> str:
@@ -79,21 +84,20 @@ def _times(factor: int) -> str:
 def window_facts(g: Any) -> tuple[tuple[str, str], ...]:
     """The stride, and the padding and dilation where there is any."""
     facts = [("stride", g.stride)]
-    if g.padding != ((0, 0), (0, 0)):
+    if any(map(any, g.padding)):
         facts.append(("padding", g.padding))
-    if g.dilation != (1, 1):
+    if {*g.dilation} != {1}:
         facts.append(("dilation", g.dilation))
     return tuple((label, str(value)) for label, value in facts)
 
 
-def reads(g: Any, axis: int) -> list[list[tuple[int, int]]]:
+def reads(axis: Any) -> list[list[tuple[int, int]]]:
     """For each tap along an axis the (window, position) pairs that lie on the input."""
-    windows, taps, extent = ((g.P, g.R, g.H), (g.Q, g.S, g.W))[axis]
     return [
         [
             (window, position)
-            for window in range(windows)
-            if 0 <= (position := window * g.stride[axis] + tap * g.dilation[axis] - g.padding[axis][0]) < extent
+            for window in range(axis.windows)
+            if 0 <= (position := window * axis.stride + tap * axis.dilation - axis.before) < axis.extent
         ]
-        for tap in range(taps)
+        for tap in range(axis.taps)
     ]

@@ -72,3 +72,25 @@ def _of_gradient(operation: str, dy: Any, x_shape: Any, w_shape: Any, **options:
     geometry = ConvGeometry.of(operation, x_shape, w_shape, **options)
     checks.has_shape(operation, "dy", dy, geometry.y_shape, checks.windows_text("K", geometry.rank))
     return geometry
+
+
+def transpose_input_grad(rank: int, dy: A, w: A, x_shape: Shape, **options: Any) -> A:
+    """The gradient of conv_transpose with respect to x, with any output_padding: a convolution of dy."""
+    operation = f"conv_transpose{rank}d"
+    dy, w = checks.arrays(operation, dy=dy, w=w)
+    geometry = _of_transposed_gradient(operation, dy, x_shape, w.shape, rank=rank, **options)
+    return path_of(dy).conv(dy, w, None, geometry)
+
+
+def transpose_weight_grad(rank: int, dy: A, x: A, w_shape: Shape, **options: Any) -> A:
+    """The gradient of conv_transpose with respect to w, with any output_padding: dy and x change places."""
+    operation = f"conv_transpose{rank}d"
+    dy, x = checks.arrays(operation, dy=dy, x=x)
+    geometry = _of_transposed_gradient(operation, dy, x.shape, w_shape, rank=rank, **options)
+    return path_of(dy).conv_weight_grad(x, dy, geometry)
+
+
+def _of_transposed_gradient(operation: str, dy: Any, x_shape: Any, w_shape: Any, **options: Any) -> ConvGeometry:
+    geometry = ConvGeometry.of_transposed(operation, x_shape, w_shape, **options)
+    checks.has_shape(operation, "dy", dy, geometry.x_shape, "the output's")
+    return geometry

@@ -1,4 +1,4 @@
-"""Convolution explained: its formulas, and the products of one element of a gradient."""
+"""Convolution and its transpose explained: their formulas, and the products of one element of a gradient."""
 
 from __future__ import annotations
 
@@ -8,49 +8,134 @@ from typing import Any
 
 import numpy as np
 
-from ..explain import Explain, Formulas, Index, Shape, Term, element, reads, row_and_column, term, window_facts
+from ..explain import Explain, Formulas, Index, Shape, Term, element, letters, reads, stands_at, term, window_facts
 from .geometry import ConvGeometry
 
 
 def _formulas(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Formulas:
-    row, column = row_and_column(g)
-    group = "" if g.groups == 1 else f", k and c of one of the {g.groups} groups"
-    bias = "b[k] + " if "b" in shapes else ""
-    groups = () if g.groups == 1 else (("groups", str(g.groups)),)
+    (p, r, h), where = letters(g), stands_at(g)
+    group = _group(g)
     return Formulas(
         "conv",
-        f"Y[n,k,p,q] = {bias}Σ_c,r,s X[n,c,{row},{column}] · W[k,c,r,s]{group}",
+        f"Y[n,k,{p}] = {_bias(shapes)}Σ_c,{r} X[n,c,{where}] · W[k,c,{r}]{group}",
         {
-            "dw": f"dW[k,c,r,s] = Σ_n,p,q dY[n,k,p,q] · X[n,c,{row},{column}]{group}",
-            "dx": f"dX[n,c,h,w] = Σ_k,r,s dY[n,k,p,q] · W[k,c,r,s] where {row} = h, {column} = w{group}",
-            "db": "db[k] = Σ_n,p,q dY[n,k,p,q]",
+            "dw": f"dW[k,c,{r}] = Σ_n,{p} dY[n,k,{p}] · X[n,c,{where}]{group}",
+            "dx": f"dX[n,c,{h}] = Σ_k,{r} dY[n,k,{p}] · W[k,c,{r}] where {_equal(g)}{group}",
+            "db": f"db[k] = Σ_n,{p} dY[n,k,{p}]",
         },
-        (("kernel", str(g.w_shape)), *window_facts(g), *groups),
+        _facts(g),
     )
+
+
+def _transposed_formulas(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Formulas:
+    """X has the windows of the convolution whose input gradient Y is."""
+    (p, r, h), where = letters(g), stands_at(g)
+    group = _group(g)
+    return Formulas(
+        "conv transpose",
+        f"Y[n,k,{h}] = {_bias(shapes)}Σ_c,{r} X[n,c,{p}] · W[c,k,{r}] where {_equal(g)}{group}",
+        {
+            "dw": f"dW[c,k,{r}] = Σ_n,{p} X[n,c,{p}] · dY[n,k,{where}]{group}",
+            "dx": f"dX[n,c,{p}] = Σ_k,{r} dY[n,k,{where}] · W[c,k,{r}]{group}",
+            "db": f"db[k] = Σ_n,{h} dY[n,k,{h}]",
+        },
+        _facts(g),
+    )
+
+
+def _group(g: ConvGeometry) -> str:
+    return "" if g.groups == 1 else f", k and c of one of the {g.groups} groups"
+
+
+def _bias(shapes: Mapping[str, Shape]) -> str:
+    return "b[k] + " if "b" in shapes else ""
+
+
+def _equal(g: ConvGeometry) -> str:
+    """Where a tap stands at a position: "2p+r-1 = h, q+s = w"."""
+    tap_and_position = zip(stands_at(g).split(","), letters(g)[2].split(","), strict=True)
+    return ", ".join(map(" = ".join, tap_and_position))
+
+
+def _facts(g: ConvGeometry) -> tuple[tuple[str, str], ...]:
+    groups = () if g.groups == 1 else (("groups", str(g.groups)),)
+    return (("kernel", str(g.w_shape)), *window_facts(g), *groups)
 
 
 def _terms(gradient: str, index: Index, g: ConvGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
     x, w, dy = arrays["x"], arrays["w"], arrays["dy"]
-    rows, columns = reads(g, 0), reads(g, 1)
     if gradient == "db":
-        for n, p, q in np.ndindex(g.N, g.P, g.Q):
-            yield term(element("dY", dy, n, index[0], p, q))
+        yield from _sum_of(dy, index[0])
     elif gradient == "dw":
-        k, c, r, s = index
-        channel = k // (g.K // g.groups) * (g.C // g.groups) + c
-        for n, (p, h), (q, column) in product(range(g.N), rows[r], columns[s]):
-            yield term(element("dY", dy, n, k, p, q), element("X", x, n, channel, h, column))
+        k, c, *taps = index
+        for n, p, h in _met_by(taps, g):
+            yield term(element("dY", dy, n, k, *p), element("X", x, n, _channel(k, c, g), *h))
     else:
-        n, channel, h, column = index
+        n, channel, *position = index
         group, c = divmod(channel, g.C // g.groups)
-        of_group = range(group * (g.K // g.groups), (group + 1) * (g.K // g.groups))
-        for k, r, s in product(of_group, range(g.R), range(g.S)):
-            for p, q in product(_windows_at(rows[r], h), _windows_at(columns[s], column)):
-                yield term(element("dY", dy, n, k, p, q), element("W", w, k, c, r, s))
+        for k, (p, r) in product(_of_group(group, g.K, g), _reaching(position, g)):
+            yield term(element("dY", dy, n, k, *p), element("W", w, k, c, *r))
 
 
-def _windows_at(read: list[tuple[int, int]], wanted: int) -> list[int]:
-    return [window for window, position in read if position == wanted]
+def _transposed_terms(gradient: str, index: Index, g: ConvGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
+    x, w, dy = arrays["x"], arrays["w"], arrays["dy"]
+    if gradient == "db":
+        yield from _sum_of(dy, index[0])
+    elif gradient == "dw":
+        c, k, *taps = index
+        for n, p, h in _met_by(taps, g):
+            yield term(element("X", x, n, c, *p), element("dY", dy, n, _channel(c, k, g), *h))
+    else:
+        n, c, *window = index
+        group = c // (g.K // g.groups)
+        for k, (r, h) in product(range(g.C // g.groups), _under(window, g)):
+            channel = group * (g.C // g.groups) + k
+            yield term(element("dY", dy, n, channel, *h), element("W", w, c, k, *r))
 
 
-EXPLAIN = {"conv": Explain(_formulas, _terms)}
+def _sum_of(dy: Any, k: int) -> Iterator[Term]:
+    for n, *p in np.ndindex(len(dy), *dy.shape[2:]):
+        yield term(element("dY", dy, n, k, *p))
+
+
+def _channel(row: int, of_group: int, g: ConvGeometry) -> int:
+    """The channel that column `of_group` of a row of weights reads."""
+    return row // (g.K // g.groups) * (g.C // g.groups) + of_group
+
+
+def _of_group(group: int, channels: int, g: ConvGeometry) -> range:
+    return range(group * (channels // g.groups), (group + 1) * (channels // g.groups))
+
+
+def _met_by(taps: Any, g: ConvGeometry) -> Iterator[tuple[int, Index, Index]]:
+    """Every image, window and position that a tap meets."""
+    along = [reads(axis)[tap] for axis, tap in zip(g.axes, taps, strict=True)]
+    for n, *pairs in product(range(g.N), *along):
+        p, h = zip(*pairs, strict=True)
+        yield n, p, h
+
+
+def _reaching(position: Any, g: ConvGeometry) -> Iterator[tuple[Index, Index]]:
+    """Every window and tap that stands at a position, by taps in row-major order."""
+    along = [
+        [[(window, tap) for window, h in reads(axis)[tap] if h == at] for tap in range(axis.taps)]
+        for axis, at in zip(g.axes, position, strict=True)
+    ]
+    for taps in product(*along):
+        for pairs in product(*taps):
+            p, r = zip(*pairs, strict=True)
+            yield p, r
+
+
+def _under(window: Any, g: ConvGeometry) -> Iterator[tuple[Index, Index]]:
+    """Every tap of a window with the position where it stands."""
+    along = [
+        [(tap, h) for tap, pairs in enumerate(reads(axis)) for p, h in pairs if p == at]
+        for axis, at in zip(g.axes, window, strict=True)
+    ]
+    for pairs in product(*along):
+        r, h = zip(*pairs, strict=True)
+        yield r, h
+
+
+EXPLAIN = {"conv": Explain(_formulas, _terms), "conv_transpose": Explain(_transposed_formulas, _transposed_terms)}

@@ -308,13 +308,13 @@ def test_explain_of_an_element_no_window_reaches(capsys):
 
 
 def test_explain_fails_where_a_gradient_is_wrong(capsys, monkeypatch):
-    from backstride.layers import conv2d as layer
+    from backstride.kernels.conv import checked
 
     def wrong(*arguments, **options):
         dx, dw, db = right(*arguments, **options)
         return dx, dw * 1.001, db
 
-    right = layer.conv2d_grads
-    monkeypatch.setattr(layer, "conv2d_grads", wrong)
+    right = checked.grads
+    monkeypatch.setattr(checked, "grads", wrong)
     assert cli.main(["explain"]) == 1
     assert "disagrees with finite differences" in capsys.readouterr().err

@@ -168,13 +168,13 @@ def test_input_gradient_is_skipped_where_nobody_needs_it(rng, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the first layer's dx was computed")
 
-    from backstride.layers import conv2d
+    from backstride.kernels.conv import checked
 
     x, dy = rng.standard_normal((10, 3, 29, 28)), rng.standard_normal((32, 10))
     with_dx, without = textbook(), textbook()
     with_dx(x)
     with_dx.backward(dy)
-    monkeypatch.setattr(conv2d, "conv2d_input_grad", refuse)
+    monkeypatch.setattr(checked, "input_grad", refuse)
     without(x)
     assert without.backward(dy, needs_input_grad=False) is None
     for ours, theirs in zip(without.parameters(), with_dx.parameters(), strict=True):

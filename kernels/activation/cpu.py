@@ -146,5 +146,5 @@ def _computed(compute: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.nda
         result[here] = compute(*(a[here].astype(acc, copy=False) for a in arrays))
 
     most = min(MOST, max(LEAST, result.size // PIECES))
-    threads.run(work, list(cut(whole(*result.shape), most)), 12 * MOST * acc.itemsize)
+    threads.run(work, list(cut(whole(*result.shape), most)), 12 * MOST * acc.itemsize, alone=True)
     return result

@@ -45,7 +45,8 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
     for windows, taps in same_taps(axes):
         terms = slice(0, w.shape[2]), *taps
         pieces += [(terms, *box) for box in _cut(filters, groups, (images, *windows), size(*terms))]
-    threads.run(work, pieces, scratch(acc))
+    alone = threads.is_small(w.shape[1], math.prod(w.shape[2:]), len(y) * math.prod(y.shape[3:]))
+    threads.run(work, pieces, scratch(acc), alone)
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, axes: Axes) -> None:

@@ -59,5 +59,6 @@ def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np
 
     rows, columns = whole(*y.shape)
     pieces = [(i, j) for (i,), (j,) in product(cut((rows,), SIDE), cut((columns,), SIDE))]
-    threads.run(work, pieces, 4 * SIDE * SIDE * acc.itemsize)
+    alone = threads.is_small(a.shape[0], *b.shape)
+    threads.run(work, pieces, 4 * SIDE * SIDE * acc.itemsize, alone)
     return y

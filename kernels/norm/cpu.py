@@ -234,8 +234,8 @@ def _reshaped(a: Any, shape: tuple[int, ...]) -> Any:
 
 def _run_channels(work: Any, channels: int, each: int) -> None:
     """Call work for some of the channels at a time, of so many elements each."""
-    threads.run(work, list(cut(whole(channels), max(1, PIECE // max(1, each)))), 6 * PIECE * 8)
+    threads.run(work, list(cut(whole(channels), max(1, PIECE // max(1, each)))), 6 * PIECE * 8, alone=True)
 
 
 def _run_rows(work: Any, g: RowNormGeometry) -> None:
-    threads.run(work, list(cut(whole(g.N, g.num_groups), max(1, PIECE // g.count))), 6 * PIECE * 8)
+    threads.run(work, list(cut(whole(g.N, g.num_groups), max(1, PIECE // g.count))), 6 * PIECE * 8, alone=True)

@@ -149,10 +149,10 @@ def _sizes(g: AdaptivePoolGeometry, acc: np.dtype) -> np.ndarray:
 def _run_planes(work: Callable[..., None], g: AdaptivePoolGeometry) -> None:
     """Call work for images and channels, as many planes at a time as fit a piece of work."""
     most = math.prod(map(max, zip(g.extents, g.windows, strict=True)))
-    threads.run(work, list(cut(whole(g.N, g.C), max(1, PIECE // most))), 6 * PIECE * 8)
+    threads.run(work, list(cut(whole(g.N, g.C), max(1, PIECE // most))), 6 * PIECE * 8, alone=True)
 
 
 def _run(work: Callable[..., None], result: np.ndarray) -> None:
     """Call work for boxes of indices that cover the result."""
     most = min(PIECE, max(LEAST, result.size // PIECES))
-    threads.run(work, list(cut(whole(*result.shape), most)), 6 * PIECE * 8)
+    threads.run(work, list(cut(whole(*result.shape), most)), 6 * PIECE * 8, alone=True)

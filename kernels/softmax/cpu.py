@@ -55,5 +55,5 @@ def _by_rows(compute: Callable[..., np.ndarray], g: SoftmaxGeometry, *arrays: np
         rows[outer, :, inner] = compute(*(a[outer, :, inner].astype(acc, copy=False) for a in given))
 
     most = max(1, min(MOST, max(LEAST, result.size // PIECES)) // g.length)
-    threads.run(work, list(cut(whole(g.outer, g.inner), most)), 8 * MOST * acc.itemsize)
+    threads.run(work, list(cut(whole(g.outer, g.inner), most)), 8 * MOST * acc.itemsize, alone=True)
     return result

@@ -106,6 +106,33 @@ class Layer:
     named after them. What forward keeps are references: do not change its input in place before backward. It serves
     one backward: a second would add the gradients once more, and by then the input may have been changed. A backward
     that does not take needs_input_grad is called without it.
+
+    A block of your own, and its training:
+
+    >>> import numpy as np
+    >>> from backstride.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, Layer, Linear, Sequential
+    >>> from backstride.optim import SGD
+    >>> class Block(Layer):  # y = relu(bn(conv(x)) + x)
+    ...     def __init__(self, channels):
+    ...         self.conv = Conv2d(channels, channels, 3, padding=1, bias=False, rng=0)
+    ...         self.bn = BatchNorm2d(channels, activation="relu")
+    ...     def forward(self, x):
+    ...         return self.bn(self.conv(x), x)
+    ...     def backward(self, dy):
+    ...         dx, of_shortcut = self.bn.backward(dy)
+    ...         return self.conv.backward(dx) + of_shortcut
+    >>> net = Sequential(Conv2d(1, 4, 3, padding=1, rng=1), Block(4), Linear(256, 2, rng=2))
+    >>> loss, optimizer = CrossEntropyLoss(), SGD(net.parameters(), lr=0.05, momentum=0.9)
+    >>> labels = np.arange(32) % 2  # of stripes along one axis or the other
+    >>> stripes = np.broadcast_to(np.arange(8) % 2, (8, 8))
+    >>> images = np.where(labels.reshape(32, 1, 1, 1), stripes, stripes.T).astype(np.float32)
+    >>> for _ in range(10):
+    ...     value = loss(net(images), labels)
+    ...     net.zero_grad()
+    ...     net.backward(loss.backward(), needs_input_grad=False)
+    ...     optimizer.step()
+    >>> bool(value < 0.1), list(net.state_dict())[2:6]
+    (True, ['1.conv.weight', '1.bn.weight', '1.bn.bias', '1.bn.running_mean'])
     """
 
     training = True

@@ -220,6 +220,10 @@ class ndarray:
     def __repr__(self) -> str:
         return repr(self.get())
 
+    def __deepcopy__(self, memo: Any) -> ndarray:
+        with self.device:
+            return array(self)
+
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError(
             "Implicit conversion to a NumPy array is not allowed. "

@@ -61,35 +61,38 @@ def batch(rng, shape):
     return rng.standard_normal(shape), rng.integers(0, 10, shape[0])
 
 
-def losses(ours, theirs, rng, shape):
-    """One pass on both sides: (our loss, theirs)."""
-    x, labels = batch(rng, shape)
+def assert_same_logits(found, expected):
+    """To 1e-9 of the largest: many layers' roundings of 1.1e-16, through normalisations over few values."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
+
+
+def losses(ours, theirs, x, labels):
+    """One pass on both sides: (our loss, theirs, our logits, theirs)."""
     loss = CrossEntropyLoss()
     logits, expected = ours(x), theirs(torch.from_numpy(x))
-    # to 1e-9 of the largest: hundreds of layers' roundings of 1.1e-16, through normalisations over few values
-    np.testing.assert_allclose(logits, expected.detach(), rtol=0, atol=1e-9 * float(expected.detach().abs().max()))
     value = loss(logits, labels)
     of_theirs = torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels))
     ours.zero_grad()
     theirs.zero_grad()
     ours.backward(loss.backward(), needs_input_grad=False)
     of_theirs.backward()
-    return float(value), of_theirs.item()
+    return float(value), of_theirs.item(), logits, expected.detach()
 
 
 def test_torchvisions_networks(pair, rng, tmp_path):
     from safetensors.torch import load_file
 
     ours, theirs, shape = pair
-    losses(ours, theirs, rng, shape)
+    _, _, *logits = losses(ours, theirs, *batch(rng, shape))
+    assert_same_logits(*logits)
     for name, parameter in theirs.named_parameters():
         found = dict(ours.named_parameters())[name].grad.reshape(parameter.shape)
         bound = 1e-7 * float(parameter.grad.abs().max())
         np.testing.assert_allclose(found, parameter.grad, rtol=0, atol=bound, err_msg=name)
-    optimizer = SGD(ours.parameters(), lr=0.01, momentum=0.9)
-    reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9)
+    optimizer = SGD(ours.parameters(), lr=0.005, momentum=0.9)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.005, momentum=0.9)
     for _ in range(10):
-        value, expected = losses(ours, theirs, rng, shape)
+        value, expected, *_ = losses(ours, theirs, *batch(rng, shape))
         assert value == pytest.approx(expected, rel=0, abs=1e-6)
         optimizer.step()
         reference.step()
@@ -99,6 +102,5 @@ def test_torchvisions_networks(pair, rng, tmp_path):
     theirs.load_state_dict(load_file(tmp_path / "net.safetensors"))
     ours.eval(), theirs.eval()
     x, _ = batch(rng, shape)
-    expected = theirs(torch.from_numpy(x)).detach()
-    np.testing.assert_allclose(ours(x), expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
+    assert_same_logits(ours(x), theirs(torch.from_numpy(x)).detach())
     load_weights(ours, tmp_path / "net.safetensors")

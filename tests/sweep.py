@@ -11,15 +11,16 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import reference
 from conftest import PATHS
 
-from backstride import kernels
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
+from backstride.kernels.axis import RANKS
 from backstride.kernels.operation import Case, Family, Operation, as_tuple, geometry_of
 
 Random = np.random.Generator
@@ -29,66 +30,80 @@ def _int(rng: Random, low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
 
 
-def _either(rng: Random, low: int, high: int) -> Any:
-    """An int, or an (h, w) pair."""
-    return _int(rng, low, high) if rng.random() < 0.4 else (_int(rng, low, high), _int(rng, low, high))
+@dataclass(frozen=True)
+class Draw:
+    """Random sizes for images of so many axes; those of three are smaller."""
+
+    rng: Random
+    rank: int
+
+    def extents(self, most: int) -> tuple[int, ...]:
+        most = most if self.rank < 3 else most // 2
+        return tuple(_int(self.rng, 1, most) for _ in range(self.rank))
+
+    def either(self, low: int, high: int) -> Any:
+        """An int, or one for each axis."""
+        each = self.rng.random() >= 0.4
+        return tuple(_int(self.rng, low, high) for _ in range(self.rank)) if each else _int(self.rng, low, high)
+
+    def padding(self, most: int, *, names: bool = True) -> Any:
+        kind = self.rng.random()
+        if kind < 0.5:
+            return self.either(0, most)
+        if kind < 0.85 or not names:
+            return tuple((_int(self.rng, 0, most), _int(self.rng, 0, most)) for _ in range(self.rank))
+        return str(self.rng.choice(["same", "valid"]))
 
 
-def _padding(rng: Random, most: int, *, names: bool = True) -> Any:
-    kind = rng.random()
-    if kind < 0.5:
-        return _either(rng, 0, most)
-    if kind < 0.85 or not names:
-        return tuple((_int(rng, 0, most), _int(rng, 0, most)) for _ in range(2))
-    return str(rng.choice(["same", "valid"]))
-
-
-def _conv(rng: Random) -> Case:
-    groups = int(rng.choice([1, 1, 1, 2, 3, 5]))
+def _conv(rng: Random, rank: int) -> Case:
+    draw, groups = Draw(rng, rank), int(rng.choice([1, 1, 1, 2, 3, 5]))
     channels = 1 if rng.random() < 0.3 else _int(rng, 0 if groups == 1 else 1, 4)  # of a group; 1: depthwise
-    x = (_int(rng, 0, 3), groups * channels, _int(rng, 1, 12), _int(rng, 1, 12))
-    w = (groups * _int(rng, 1, 3), channels, _int(rng, 1, 5), _int(rng, 1, 5))
-    options = {"stride": _either(rng, 1, 4), "padding": _padding(rng, 4), "dilation": _either(rng, 1, 3)}
-    return Case("", x, w, {**options, "groups": groups})
+    w = (groups * _int(rng, 1, 3), channels, *draw.extents(5))
+    options = {"stride": draw.either(1, 4), "padding": draw.padding(4), "dilation": draw.either(1, 3)}
+    if rng.random() < 0.1:  # windows that tile the image
+        options |= {"stride": w[2:], "padding": 0, "dilation": 1}
+    return Case("", (_int(rng, 0, 3), groups * channels, *draw.extents(12)), w, {**options, "groups": groups})
 
 
-def _conv_transpose(rng: Random) -> Case:
-    groups = int(rng.choice([1, 1, 2, 3, 6]))
+def _conv_transpose(rng: Random, rank: int) -> Case:
+    draw, groups = Draw(rng, rank), int(rng.choice([1, 1, 2, 3, 6]))
     channels = 1 if rng.random() < 0.4 else _int(rng, 1, 4)
-    x = (_int(rng, 0, 3), groups * channels, _int(rng, 1, 7), _int(rng, 1, 7))
-    w = (groups * channels, _int(rng, 1, 2), _int(rng, 1, 5), _int(rng, 1, 5))
-    options = {"stride": _either(rng, 1, 4), "padding": _padding(rng, 2, names=False), "dilation": _either(rng, 1, 3)}
-    return Case("", x, w, {**options, "output_padding": _either(rng, 0, 2), "groups": groups})
+    x = (_int(rng, 0, 3), groups * channels, *draw.extents(7))
+    w = (groups * channels, _int(rng, 1, 2), *draw.extents(5))
+    options = {"stride": draw.either(1, 4), "padding": draw.padding(2, names=False), "dilation": draw.either(1, 3)}
+    return Case("", x, w, {**options, "output_padding": draw.either(0, 2), "groups": groups})
 
 
-def _pool(rng: Random, **options: Any) -> Case:
-    x = (_int(rng, 0, 3), _int(rng, 0, 3), _int(rng, 1, 13), _int(rng, 1, 13))
-    window = {"kernel_size": _either(rng, 1, 5), "padding": _padding(rng, 3), "ceil_mode": bool(rng.random() < 0.4)}
+def _pool(rng: Random, rank: int, **options: Any) -> Case:
+    draw = Draw(rng, rank)
+    x = (_int(rng, 0, 3), _int(rng, 0, 3), *draw.extents(13))
+    window = {"kernel_size": draw.either(1, 5), "padding": draw.padding(3), "ceil_mode": bool(rng.random() < 0.4)}
     if rng.random() < 0.8:
-        window["stride"] = _either(rng, 1, 5)
+        window["stride"] = draw.either(1, 5)
     return Case("", x, options={**window, **options})
 
 
-def _max_pool(rng: Random) -> Case:
-    return _pool(rng, dilation=_either(rng, 1, 3))
+def _max_pool(rng: Random, rank: int) -> Case:
+    return _pool(rng, rank, dilation=Draw(rng, rank).either(1, 3))
 
 
-def _avg_pool(rng: Random) -> Case:
+def _avg_pool(rng: Random, rank: int) -> Case:
     override = None if rng.random() < 0.7 else int(rng.choice([-3, 1, 2, 7]))
-    return _pool(rng, count_include_pad=bool(rng.random() < 0.5), divisor_override=override)
+    return _pool(rng, rank, count_include_pad=bool(rng.random() < 0.5), divisor_override=override)
 
 
-def _adaptive_avg_pool(rng: Random) -> Case:
-    x = (_int(rng, 0, 3), _int(rng, 0, 3), _int(rng, 1, 13), _int(rng, 1, 13))
-    return Case("", x, options={"output_size": _either(rng, 1, 9)})
+def _adaptive_avg_pool(rng: Random, rank: int) -> Case:
+    draw = Draw(rng, rank)
+    x = (_int(rng, 0, 3), _int(rng, 0, 3), *draw.extents(13))
+    return Case("", x, options={"output_size": draw.either(1, 9 if rank < 3 else 5)})
 
 
-def _linear(rng: Random) -> Case:
+def _linear(rng: Random, rank: int) -> Case:
     features = _int(rng, 0, 40)
     return Case("", (_int(rng, 0, 20), features), (_int(rng, 0, 20), features), {"batch_axis": _int(rng, 0, 1)})
 
 
-DRAW: dict[str, Callable[[Random], Case]] = {
+DRAW: dict[str, Callable[[Random, int], Case]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "max_pool": _max_pool,
@@ -98,12 +113,12 @@ DRAW: dict[str, Callable[[Random], Case]] = {
 }
 
 
-def drawn(family: Family, number: int) -> Case:
+def drawn(family: Family, rank: int, number: int) -> Case:
     """The first configuration that is allowed, of those that this number gives."""
-    rng = np.random.default_rng([zlib.crc32(family.name.encode()), number])
+    rng = np.random.default_rng([zlib.crc32(family.name.encode()), rank, number])
     forward = calls.members(family)[0]
     while True:
-        case = DRAW[family.name](rng)
+        case = DRAW[family.name](rng, rank)
         try:
             geometry_of(forward, case)
         except ValueError:
@@ -124,7 +139,8 @@ def differs(path: Any, operation: Operation, case: Case, dtype: str, number: int
         operation, case, calls.numbers(operation, lambda each, shape: rng.integers(-4, 5, shape).astype(dtype))
     )
     named = calls.public(operation, case, arguments)
-    ours = as_tuple(path.run(_by_name(operation, tuple(named)), *named.values()))
+    function = calls.public_function(operation, case)
+    ours = as_tuple(path.run(_by_name(function, tuple(named)), *named.values()))
     definition = getattr(reference, operation.name)
     expected = as_tuple(definition(**{name: _as_reference(value) for name, value in named.items()}))
     eps = np.finfo(dtype).eps
@@ -139,29 +155,37 @@ def differs(path: Any, operation: Operation, case: Case, dtype: str, number: int
     return False
 
 
-def _by_name(operation: Operation, names: tuple[str, ...]) -> Callable[..., Any]:
-    return lambda *values: getattr(kernels, operation.name)(**dict(zip(names, values, strict=True)))
+def _by_name(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    return lambda *values: function(**dict(zip(names, values, strict=True)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--path", choices=PATHS, default="numpy")
     parser.add_argument("--family", choices=DRAW, action="append")
+    parser.add_argument("--rank", type=int, choices=RANKS, action="append", help="axes (default: one, two and three)")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1000)
     args = parser.parse_args()
     families = {operation.family.name: operation.family for operation in OPERATIONS.values()}
+    chosen = [
+        (families[name], rank)
+        for name in args.family or DRAW
+        for rank in families[name].ranks
+        if rank in (0, *(args.rank or RANKS))
+    ]
     failed = 0
     with PATHS[args.path]() as path:
-        for name in args.family or DRAW:
+        for family, rank in chosen:
+            name = f"{family.name}, {rank} axes" if rank else family.name
             begun, wrong = time.perf_counter(), 0
             for number in range(args.first, args.first + args.count):
-                case = drawn(families[name], number)
-                for operation in calls.members(families[name]):
+                case = drawn(family, rank, number)
+                for operation in calls.members(family):
                     if not operation.parts and differs(path, operation, case, args.dtype, number):
                         wrong += 1
-                        print(f"number {number} differs: {operation.name} {case}", flush=True)
+                        print(f"number {number} differs: {operation.name} {case.x} {case.w} {case.options}", flush=True)
             seconds = time.perf_counter() - begun
             print(
                 f"{name}: {args.count} configurations from {args.first} on, {wrong} wrong, {seconds:.0f} s", flush=True

@@ -39,13 +39,14 @@ class Explanation:
         passed = trace(_in_float64(net), self._random(self.input_shape), lambda y: self._random(y.shape))
         input_grads = {id(each.layer): each.dx for each in passed}
         shown = [each for each in passed if not isinstance(each.layer, Sequential)]
-        written = [formulas(each.layer, each.x.shape) for each in shown]
+        written = [formulas(each.layer, _shapes({"x": each.x} | each.others)) for each in shown]
         names = _numbered([each.kind for each in written])
         self.steps = [
             Step(
                 name,
                 each.layer,
                 each.x,
+                each.y,
                 each.dy,
                 formula,
                 _gradients(name, each, formula),
@@ -125,6 +126,10 @@ def _in_float64(net: Layer) -> Layer:
         if is_float(buffer.data.dtype):
             buffer.data = asarray(to_numpy(buffer.data).astype(np.float64))
     return duplicate
+
+
+def _shapes(arrays: dict[str, Any]) -> dict[str, Shape]:
+    return {name: array.shape for name, array in arrays.items() if array is not None}
 
 
 def _numbered(kinds: list[str]) -> list[str]:

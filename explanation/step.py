@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ class Terms:
 
 @dataclass(eq=False)
 class Step:
-    """One layer: its input x and the gradient dy that arrives at its output, on this pass.
+    """One layer: its input x, its output y and the gradient dy that arrives there, on this pass.
 
     of_branches: the dx of the layers in it, by their names.
     """
@@ -64,6 +65,7 @@ class Step:
     name: str
     layer: Layer
     x: Any
+    y: Any
     dy: Any
     formulas: Formulas
     gradients: list[Gradient]
@@ -77,7 +79,9 @@ class Step:
 
     def terms(self, gradient: Gradient, index: Index) -> Terms:
         """Every product that adds up to element `index` of one of the gradients."""
-        given = {"x": self.x, "dy": self.dy} | {f"dX of {name}": dx for name, dx in self.of_branches.items()}
+        given = {"x": self.x, "y": self.y, "dy": self.dy} | {
+            f"dX of {name}": dx for name, dx in self.of_branches.items()
+        }
         given |= {short(name): parameter.data for name, parameter in own_parameters(self.layer).items()}
         arrays = {name: to_numpy(array) for name, array in given.items()}
         geometry = self.layer.geometry(self.x.shape)
@@ -85,7 +89,7 @@ class Step:
         return Terms(gradient.name, index, tuple(found), float(gradient.value[index]))
 
 
-def formulas(layer: Layer, x_shape: Shape) -> Formulas:
-    """The formulas of `layer` for an input of x_shape."""
-    shapes = {"x": x_shape} | {short(name): p.data.shape for name, p in own_parameters(layer).items()}
-    return explain_layer(layer).formulas(layer.geometry(x_shape), shapes)
+def formulas(layer: Layer, inputs: Mapping[str, Shape]) -> Formulas:
+    """The formulas of `layer` for inputs of these shapes, x and perhaps others."""
+    shapes = dict(inputs) | {short(name): p.data.shape for name, p in own_parameters(layer).items()}
+    return explain_layer(layer).formulas(layer.geometry(inputs["x"]), shapes)

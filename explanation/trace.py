@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,12 @@ from ..layers import Layer
 
 @dataclass(eq=False)
 class Passed:
-    """What a layer was given and gave: x and dy, the gradient of its output, and dx. `others`: inputs beside x."""
+    """What a layer was given and gave: x, others (inputs beside x, by name), y; dy, the gradient of y, and dx."""
 
     layer: Layer
     x: Any
-    others: tuple[Any, ...]
+    others: dict[str, Any]
+    y: Any
     dy: Any = None
     dx: Any = None
 
@@ -40,18 +42,20 @@ def trace(net: Layer, x: Any, arriving: Callable[[Any], Any]) -> list[Passed]:
 def _watch(layer: Layer, passed: list[Passed]) -> None:
     """Give the layer methods of its own, which note what they are called with."""
     forward, backward = layer.forward, layer.backward
+    names = list(inspect.signature(forward).parameters)[1:]
     last: list[Passed] = []
 
     def watched_forward(x: Any, *others: Any) -> Any:
         y = forward(x, *others)
-        last[:] = [Passed(layer, x, others)]
+        last[:] = [Passed(layer, x, dict(zip(names, others)), y)]  # noqa: B905
         passed.extend(last)
         return y
 
     def watched_backward(dy: Any, **options: Any) -> Any:
         (each,) = last
-        each.dx = backward(dy, **options)
+        gradients = backward(dy, **options)
+        each.dx = gradients[0] if isinstance(gradients, tuple) else gradients
         each.dy = dy
-        return each.dx
+        return gradients
 
     layer.forward, layer.backward = watched_forward, watched_backward  # type: ignore[method-assign]

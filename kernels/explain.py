@@ -45,7 +45,8 @@ class Explain(NamedTuple):
     """How one operation is explained.
 
     formulas: of its geometry and the shapes of the arrays there are, by name ("x", "w", "b"). terms: those that add up
-    to an element of the gradient "dx", "dw" or "db", of the geometry and the NumPy arrays by name, "dy" among them.
+    to an element of the gradient "dx", "dw" or "db", of the geometry and the NumPy arrays by name, "y" and "dy" among
+    them.
     """
 
     formulas: Callable[[Any, Mapping[str, Shape]], Formulas]

@@ -15,6 +15,7 @@ from .geometry import BatchNormGeometry, RowNormGeometry
 def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bool = False) -> Formulas:
     """shared: what the elements that share a mean μ and a variance σ² are called."""
     w, b = ("w ", " + b") if "w" in shapes else ("", "")
+    b += " + residual" if "residual" in shapes else ""
     y = f"{w}Z{b}, Z = (X - μ)/√(σ² + ε), μ and σ² over {shared}"
     dz, arriving = ("G", "G, G = dY where Y > 0, else 0") if activated else ("dY", "dY")
     return Formulas(
@@ -62,10 +63,9 @@ def _terms(
         members = np.argwhere(channel == int(np.ravel_multi_index(index, arrays[gradient[1:]].shape)))
     z, inverse = _normalised(x, group, g.eps)
     weight = arrays["w"].ravel() if "w" in arrays else np.ones(g.C)
-    shift = arrays["b"].ravel() if "b" in arrays else np.zeros(g.C)
     activated = isinstance(g, BatchNormGeometry) and g.activation is not None
     for each in map(tuple, members.tolist()):
-        if activated and weight[channel[each]] * z[each] + shift[channel[each]] <= 0:
+        if activated and arrays["y"][each] == 0:
             continue
         arriving = element("dY", dy, *each)
         if gradient == "db":

@@ -21,6 +21,7 @@ from backstride.layers import (
     Residual,
     Sequential,
 )
+from backstride.models.resnet import ResidualBlock
 
 # What is left of 16 digits after a difference over a step: every layer here is affine over some step.
 ROUNDING = 1e-11
@@ -174,6 +175,21 @@ def test_layers_that_hold_others(rng):
     assert second.value == explanation.gradients["identity1.dx"].value[0, 0, 0, 0]
     with pytest.raises(NotImplementedError, match="Block"):
         explanation.term("block.dx", (0, 0, 0, 0))
+
+
+def test_a_normalisation_with_a_residual(rng):
+    """The block of ResNets: the terms follow the ReLU of the sum."""
+    net = Sequential(ResidualBlock(2, [(2, 3, 1), (2, 3, 1)], "float32", rng), Linear(24, 2, rng=0))
+    explanation = explain(net, (2, 2, 4, 3))
+    assert explanation.agrees
+    names = "conv1 batchnorm1 conv2 batchnorm2 residualblock linear"
+    assert [step.name for step in explanation.steps] == names.split()
+    assert "Y = max(w Z + b + residual, 0)" in explanation.steps[3].formulas.forward
+    for name in ("batchnorm2.dx", "batchnorm2.dw", "batchnorm2.db"):
+        index = tuple(rng.integers(0, extent) for extent in explanation.gradients[name].shape)
+        terms = explanation.term(name, index)
+        magnitude = sum(abs(term.value) for term in terms.terms)
+        assert terms.total == pytest.approx(terms.computed, rel=0, abs=1e-13 * magnitude)
 
 
 def test_a_wrong_block_is_noticed():

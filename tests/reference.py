@@ -320,13 +320,12 @@ def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5, activation=None
 
 
 def batch_norm_grads(dy, x, gamma, mean, var, **options):
-    """dx as every element of a channel reaches every other: the Jacobian of z, row by row."""
+    """Every element of a channel moves its mean and deviation, and so all others."""
     dz, z, scale, sums = _batch_norm_parts(dy, x, gamma, mean, var, **options)
-    dx, count = np.zeros(x.shape), x.size // max(1, x.shape[1])
+    dx, count = np.zeros(x.shape), max(1, x.size // max(1, x.shape[1]))
     for c in range(x.shape[1]):
-        own, arriving = z[:, c].ravel(), dz[:, c].ravel()
-        jacobian = np.eye(count) - 1 / max(1, count) - np.outer(own, own) / max(1, count)
-        dx[:, c] = (jacobian @ arriving).reshape(x[:, c].shape)
+        of_mean, of_deviation = math.fsum(dz[:, c].ravel()) / count, math.fsum((dz * z)[:, c].ravel()) / count
+        dx[:, c] = dz[:, c] - of_mean - z[:, c] * of_deviation
     found = dx * scale, *sums
     return (*found, dz) if options.get("residual") else found
 
@@ -359,9 +358,8 @@ def _row_norm_grads(dy, x, rows, gamma, mean, var, eps):
     inverse = 1 / np.sqrt(np.ravel(var) + eps)
     z = (rows - np.ravel(mean)[:, np.newaxis]) * inverse[:, np.newaxis]
     arriving, dx = (dy * gamma).reshape(rows.shape), np.zeros(rows.shape)
-    for i, own in enumerate(z):
-        jacobian = np.eye(own.size) - 1 / own.size - np.outer(own, own) / own.size
-        dx[i] = inverse[i] * (jacobian @ arriving[i])
+    for i, (own, g) in enumerate(zip(z, arriving, strict=True)):
+        dx[i] = inverse[i] * (g - math.fsum(g) / g.size - own * math.fsum(own * g) / g.size)
     return dx.reshape(x.shape), dy * z.reshape(x.shape)
 
 

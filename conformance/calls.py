@@ -47,13 +47,17 @@ def bare(dtype: np.dtype) -> Make:
 
 
 def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) -> Make:
-    """Makes what `draw` gives for an input and its shape; what the forward operation saves, it computes of the like."""
-    forward = members(operation.family)[0]
+    """Makes what `draw` gives for an input and its shape, once for each name; what the forward operation saves, it
+    computes of the same."""
+    forward, known = members(operation.family)[0], dict[tuple[str, Shape], np.ndarray]()
 
     def make(each: Input, geometry: Any) -> np.ndarray:
         if not each.saved:
-            drawn = draw(each, each.shape(geometry))
-            return drawn.astype(dtype_of(each, geometry, drawn.dtype), copy=False)
+            key = each.name, each.shape(geometry)
+            if key not in known:
+                drawn = draw(each, key[1])
+                known[key] = drawn.astype(dtype_of(each, geometry, drawn.dtype), copy=False)
+            return known[key]
         inputs = _made(forward, geometry, make)
         with np.errstate(all="ignore"):
             outputs = as_tuple(implementation(forward, PLAIN)(*inputs, geometry))

@@ -6,7 +6,7 @@
 #include "norm.cuh"
 
 struct Moments {
-    Acc count, sum, squares;  // squares: of the deviations from the mean
+    Acc count, sum, squares;  // sum: above the group's shift; squares: of the deviations from the mean
 
     DEVICE Acc mean() const { return count > 0 ? div_rn(sum, count) : 0; }
     DEVICE Acc var() const { return count > 0 ? div_rn(squares, count) : 0; }
@@ -21,33 +21,47 @@ DEVICE Moments merged(const Moments& a, const Moments& b) {
     return {count, add_rn(a.sum, b.sum), add_rn(add_rn(a.squares, b.squares), of_means)};
 }
 
-// A thread's share of a group: some vectors at a time, first their mean and then the deviations from it.
-DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& share) {
+// What is taken off every element before it is summed: a group's first, so that a mean that is large beside the
+// deviation costs no digits.
+DEVICE Acc shift_of(const Element* x, const Groups& groups, int group) {
+    if (groups.vectors == 0) return 0;
+    Acc first = Storage<Element>::load(x[place_of(groups, group, 0).element]);
+    return first - first == 0 ? first : 0;  // an infinite one would make NaN of all others
+}
+
+// Of VECTORS vectors, LANES apart, from vector i of a group on: first their mean and then the deviations from it.
+template <int VECTORS>
+DEVICE Moments moments_of_vectors(const Element* x, const Groups& groups, int group, int i, Acc shift) {
+    constexpr Acc COUNT = VECTORS * VEC;  // a power of two
+    Acc values[VECTORS][VEC], sum = 0, squares = 0;
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++) load_vector(values[v], x + place_of(groups, group, i + v * LANES).element);
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++)
+#pragma unroll
+        for (int j = 0; j < VEC; j++) {
+            values[v][j] = add_rn(values[v][j], -shift);
+            sum = add_rn(sum, values[v][j]);
+        }
+    Acc mean = mul_rn(sum, 1 / COUNT);
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++)
+#pragma unroll
+        for (int j = 0; j < VEC; j++) {
+            Acc deviation = add_rn(values[v][j], -mean);
+            squares = fma_rn(deviation, deviation, squares);
+        }
+    return {COUNT, sum, squares};
+}
+
+// Of a thread's share of a group.
+DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& share, Acc shift) {
     constexpr int VECTORS = VEC >= 4 ? 4 : 8;
     Moments all{0, 0, 0};
-    for (int i = share.first; i < share.last; i += VECTORS * LANES) {
-        Acc values[VECTORS][VEC] = {};
-        Moments some{0, 0, 0};
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++) {
-            if (i + v * LANES >= share.last) continue;
-            load_vector(values[v], x + place_of(groups, share.group, i + v * LANES).element);
-            some.count += VEC;
-        }
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++)
-#pragma unroll
-            for (int j = 0; j < VEC; j++) some.sum = add_rn(some.sum, values[v][j]);
-        Acc mean = some.mean();
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++)
-#pragma unroll
-            for (int j = 0; j < VEC; j++) {
-                Acc deviation = add_rn(values[v][j], -mean);
-                if (i + v * LANES < share.last) some.squares = fma_rn(deviation, deviation, some.squares);
-            }
-        all = merged(all, some);
-    }
+    int i = share.first;
+    for (; i + (VECTORS - 1) * LANES < share.last; i += VECTORS * LANES)
+        all = merged(all, moments_of_vectors<VECTORS>(x, groups, share.group, i, shift));
+    for (; i < share.last; i += LANES) all = merged(all, moments_of_vectors<1>(x, groups, share.group, i, shift));
     return all;
 }
 

@@ -9,6 +9,7 @@ struct Params {
 
 extern "C" __global__ void __launch_bounds__(THREADS) norm_statistics(Params params) {
     Share share = share_of(params.groups);
-    Moments all = of_lanes(moments_of(params.x, params.groups, share));
+    Acc shift = shift_of(params.x, params.groups, share.group);
+    Moments all = of_lanes(moments_of(params.x, params.groups, share, shift));
     if (share.writes()) params.partial[(long long)share.part * params.groups.number + share.group] = all;
 }

@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_sums(Params params) {
     parameters.of_group(affine, share.group);
 
     Sums sums{0, 0};
-#pragma unroll 2
+#pragma unroll 1
     for (int i = share.first; i < share.last; i += LANES) {
         Place place = place_of(groups, share.group, i);
         if constexpr (OF_RUN) {

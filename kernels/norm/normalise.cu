@@ -41,8 +41,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) normalise(Params params) {
         mean = params.mean[share.group];
         var = params.var[share.group];
     } else {
-        Moments all = of_lanes(STATISTICS == WHOLE ? moments_of(params.x, groups, share) : merged_parts(params, share));
-        mean = all.mean();
+        Acc shift = shift_of(params.x, groups, share.group);
+        Moments all =
+            of_lanes(STATISTICS == WHOLE ? moments_of(params.x, groups, share, shift) : merged_parts(params, share));
+        mean = add_rn(shift, all.mean());
         var = all.var();
         if (share.writes() && share.part == 0) {
             params.mean[share.group] = mean;

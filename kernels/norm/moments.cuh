@@ -59,8 +59,10 @@ DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& s
     constexpr int VECTORS = VEC >= 4 ? 4 : 8;
     Moments all{0, 0, 0};
     int i = share.first;
+#pragma unroll 1
     for (; i + (VECTORS - 1) * LANES < share.last; i += VECTORS * LANES)
         all = merged(all, moments_of_vectors<VECTORS>(x, groups, share.group, i, shift));
+#pragma unroll 1
     for (; i < share.last; i += LANES) all = merged(all, moments_of_vectors<1>(x, groups, share.group, i, shift));
     return all;
 }

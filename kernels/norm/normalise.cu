@@ -27,6 +27,7 @@ struct Params {
 DEVICE Moments merged_parts(const Params& params, const Share& share) {
     Moments all{0, 0, 0};
     if (!share.inside) return all;
+#pragma unroll 1
     for (int part = threadIdx.x % LANES; part < params.parts; part += LANES)
         all = merged(all, params.partial[(long long)part * params.groups.number + share.group]);
     return all;

@@ -47,8 +47,8 @@ def per_axis(rank: int, *values: int) -> tuple[int, ...]:
 
 def functions(rank: int):
     """Functions of tensors, and the tensors' shapes: every option in use."""
-    extents = per_axis(rank, 3, 5, 4)
-    x = (2, 2, *extents)
+    extents = per_axis(rank, 2, 4, 3)
+    x = (1, 2, *extents)
     options: dict[str, Any] = {"stride": per_axis(rank, 1, 2, 1), "dilation": per_axis(rank, 1, 1, 3), "groups": 2}
     sides = ((1, 1), (1, 0), (2, 1))[-rank:]
     taps = per_axis(rank, 2, 3, 2)

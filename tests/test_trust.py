@@ -90,6 +90,32 @@ def test_info_says_that_kernels_are_passed_over(folder, monkeypatch, capsys):
     assert f"1 kernels in {folder}, passed over: every user may write to the folder" in capsys.readouterr().out
 
 
+def doubled(x):
+    return 2 * x
+
+
+@needs_owners
+def test_loops_that_others_could_have_compiled_are_passed_over(tmp_path, monkeypatch, caplog):
+    """Numba keeps pickles."""
+    numba = pytest.importorskip("numba")
+    from backstride.kernels.jit.compiled import compiled
+
+    _notices.warn_once.cache_clear()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    ours = compiled(doubled)
+    assert ours(1) == 2
+    folder = Path(ours.stats.cache_path)
+    assert list(folder.iterdir())
+    assert compiled(doubled).stats.cache_path is not None
+    assert caplog.messages == []
+    chmod(folder, 0o777)
+    for _ in range(2):
+        again = compiled(doubled)
+        assert again(1) == 2
+        assert again.stats.cache_path is None
+    assert caplog.messages == [f"compiled loops in {folder} are passed over: every user may write to the folder"]
+
+
 class Bomb:
     """Whose unpickling writes a file."""
 
@@ -129,6 +155,7 @@ def test_no_source_can_unpickle():
 
 def test_nothing_posix_is_needed_for_import_and_the_numpy_path(tmp_path):
     """As far as it can be tried elsewhere than on Windows: without its missing modules and functions."""
+    pytest.importorskip("safetensors")
     program = f"""
         import os, signal, sys
         for name in ("fcntl", "pwd", "grp", "resource", "termios"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -13,7 +15,8 @@ from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 
 from ... import jit
-from ..._notices import logger
+from ..._files import distrusted
+from ..._notices import logger, warn_once
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,12 +34,22 @@ def regrouped(function: F) -> F:
 
 
 def _made(function: F, **options: Any) -> F:
-    found: F
+    make = partial(njit, nogil=True, error_model="numpy", **options)
     try:
-        found = njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+        kept = make(cache=True)(function)
     except RuntimeError:  # there is no folder to keep it in
-        found = njit(nogil=True, error_model="numpy", **options)(function)
-    return found
+        return cast(F, make()(function))
+    return cast(F, kept if _trusted(Path(kept.stats.cache_path), function) else make()(function))
+
+
+def _trusted(folder: Path, function: Any) -> bool:
+    """Whether what Numba unpickles comes from a folder as good as the function's own, or from one of this user."""
+    if folder == Path(function.__code__.co_filename).parent / "__pycache__":
+        return True
+    reason = distrusted(folder)
+    if reason is not None:
+        warn_once(f"compiled loops in {folder} are passed over: {reason}")
+    return reason is None
 
 
 def suits(*arrays: np.ndarray | None) -> bool:

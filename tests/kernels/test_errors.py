@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import conftest
 import numpy as np
 import pytest
 from accuracy import dtype_of
@@ -214,6 +215,13 @@ def check(path, kind, operation, arguments, options, argument, printed, expectat
 
 def label(value: Any) -> str | None:
     return f"array{value.shape}" if isinstance(value, np.ndarray) else str(value)
+
+
+@pytest.fixture(params=["numpy", "emulated", "cuda"])
+def path(request):
+    """Errors are raised before loops are chosen: plain or compiled, it is one path here."""
+    with conftest.PATHS[request.param]() as found:
+        yield found
 
 
 def test_the_calls_are_good(path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backstride import kernels
+from backstride import kernels, layers
 
 torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch")
 F = torch.nn.functional
@@ -39,137 +39,177 @@ def arrays(rng: np.random.Generator, dtype: str, *shapes: tuple[int, ...]) -> li
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
-def window(rng: np.random.Generator, largest: int = 5) -> dict[str, np.ndarray]:
-    """Random kernel, stride and dilation, each an (h, w) pair; ones are common, as in life."""
+def rank_of(rng: np.random.Generator) -> int:
+    return int(rng.choice([1, 2, 3], p=[0.25, 0.5, 0.25]))
+
+
+def ours(stem: str, rank: int, rest: str = "") -> Any:
+    return getattr(kernels, f"{stem}{rank}d{rest}")
+
+
+def theirs(stem: str, rank: int) -> Any:
+    return getattr(F, f"{stem}{rank}d")
+
+
+def window(rng: np.random.Generator, rank: int, largest: int = 5) -> dict[str, np.ndarray]:
+    """Random kernel, stride and dilation, each one for each axis; ones are common, as in life."""
     return {
-        "kernel": rng.integers(1, largest + 1, 2),
-        "stride": rng.choice([1, 1, 2, 3, 4], 2),
-        "dilation": rng.choice([1, 1, 1, 2, 3], 2),
+        "kernel": rng.integers(1, largest + 1, rank),
+        "stride": rng.choice([1, 1, 2, 3, 4], rank),
+        "dilation": rng.choice([1, 1, 1, 2, 3], rank),
     }
 
 
-def pair(values: Any) -> tuple[int, int]:
-    first, second = map(int, values)
-    return first, second
+def ints(values: Any) -> tuple[int, ...]:
+    return tuple(map(int, values))
 
 
-def fit(rng: np.random.Generator, needed: np.ndarray) -> tuple[int, int]:
-    """Extents of at least `needed`, so that a window fits."""
-    return pair(np.maximum(needed, 1) + rng.integers(0, 10, 2))
+def fit(rng: np.random.Generator, needed: np.ndarray) -> tuple[int, ...]:
+    """Extents of at least `needed`, so that a window fits; volumes are not much more."""
+    return ints(np.maximum(needed, 1) + rng.integers(0, 10 if len(needed) < 3 else 4, len(needed)))
+
+
+def pads(sides: Any) -> list[int]:
+    """(before, after) for each axis as F.pad takes them, the last axis first."""
+    return [int(side) for before_and_after in reversed(list(sides)) for side in before_and_after]
 
 
 def conv(path, rng: np.random.Generator, dtype: str):
-    v = window(rng)
+    rank = rank_of(rng)
+    v = window(rng, rank, 5 if rank < 3 else 3)
     groups = int(rng.choice([1, 1, 1, 2, 3]))
     per_group = rng.choice([1, 2, 3, 5, 8, 33], 2, p=[0.2, 0.2, 0.2, 0.2, 0.15, 0.05])
-    c, k = pair(per_group * groups)
+    c, k = ints(per_group * groups)
     reach = v["dilation"] * (v["kernel"] - 1)
-    sides = rng.integers(0, 4, (2, 2)) if rng.random() < 0.5 else np.repeat(rng.integers(0, 4, (2, 1)), 2, axis=1)
-    h, w = fit(rng, reach + 1 - sides.sum(1))
-    given: Any = tuple(map(pair, sides))
+    even = np.repeat(rng.integers(0, 4, (rank, 1)), 2, axis=1)
+    sides = rng.integers(0, 4, (rank, 2)) if rng.random() < 0.5 else even
+    extents = fit(rng, reach + 1 - sides.sum(1))
+    given: Any = tuple(map(ints, sides))
     if rng.random() < 0.15:  # 'same' with stride 1 is PyTorch's too
-        given, v["stride"] = "same", np.array([1, 1])
-    options = {"stride": pair(v["stride"]), "dilation": pair(v["dilation"]), "groups": groups}
-    x_shape, w_shape = (int(rng.integers(0, 4)), c, h, w), (k, c // groups, *pair(v["kernel"]))
+        given, v["stride"] = "same", np.ones(rank, int)
+    options = {"stride": ints(v["stride"]), "dilation": ints(v["dilation"]), "groups": groups}
+    x_shape, w_shape = (int(rng.integers(0, 4)), c, *extents), (k, c // groups, *ints(v["kernel"]))
     x, weight, b = arrays(rng, dtype, x_shape, w_shape, (k,))
 
     tx, tw, tb = map(tensor, (x, weight, b))
     if given == "same":
-        ty = F.conv2d(tx, tw, tb, padding="same", **options)
+        ty = theirs("conv", rank)(tx, tw, tb, padding="same", **options)
     else:
-        (top, bottom), (left, right) = given
-        ty = F.conv2d(F.pad(tx, (left, right, top, bottom)), tw, tb, **options)
+        ty = theirs("conv", rank)(F.pad(tx, pads(given)), tw, tb, **options)
     (dy,) = arrays(rng, dtype, tuple(ty.shape))
     ty.backward(torch.tensor(dy))
 
     options["padding"] = given
-    yield "y", path.run(kernels.conv2d, x, weight, b, **options), ty
-    yield "dx", path.run(kernels.conv2d_input_grad, dy, weight, x_shape, **options), tx.grad
-    yield "dw", path.run(kernels.conv2d_weight_grad, dy, x, w_shape, **options), tw.grad
-    yield "db", path.run(kernels.conv2d_bias_grad, dy).reshape(-1), tb.grad, dy
+    yield "y", path.run(ours("conv", rank), x, weight, b, **options), ty
+    yield "dx", path.run(ours("conv", rank, "_input_grad"), dy, weight, x_shape, **options), tx.grad
+    yield "dw", path.run(ours("conv", rank, "_weight_grad"), dy, x, w_shape, **options), tw.grad
+    yield "db", path.run(ours("conv", rank, "_bias_grad"), dy).reshape(-1), tb.grad, dy
 
 
 def conv_transpose(path, rng: np.random.Generator, dtype: str):
-    v = window(rng, 4)
+    """Depthwise as often as not; its output_padding is less than the stride or the dilation, and its padding may differ
+    from side to side, which PyTorch does by slicing. Gradients with output_padding of the stride or more are those of
+    the layer."""
+    rank = rank_of(rng)
+    v = window(rng, rank, 4 if rank < 3 else 3)
     groups = int(rng.choice([1, 1, 2, 3]))
-    c, k = pair(rng.integers(1, 6, 2) * groups)
-    extents = rng.integers(1, 8, 2)
-    extra = rng.integers(0, v["stride"])
+    c, k = ints((np.ones(2, int) if rng.random() < 0.5 else rng.integers(1, 6, 2)) * groups)
+    extents = rng.integers(1, 8 if rank < 3 else 4, rank)
+    extra = rng.integers(0, np.maximum(v["stride"], v["dilation"]))
     full = (extents - 1) * v["stride"] + v["dilation"] * (v["kernel"] - 1) + extra + 1
-    padding = rng.integers(0, np.minimum(4, (full + 1) // 2))
-    options = {"stride": pair(v["stride"]), "dilation": pair(v["dilation"]), "groups": groups, "padding": pair(padding)}
-    w_shape = (c, k // groups, *pair(v["kernel"]))
-    x, weight, b = arrays(rng, dtype, (int(rng.integers(1, 4)), c, *pair(extents)), w_shape, (k,))
+    sides = rng.integers(0, np.minimum(4, (full + 1) // 2)[:, None], (rank, 2))
+    options = {"stride": ints(v["stride"]), "dilation": ints(v["dilation"]), "groups": groups}
+    w_shape = (c, k // groups, *ints(v["kernel"]))
+    x, weight, b = arrays(rng, dtype, (int(rng.integers(1, 4)), c, *ints(extents)), w_shape, (k,))
 
     tx, tw, tb = map(tensor, (x, weight, b))
-    ty = F.conv_transpose2d(tx, tw, tb, output_padding=pair(extra), **options)
+    inside = (..., *(slice(before, extent - after) for (before, after), extent in zip(sides, full, strict=True)))
+    ty = theirs("conv_transpose", rank)(tx, tw, tb, output_padding=ints(extra), **options)[inside]
     (dy,) = arrays(rng, dtype, tuple(ty.shape))
     ty.backward(torch.tensor(dy))
 
-    yield "y", path.run(kernels.conv_transpose2d, x, weight, b, output_padding=pair(extra), **options), ty
-    yield "dx", path.run(kernels.conv2d, dy, weight, **options), tx.grad
-    yield "dw", path.run(kernels.conv2d_weight_grad, x, dy, w_shape, **options), tw.grad
-    yield "db", path.run(kernels.conv2d_bias_grad, dy).reshape(-1), tb.grad, dy
+    options["padding"] = tuple(map(ints, sides))
+    y = path.run(ours("conv_transpose", rank), x, weight, b, output_padding=ints(extra), **options)
+    yield "y", y, ty
+    if (extra < v["stride"]).all():
+        yield "dx", path.run(ours("conv", rank), dy, weight, **options), tx.grad
+        yield "dw", path.run(ours("conv", rank, "_weight_grad"), x, dy, w_shape, **options), tw.grad
+        yield "db", path.run(ours("conv", rank, "_bias_grad"), dy).reshape(-1), tb.grad, dy
+    layer = getattr(layers, f"ConvTranspose{rank}d")(
+        c, k, ints(v["kernel"]), output_padding=ints(extra), dtype=dtype, rng=0, **options
+    )
+    layer.load_state_dict({"weight": weight, "bias": b})
+    layer.to("cupy" if path.name == "cuda" else "numpy")
+    layer.forward(path.asarray(x))
+    yield "dx of the layer", path.to_numpy(layer.backward(path.asarray(dy))), tx.grad
+    yield "dw of the layer", path.to_numpy(layer.weight.grad), tw.grad
+    yield "db of the layer", path.to_numpy(layer.bias.grad).reshape(-1), tb.grad, dy
 
 
 def max_pool(path, rng: np.random.Generator, dtype: str):
-    v = window(rng)
-    kernel = pair(v["kernel"])
-    options: dict[str, Any] = {"stride": pair(v["stride"]) if rng.random() < 0.7 else None}
+    rank = rank_of(rng)
+    v = window(rng, rank)
+    kernel = ints(v["kernel"])
+    options: dict[str, Any] = {"stride": ints(v["stride"]) if rng.random() < 0.7 else None}
     symmetric = rng.random() < 0.7
     if not symmetric:  # any padding on any side, which PyTorch does by padding with -inf
-        sides = rng.integers(0, v["kernel"][:, None], (2, 2))
+        sides = rng.integers(0, v["kernel"][:, None], (rank, 2))
         v["dilation"][:] = 1
         options["ceil_mode"] = False
     else:
         sides = np.repeat(rng.integers(0, v["kernel"] // 2 + 1)[:, None], 2, axis=1)
         options["ceil_mode"] = bool(rng.random() < 0.5)
-    options["dilation"] = pair(v["dilation"])
+    options["dilation"] = ints(v["dilation"])
     # taps no further apart than the image: PyTorch corrupts memory where a window lies wholly in padding (#114216)
-    h, w = fit(rng, np.maximum(v["dilation"], v["dilation"] * (v["kernel"] - 1) + 1 - sides.sum(1)))
-    x_shape = (int(rng.integers(1, 4)), int(rng.integers(1, 6)), h, w)
+    extents = fit(rng, np.maximum(v["dilation"], v["dilation"] * (v["kernel"] - 1) + 1 - sides.sum(1)))
+    x_shape = (int(rng.integers(1, 4)), int(rng.integers(1, 6)), *extents)
     (x,) = arrays(rng, dtype, x_shape)
     if rng.random() < 0.5:
         x = np.round(x)  # ties everywhere
 
-    (top, bottom), (left, right) = map(pair, sides)
-    tx = tensor(x)
+    tx, pool = tensor(x), theirs("max_pool", rank)
     if symmetric:
-        ty, ti = F.max_pool2d(tx, kernel, padding=(top, left), return_indices=True, **options)
+        ty, ti = pool(tx, kernel, padding=ints(sides[:, 0]), return_indices=True, **options)
+        ti = ti.numpy()
     else:
-        padded = F.pad(tx, (left, right, top, bottom), value=-np.inf)
-        ty, ti = F.max_pool2d(padded, kernel, return_indices=True, **options)
-        ti = (ti // padded.shape[3] - top) * w + ti % padded.shape[3] - left
+        padded = F.pad(tx, pads(sides), value=-np.inf)
+        ty, ti = pool(padded, kernel, return_indices=True, **options)
+        positions = np.unravel_index(ti.numpy().ravel(), padded.shape[2:])
+        moved = [at - before for at, (before, _) in zip(positions, sides, strict=True)]
+        ti = np.ravel_multi_index(moved, extents).reshape(ti.shape)
     (dy,) = arrays(rng, dtype, tuple(ty.shape))
     ty.backward(torch.tensor(dy))
 
-    options["padding"] = ((top, bottom), (left, right))
-    y, taps = path.run(kernels.max_pool2d, x, kernel, **options)
+    options["padding"] = tuple(map(ints, sides))
+    y, taps = path.run(ours("max_pool", rank), x, kernel, **options)
     np.testing.assert_array_equal(y, ty.detach().numpy())
-    indices = path.run(kernels.max_pool2d_indices, taps, x_shape, kernel, **options)
-    np.testing.assert_array_equal(indices, ti.numpy(), strict=True)
-    yield "dx", path.run(kernels.max_pool2d_grad, dy, taps, x_shape, kernel, **options), tx.grad
+    indices = path.run(ours("max_pool", rank, "_indices"), taps, x_shape, kernel, **options)
+    np.testing.assert_array_equal(indices, ti, strict=True)
+    yield "dx", path.run(ours("max_pool", rank, "_grad"), dy, taps, x_shape, kernel, **options), tx.grad
 
 
 def avg_pool(path, rng: np.random.Generator, dtype: str):
-    v = window(rng)
-    kernel = pair(v["kernel"])
+    rank = rank_of(rng)
+    v = window(rng, rank)
+    kernel = ints(v["kernel"])
     padding = rng.integers(0, v["kernel"] // 2 + 1)
     options = {
-        "stride": pair(v["stride"]) if rng.random() < 0.7 else None,
-        "padding": pair(padding),
+        "stride": ints(v["stride"]) if rng.random() < 0.7 else None,
+        "padding": ints(padding),
         "ceil_mode": bool(rng.random() < 0.5),
         "count_include_pad": bool(rng.random() < 0.5),
-        "divisor_override": int(rng.choice([-3, 1, 2, 5])) if rng.random() < 0.2 else None,
     }
-    x_shape = (int(rng.integers(1, 4)), int(rng.integers(1, 6)), *fit(rng, v["kernel"] - 2 * padding))
+    if rank > 1:  # F.avg_pool1d has no such option
+        options["divisor_override"] = int(rng.choice([-3, 1, 2, 5])) if rng.random() < 0.2 else None
+    needed = v["kernel"] - 2 * padding if rank < 3 else v["kernel"]  # F.avg_pool3d asks for more than that
+    x_shape = (int(rng.integers(1, 4)), int(rng.integers(1, 6)), *fit(rng, needed))
     (x,) = arrays(rng, dtype, x_shape)
     tx = tensor(x)
-    ty = F.avg_pool2d(tx, kernel, **options)
+    ty = theirs("avg_pool", rank)(tx, kernel, **options)
     (dy,) = arrays(rng, dtype, tuple(ty.shape))
     ty.backward(torch.tensor(dy))
-    yield "y", path.run(kernels.avg_pool2d, x, kernel, **options), ty
-    yield "dx", path.run(kernels.avg_pool2d_grad, dy, x_shape, kernel, **options), tx.grad
+    yield "y", path.run(ours("avg_pool", rank), x, kernel, **options), ty
+    yield "dx", path.run(ours("avg_pool", rank, "_grad"), dy, x_shape, kernel, **options), tx.grad
 
 
 def linear(path, rng: np.random.Generator, dtype: str):

@@ -1,4 +1,4 @@
-"""Train a small convolutional network on 1,437 real handwritten digits and test it on 360 others."""
+"""Train a network: a small one on 1,437 real handwritten digits, tested on 360 others; or another, on other images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "learn handwritten digits: a small network on real data"
+HELP = "learn handwritten digits, or images of your own"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments)
     training, epochs = begin(arguments)
     console, shown = Console(highlight=False), Console(highlight=False, quiet=is_quiet())
-    shown.print(f"{len(training.train):,} digits to learn, {len(training.test)} to test, backend {backend}")
+    shown.print(
+        f"{len(training.train):,} {training.data.noun} to learn, {len(training.test):,} to test, backend {backend}"
+    )
     shown.print(f"{training.net!r}", style="dim", soft_wrap=not console.is_terminal)
     with interruptible() as interrupt, np.errstate(over="ignore", invalid="ignore"):  # a run-away loss is told in words
         _train(training, epochs, shown, interrupt)

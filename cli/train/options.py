@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from ..._extras import needed_for
+from ...backend import get_backend
+from ...kernels.dtypes import NAMES as DTYPES
 from ..arguments import (
     add_backend,
     check_ending,
@@ -15,8 +19,10 @@ from ..arguments import (
     readable_file,
     writable_file,
 )
-from ..errors import CommandError
-from .run import Run, Settings
+from ..errors import CommandError, FileError
+from .data import DIGITS
+from .run import Run
+from .settings import AUGMENTATIONS, MODELS, SCHEDULES, Settings
 
 EPOCHS = 20
 
@@ -50,6 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of weights and order; the same seed gives the same bits (default: {default.seed})",
     )
     parser.add_argument(
+        "--data",
+        default=unset,
+        metavar="PATH",
+        help="an .npz file with images (N, H, W) or (N, C, H, W), labels (N,), and perhaps test_images and "
+        "test_labels; or a folder with a subfolder of images for each class, or with train/ and test/ of such "
+        "(default: scikit-learn's digits)",
+    )
+    _choice(parser, "--model", MODELS, default.model, "what is trained; all but small are those of backstride.models")
+    _choice(parser, "--schedule", tuple(SCHEDULES), default.schedule, "how --lr changes until --epochs")
+    _choice(parser, "--augment", AUGMENTATIONS, default.augment, "mirror or shift the images anew in each epoch")
+    _choice(parser, "--dtype", DTYPES, default.dtype, "of weights and images; float16 has a dynamic loss scale")
+    parser.add_argument(
+        "--capture", action="store_true", help="on CuPy, run a step as one CUDA graph: the same bits, fewer launches"
+    )
+    parser.add_argument(
         "--save",
         type=writable_file,
         default=unset,
@@ -72,6 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _choice(parser: argparse.ArgumentParser, option: str, choices: Sequence[str], default: str, meaning: str) -> None:
+    parser.add_argument(option, choices=choices, default=argparse.SUPPRESS, help=f"{meaning} (default: {default})")
+
+
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Everything that saving and plotting at the end will need is there."""
     if "save" in arguments or "resume" in arguments:
@@ -88,15 +113,34 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 def begin(arguments: argparse.Namespace) -> tuple[Run, int]:
     """The run to train, new or resumed, and up to how many epochs."""
     given = {name: getattr(arguments, name) for name in asdict(Settings()) if name in arguments}
+    if given.get("data", DIGITS) != DIGITS:
+        given["data"] = _path(given["data"])
+    if arguments.capture and get_backend() == "numpy":
+        raise CommandError("argument --capture: CUDA graphs need the backend cupy, and numpy is in force")
     if "resume" not in arguments:
-        return Run(Settings(**given)), getattr(arguments, "epochs", EPOCHS)
-    training = Run.load(arguments.resume)
+        wanted = getattr(arguments, "epochs", EPOCHS)
+        scheduled = wanted if given.get("schedule", "constant") != "constant" else 0
+        return Run(Settings(**given, schedule_epochs=scheduled), arguments.capture), wanted
+    training = Run.load(arguments.resume, arguments.capture)
     for name, value in given.items():
         if value != getattr(training.settings, name):
             option, of_file = "--" + name.replace("_", "-"), getattr(training.settings, name)
             raise CommandError(f"argument {option}: {value}, but {arguments.resume} was begun with {of_file}")
     done = len(training.history)
     epochs: int = getattr(arguments, "epochs", EPOCHS if done < EPOCHS else done + EPOCHS)
+    most = training.settings.schedule_epochs
+    if most and "epochs" not in arguments:
+        epochs = most
+    if most and epochs > most:
+        raise CommandError(f"argument --epochs: {epochs}, but the schedule of {arguments.resume} ends after {most}")
     if done >= epochs:
         raise CommandError(f"argument --epochs: {arguments.resume} has {done} epochs already; give --epochs above that")
     return training, epochs
+
+
+def _path(source: str) -> str:
+    """The same place from wherever a run is gone on with; FileError where there is none."""
+    path = Path(source)
+    if not path.exists():
+        raise FileError(f"argument --data: there is no {source}")
+    return str(path.resolve())

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import writing
 from .interrupt import Interrupt
-from .run import Epoch, Run
+from .run import Run
+from .settings import Epoch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,21 +23,22 @@ if TYPE_CHECKING:
 class _Lines:
     """Progress for a pipe or a file: one line an epoch."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        self.console, self.epochs = console, epochs
+    def __init__(self, console: Console, training: Run, epochs: int) -> None:
+        self.console, self.training, self.epochs = console, training, epochs
 
     def step(self, interrupt: Interrupt) -> None:
         pass
 
     def end_of_epoch(self, history: list[Epoch]) -> None:
-        self.console.print(f"epoch {len(history)}/{self.epochs}  {_scores(history[-1])}", soft_wrap=True)
+        speed = f"{self.training.images_per_second:,.0f} images/s"
+        self.console.print(f"epoch {len(history)}/{self.epochs}  {_scores(history[-1])}  {speed}", soft_wrap=True)
 
 
 class _Bar:
     """Progress for a terminal: one bar over all epochs."""
 
     def __init__(self, bar: Any, training: Run, epochs: int) -> None:
-        self.bar, self.epochs = bar, epochs
+        self.bar, self.training, self.epochs = bar, training, epochs
         done = len(training.history)
         self.task = bar.add_task("", total=epochs * training.batches, completed=done * training.batches, scores="")
         self._show(training.history)
@@ -49,19 +53,19 @@ class _Bar:
 
     def _show(self, history: list[Epoch]) -> None:
         epoch = min(len(history) + 1, self.epochs)
-        scores = _scores(history[-1]) if history else ""
+        scores = f"{_scores(history[-1])}  {self.training.images_per_second:,.0f} images/s" if history else ""
         self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}", scores=scores)
 
 
 @contextmanager
 def progress(console: Console, training: Run, epochs: int) -> Iterator[_Lines | _Bar]:
     if not console.is_terminal:
-        yield _Lines(console, epochs)
+        yield _Lines(console, training, epochs)
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     epoch, scores = TextColumn("{task.description}"), TextColumn("{task.fields[scores]}")
-    columns = (epoch, BarColumn(None), TimeElapsedColumn(), scores)
+    columns = (epoch, BarColumn(None), TimeRemainingColumn(elapsed_when_finished=True), scores)
     with Progress(*columns, console=console, expand=True) as bar:
         yield _Bar(bar, training, epochs)
 
@@ -71,7 +75,7 @@ def _scores(epoch: Epoch) -> str:
 
 
 def report(training: Run, arguments: argparse.Namespace, console: Console, stopped: str) -> None:
-    """Say how well the digits are read, save and draw what was asked for. stopped: how the training was cut short."""
+    """Say how well the images are read, save and draw what was asked for. stopped: how the training was cut short."""
     _, read = training.classify(training.test)
     right = int((read == training.test.labels).sum())
     if stopped:
@@ -79,7 +83,11 @@ def report(training: Run, arguments: argparse.Namespace, console: Console, stopp
     if not math.isfinite(training.history[-1].loss):
         console.print("the loss ran away to infinity: a smaller --lr may help")
     accuracy = right / len(training.test)
-    console.print(f"[bold]test accuracy {accuracy:.2%}[/bold] ({right} of {len(training.test)} digits read right)")
+    what = f"{right} of {len(training.test)} {training.data.noun} read right"
+    console.print(f"[bold]test accuracy {accuracy:.2%}[/bold] ({what})")
+    mistakes = ", ".join(f"{true} as {seen} ({count})" for count, true, seen in _mistakes(training, read))
+    if mistakes:
+        console.print(f"most often misread: {mistakes}", markup=False)
     if "save" in arguments:
         with writing(arguments.save):
             training.save(arguments.save)
@@ -90,6 +98,21 @@ def report(training: Run, arguments: argparse.Namespace, console: Console, stopp
         with writing(arguments.plot):
             save_plot(training, read, arguments.plot)
         console.print(f"drew {_shown(arguments.plot)}", soft_wrap=True)
+
+
+def _mistakes(training: Run, read: np.ndarray) -> list[tuple[int, str, str]]:
+    """The three most frequent: how often, a class, and what it was taken for."""
+    counts = confusion(training.test.labels, read, len(training.data.classes))
+    np.fill_diagonal(counts, 0)
+    most = np.argsort(counts, axis=None, kind="stable")[::-1][:3]
+    places = [divmod(int(place), len(counts)) for place in most]
+    names = training.data.classes
+    return [(int(counts[true, seen]), names[true], names[seen]) for true, seen in places if counts[true, seen]]
+
+
+def confusion(labels: np.ndarray, read: np.ndarray, classes: int) -> np.ndarray:
+    """How many images of class i (row) were taken for class j (column)."""
+    return np.bincount(labels * classes + read, minlength=classes**2).reshape(classes, classes)
 
 
 def _shown(path: Path) -> str:

@@ -18,7 +18,8 @@ from commands import BACKSTRIDE, process, refused
 import backstride
 from backstride import cli
 from backstride.cli.train.data import load_digits
-from backstride.cli.train.run import Run, Settings, network
+from backstride.cli.train.run import Run
+from backstride.cli.train.settings import Settings, network
 from backstride.weights import read_weights
 
 pytest.importorskip("rich", reason="the command line shows its work with rich")

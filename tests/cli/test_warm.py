@@ -24,7 +24,8 @@ import backstride
 from backstride import backend
 from backstride.cli import main
 from backstride.cli import warm as warm_command
-from backstride.cli.train.run import Run, Settings
+from backstride.cli.train.run import Run
+from backstride.cli.train.settings import Settings
 from backstride.conformance import call_text, calls
 from backstride.conformance.recording import noting
 from backstride.conformance.suite import all_cases

@@ -1,0 +1,44 @@
+"""Images a little changed each time they are learned from: mirrored, or shifted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...backend import asarray, get_array_module
+
+FLIP, CROP = "flip", "crop"
+KINDS = (FLIP, CROP)
+
+
+class Augmentation:
+    """What happens to each image in an epoch: a function of (seed, epoch, the image's number), whatever the order.
+
+    flip: one in two images is mirrored, left to right. crop: an eighth of the image's size, or 1 where that is less,
+    is added as zeros on all sides, and a window of the image's size cut out anywhere.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], seed: int, epoch: int, images: int, shape: tuple[int, int]) -> None:
+        self.margins = [max(1, extent // 8) if CROP in kinds else 0 for extent in shape]
+        drawn = np.empty((images, 3), np.int64)
+        for image in range(images):
+            rng = np.random.default_rng([seed, epoch, image])
+            drawn[image] = rng.integers(0, [2, 2 * self.margins[0] + 1, 2 * self.margins[1] + 1])
+        self.flipped = asarray(drawn[:, 0] * (FLIP in kinds))
+        self.tops, self.lefts = asarray(drawn[:, 1]), asarray(drawn[:, 2])
+
+    def __call__(self, images: Any, numbers: Any) -> Any:
+        """The images of these numbers, changed; both where the backend keeps arrays."""
+        xp = get_array_module(images)
+        height, width = images.shape[2:]
+        sides = [(margin, margin) for margin in self.margins]
+        padded = xp.pad(images, [(0, 0), (0, 0), *sides])
+        rows = self.tops[numbers][:, None] + xp.arange(height)
+        across = xp.arange(width)
+        mirrored = self.flipped[numbers][:, None]
+        columns = self.lefts[numbers][:, None] + mirrored * (width - 1 - across) + (1 - mirrored) * across
+        image, channel = xp.arange(len(images)), xp.arange(images.shape[1])
+        return padded[
+            image[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
+        ]

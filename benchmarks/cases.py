@@ -170,8 +170,7 @@ def _inputs(operation: Operation, g: Any, draw: Draw) -> tuple[Any, ...]:
             results = as_tuple(peers_of(forward).TEXTBOOK[forward.name](*map(made, forward.inputs), g))
             known.update({o.name: result for o, result in zip(outputs_of(forward, g), results, strict=True)})
         elif each.name not in known:
-            drawn = draw(each.shape(g))
-            known[each.name] = drawn.astype(dtype_of(each, g, drawn.dtype), copy=False)
+            known[each.name] = calls.fitting(each, g, draw(each.shape(g)))
         return known[each.name]
 
     return tuple(map(made, operation.inputs))

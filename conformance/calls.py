@@ -46,6 +46,15 @@ def bare(dtype: np.dtype) -> Make:
     return lambda each, geometry: np.broadcast_to(np.zeros((), dtype_of(each, geometry, dtype)), each.shape(geometry))
 
 
+def fitting(each: Input, geometry: Any, drawn: np.ndarray) -> np.ndarray:
+    """Random numbers as an input takes them: of its dtype, and natural where it holds such."""
+    dtype = dtype_of(each, geometry, drawn.dtype)
+    if each.below is None:
+        return drawn.astype(dtype, copy=False)
+    finite = np.nan_to_num(drawn.astype(np.float64), posinf=0, neginf=0)
+    return np.abs(finite / 0.003).astype(dtype) % each.below(geometry)  # of halves too, of all kinds
+
+
 def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) -> Make:
     """Makes what `draw` gives for an input and its shape, once for each name; what the forward operation saves, it
     computes of the same."""
@@ -55,8 +64,7 @@ def numbers(operation: Operation, draw: Callable[[Input, Shape], np.ndarray]) ->
         if not each.saved:
             key = each.name, each.shape(geometry)
             if key not in known:
-                drawn = draw(each, key[1])
-                known[key] = drawn.astype(dtype_of(each, geometry, drawn.dtype), copy=False)
+                known[key] = fitting(each, geometry, draw(each, key[1]))
             return known[key]
         inputs = _made(forward, geometry, make)
         with np.errstate(all="ignore"):

@@ -52,6 +52,8 @@ from .linear import (
     linear_weight_grad,
 )
 from .linear.operations import OPERATIONS as _LINEAR
+from .loss import bce_with_logits, cross_entropy, mse
+from .loss.operations import OPERATIONS as _LOSS
 from .norm import (
     batch_norm,
     batch_norm_grads,
@@ -108,6 +110,7 @@ __all__ = [
     "batch_norm_grads",
     "batch_norm_inference",
     "batch_norm_inference_grads",
+    "bce_with_logits",
     "conv1d",
     "conv1d_bias_grad",
     "conv1d_grads",
@@ -129,6 +132,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cross_entropy",
     "gelu",
     "gelu_grad",
     "group_norm",
@@ -156,6 +160,7 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad",
     "max_pool3d_indices",
+    "mse",
     "relu",
     "relu6",
     "relu6_grad",
@@ -171,7 +176,7 @@ __all__ = [
 ]
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX)
+    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX, *_LOSS)
 }
 """The record of every operation, by its name."""
 

@@ -48,7 +48,8 @@ class Input:
 
     dtype: in a geometry and a call on arrays of a dtype, where it is not that. present: whether it is given in a
     geometry; None takes its place where it is not. saved: it is the output of this name of the family's forward
-    operation. finite: checks keep it so, that infinities and NaN come out only where they went in.
+    operation. finite: checks keep it so, that infinities and NaN come out only where they went in. below: of one that
+    holds natural numbers, such as labels, what they are less than.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Input:
     present: Callable[[Any], bool] = always
     saved: bool = False
     finite: bool = False
+    below: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,26 +1,55 @@
-"""Losses."""
+"""Losses: called with what a network returns and what was wanted; `backward` gives the gradient for the network."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
-from ..backend import get_array_module, on_device, quietly
-from ..kernels import checks
-from ..kernels.dtypes import accumulation_dtype
+from ..backend import get_array_module, is_cupy, on_device, to_numpy
+from ..kernels import bce_with_logits, checks, mse
 from ..kernels.linear.geometry import check_batch_axis
+from ..kernels.loss.functions import path_of
+from ..kernels.loss.geometry import CrossEntropyGeometry, check_ignore_index, check_label_smoothing
+from ..kernels.loss.labels import checked_labels
 from ..kernels.types import Array
 from .base import SECOND_BACKWARD, Used
 
-_NAME = "CrossEntropyLoss"
+
+class _Loss:
+    """A loss, whose forward finds the gradient with the value and keeps it for the one backward that may follow."""
+
+    _for_backward: Any = None
+
+    def __call__(self, x: Array, wanted: Array) -> Any:
+        return self.forward(x, wanted)
+
+    def forward(self, x: Array, wanted: Array) -> Any:
+        raise NotImplementedError
+
+    def _kept(self, results: tuple[Any, Any]) -> Any:
+        loss, self._for_backward = results
+        return loss
+
+    def backward(self) -> Any:
+        """The gradient of forward's first argument, of its shape and dtype; once after each forward."""
+        name = type(self).__name__
+        if self._for_backward is None:
+            raise RuntimeError(f"{name}: backward was called before forward")
+        if self._for_backward is Used:
+            raise RuntimeError(f"{name}: {SECOND_BACKWARD}")
+        dx, self._for_backward = self._for_backward, Used
+        return dx
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
 
-class CrossEntropyLoss:
+class CrossEntropyLoss(_Loss):
     """The mean over samples of -log softmax(logits)[label], for integer labels.
 
-    batch_axis=0: logits (N, O); batch_axis=1: (O, N), samples are columns. labels: (N,), any integer dtype, 0 to O-1.
+    batch_axis=0: logits (N, K), or (N, K, *X) for a label for each pixel; batch_axis=1: (K, N), samples are columns.
+    labels: (N,) or (N, *X), any integer dtype, 0 to K-1. label_smoothing: from 0 to 1, which part of each label all
+    classes share. ignore_index: None, or the label of samples that are left out. weight: None, or (K,) numbers, how
+    much the samples of each class count: the mean is then weighted, as PyTorch's.
     Stable for logits of any size; 16-bit logits are computed in float32. An empty batch has the loss NaN, as in
     PyTorch.
 
@@ -28,67 +57,77 @@ class CrossEntropyLoss:
     so there the loss and that sample's gradient become NaN.
     """
 
-    _for_backward: Any = None
-
-    def __init__(self, *, batch_axis: int = 0) -> None:
-        check_batch_axis(_NAME, batch_axis)
+    def __init__(
+        self,
+        *,
+        batch_axis: int = 0,
+        label_smoothing: float = 0,
+        ignore_index: int | None = None,
+        weight: Any = None,
+    ) -> None:
+        name = type(self).__name__
+        check_batch_axis(name, batch_axis)
         self.batch_axis = batch_axis
-
-    def __call__(self, logits: Array, labels: Array) -> Any:
-        return self.forward(logits, labels)
+        self.label_smoothing = check_label_smoothing(name, label_smoothing)
+        self.ignore_index = check_ignore_index(name, ignore_index)
+        self.weight = weight if weight is None or is_cupy(weight) else to_numpy(weight)
 
     def forward(self, logits: Array, labels: Array) -> Any:
         """The loss, a 0-d array of logits' dtype, or float32 for 16-bit logits."""
-        (logits,) = checks.arrays(_NAME, logits=logits)
-        logits, labels = checks.one_library(_NAME, logits=logits, labels=labels)
-        axis = self._check(logits, labels)
+        name = type(self).__name__
+        (logits,) = checks.arrays(name, logits=logits)
+        logits, labels = checks.one_library(name, logits=logits, labels=labels)
+        geometry = self._geometry(name, logits.shape)
+        labels = checked_labels(name, labels, geometry, "(N,) as logits")
         with on_device(logits):
-            return self._loss(logits, labels, axis)
+            weight = self._weight_beside(logits)
+        if weight is not None:
+            checks.has_shape(name, "weight", weight, (geometry.length,), "(K,) as logits")
+        return self._kept(path_of(logits).cross_entropy(logits, labels, weight, geometry))
 
-    @quietly
-    def _loss(self, logits: Any, labels: Any, axis: int) -> Any:
-        xp = get_array_module(logits)
-        samples, classes = logits.shape[self.batch_axis], logits.shape[axis]
-        labels = xp.expand_dims(labels.astype(np.int64), axis)
-        valid = (labels >= 0) & (labels < classes)
-        if xp is np and not valid.all():
-            wrong = labels[~valid][0]
-            raise checks.value_error(_NAME, "a label", wrong, f"0 to {classes - 1}, for {classes} classes")
+    def _geometry(self, name: str, shape: tuple[int, ...]) -> CrossEntropyGeometry:
+        if self.batch_axis == 1 or len(shape) < 2:
+            checks.shape2(name, "logits.shape", shape, "(N, O)" if self.batch_axis == 0 else "(O, N)")
+        return CrossEntropyGeometry.of_loss(
+            name,
+            shape,
+            axis=1 - self.batch_axis,
+            label_smoothing=self.label_smoothing,
+            ignore_index=self.ignore_index,
+            weight=self.weight is not None,
+            name="logits",
+        )
 
-        z = logits.astype(accumulation_dtype(logits.dtype))
-        z = z - z.max(axis=axis, keepdims=True)
-        log_sum = xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
-        chosen = xp.take_along_axis(z, xp.where(valid, labels, 0), axis)
-        losses = xp.where(valid, log_sum - chosen, math.nan)
-        scale = 1 / samples if samples else math.nan
-        self._for_backward = (z - log_sum, labels, valid, scale, logits.dtype)
-        return xp.asarray(losses.sum() * scale)
-
-    @quietly
-    def backward(self) -> Any:
-        """dlogits = (softmax(logits) - one_hot(labels)) / N, of logits' shape and dtype; once after each forward."""
-        if self._for_backward is None:
-            raise RuntimeError(f"{_NAME}: backward was called before forward")
-        if self._for_backward is Used:
-            raise RuntimeError(f"{_NAME}: {SECOND_BACKWARD}")
-        (log_softmax, labels, valid, scale, dtype), self._for_backward = self._for_backward, Used
-        xp = get_array_module(log_softmax)
-        axis = 1 - self.batch_axis
-        with on_device(log_softmax):
-            classes = xp.expand_dims(xp.arange(log_softmax.shape[axis]), self.batch_axis)
-            dlogits = (xp.exp(log_softmax) - (classes == labels)) * scale
-            return xp.where(valid, dlogits, math.nan).astype(dtype)
-
-    def _check(self, logits: Array, labels: Array) -> int:
-        """The axis of the classes; ValueError or TypeError where the arguments do not fit."""
-        axis = 1 - self.batch_axis
-        shape = checks.shape2(_NAME, "logits.shape", logits.shape, "(N, O)" if axis == 1 else "(O, N)")
-        if shape[axis] < 1:
-            raise checks.value_error(_NAME, "logits.shape", shape, "at least one class")
-        if labels.dtype.kind not in "iu":
-            raise checks.type_error(_NAME, "labels.dtype", labels.dtype, "an integer dtype")
-        checks.has_shape(_NAME, "labels", labels, (shape[self.batch_axis],), "(N,) as logits")
-        return axis
+    def _weight_beside(self, logits: Any) -> Any:
+        """The weight in logits' library and dtype, which it keeps: in a captured step nothing may be copied."""
+        if self.weight is None:
+            return None
+        if type(self.weight) is not type(logits) or self.weight.dtype != logits.dtype:
+            values = to_numpy(self.weight).astype(logits.dtype)
+            self.weight = get_array_module(logits).asarray(values)
+        return self.weight
 
     def __repr__(self) -> str:
-        return f"{_NAME}()" if self.batch_axis == 0 else f"{_NAME}(batch_axis=1)"
+        defaults = {"batch_axis": 0, "label_smoothing": 0, "ignore_index": None}
+        given = {name: value for name in defaults if (value := getattr(self, name)) != defaults[name]}
+        told = [f"{name}={value!r}" for name, value in given.items()] + ["weight=..."] * (self.weight is not None)
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+class MSELoss(_Loss):
+    """The mean over all elements of (x - target)²; x and target are of one shape and dtype."""
+
+    def forward(self, x: Array, target: Array) -> Any:
+        """The loss, a 0-d array of x's dtype, or float32 for 16-bit x."""
+        return self._kept(mse(x, target))
+
+
+class BCEWithLogitsLoss(_Loss):
+    """The mean over all elements of -target log p - (1 - target) log(1 - p), p = sigmoid(x), for x of any size.
+
+    x and target are of one shape and dtype, the target from 0 to 1.
+    """
+
+    def forward(self, x: Array, target: Array) -> Any:
+        """The loss, a 0-d array of x's dtype, or float32 for 16-bit x."""
+        return self._kept(bce_with_logits(x, target))

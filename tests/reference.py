@@ -500,3 +500,35 @@ def log_softmax_grad(dy, y, axis=-1):
     dy, p = np.moveaxis(dy, axis, -1), np.exp(np.moveaxis(y, axis, -1))
     jacobian = np.eye(p.shape[-1]) - p[..., None, :]
     return np.moveaxis((dy[..., :, None] * jacobian).sum(-2), -1, axis)
+
+
+def cross_entropy(x, labels, *, weight=None, axis=1, label_smoothing=0.0, ignore_index=None):
+    """Sample by sample."""
+    rows, labels = np.moveaxis(x, axis, -1), np.asarray(labels)
+    classes = rows.shape[-1]
+    weights = np.ones(classes) if weight is None else weight
+    loss, dx, divisor = 0.0, np.zeros(rows.shape), 0.0
+    for at in np.ndindex(labels.shape):
+        label = labels[at]
+        if label == ignore_index:
+            continue
+        logs = log_softmax(rows[at])
+        wanted = np.full(classes, label_smoothing / classes)
+        wanted[label] += 1 - label_smoothing
+        loss -= sum(wanted * weights * logs)
+        dx[at] = np.exp(logs) * sum(wanted * weights) - wanted * weights
+        divisor += weights[label]
+    with np.errstate(all="ignore"):
+        return np.array(loss) / divisor, np.moveaxis(dx / (divisor or 1), -1, axis)
+
+
+def mse(x, target):
+    loss = math.fsum((a - b) ** 2 for a, b in zip(x.flat, target.flat, strict=True))
+    return np.array(loss / x.size if x.size else math.nan), 2 * (x - target) / max(1, x.size)
+
+
+def bce_with_logits(x, target):
+    loss = math.fsum(
+        max(a, 0) - a * t + math.log1p(math.exp(-abs(a))) for a, t in zip(x.flat, target.flat, strict=True)
+    )
+    return np.array(loss / x.size if x.size else math.nan), (sigmoid(x) - target) / max(1, x.size)

@@ -13,6 +13,7 @@ _OF_FAMILY = {
     "max_pool": Case("", (3, 4, 9, 8), (), _POOL),
     "avg_pool": Case("", (3, 4, 9, 8), (), {**_POOL, "count_include_pad": False, "divisor_override": -2}),
     "linear": Case("", (5, 7), (6, 7)),
+    "cross_entropy": Case("", (3, 4, 5), (), {"axis": 1, "label_smoothing": 0.25, "ignore_index": 1, "weight": True}),
     "batch_norm": Case("", (3, 4, 5, 6), (), {"activation": "relu", "residual": True}),
 }
 

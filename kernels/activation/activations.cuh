@@ -5,14 +5,9 @@
 #define BACKSTRIDE_ACTIVATIONS
 
 #include "element.cuh"
+#include "functions.cuh"
 
 DEVICE bool is_nan(Acc x) { return x != x; }
-DEVICE Acc exponential(float x) { return expf(x); }
-DEVICE Acc exponential(double x) { return exp(x); }
-DEVICE Acc hyperbolic_tangent(float x) { return tanhf(x); }
-DEVICE Acc hyperbolic_tangent(double x) { return tanh(x); }
-DEVICE Acc complementary_error(float x) { return erfcf(x); }
-DEVICE Acc complementary_error(double x) { return erfc(x); }
 
 struct Relu {
     DEVICE Acc value(Acc x) const { return greater(Acc(0), x) ? Acc(0) : x; }
@@ -30,16 +25,6 @@ struct LeakyRelu {
     Acc slope;
     DEVICE Acc value(Acc x) const { return greater(x, Acc(0)) ? x : mul_rn(x, slope); }
     DEVICE Acc gradient(Acc dy, Acc y) const { return greater(y, Acc(0)) ? dy : mul_rn(dy, slope); }
-};
-
-// sigmoid(x) and sigmoid(-x), neither of which overflows or cancels.
-struct Sigmoids {
-    Acc value, rest;
-    DEVICE Sigmoids(Acc x) {
-        Acc e = exponential(x < 0 ? x : -x), larger = div_rn(Acc(1), Acc(1) + e), smaller = e * larger;
-        value = x < 0 ? smaller : larger;
-        rest = x < 0 ? larger : smaller;
-    }
 };
 
 struct Sigmoid {

@@ -49,7 +49,7 @@ def test_h14_operations(operation, dtype, size, rng):
     def make(each: Input, geometry: Any) -> np.ndarray:
         found = operations.dtype_of(each, geometry, dtype)
         shape = each.shape(geometry)
-        return np.zeros(shape, found) if found.kind == "u" else numbers(rng, shape, found, size)
+        return np.zeros(shape, found) if found.kind in "iu" else numbers(rng, shape, found, size)
 
     for case in operation.family.cases[:6]:
         given = calls.public(operation, case, calls.call(operation, case, make))

@@ -48,7 +48,7 @@ def arguments(function: Function, rng: np.random.Generator) -> dict[str, Any]:
 
     def make(each: Input, geometry: Any) -> np.ndarray:
         shape, dtype = each.shape(geometry), dtype_of(each, geometry, np.dtype(np.float32))
-        if dtype.kind == "u":
+        if dtype.kind in "iu":
             return np.zeros(shape, dtype)  # the first tap
         return rng.standard_normal(shape).astype(dtype)
 

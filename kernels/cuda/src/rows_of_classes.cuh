@@ -4,6 +4,7 @@
 
 #include "element.cuh"
 #include "fast_div.cuh"
+#include "functions.cuh"
 
 #ifndef THREADS
 #define THREADS 256
@@ -68,16 +69,8 @@ DEVICE Acc over(Acc mine, Combine combine) {
     return mine;
 }
 
-DEVICE Acc exponential(float x) { return expf(x); }
-DEVICE Acc exponential(double x) { return exp(x); }
-DEVICE Acc logarithm(float x) { return logf(x); }
-DEVICE Acc logarithm(double x) { return log(x); }
-
-DEVICE Acc minus_infinity(float) { return __uint_as_float(0xff800000u); }
-DEVICE Acc minus_infinity(double) { return __uint_as_float(0xff800000u); }
-
 DEVICE Acc largest_of(const Row& row, const Element* x) {
-    Acc largest = minus_infinity(Acc(0));
+    Acc largest = __uint_as_float(0xff800000u);  // -inf
     each_of(row, [&](long long at, int) { largest = Largest()(largest, Storage<Element>::load(x[at])); });
     return over<LANES>(largest, Largest());
 }

@@ -43,6 +43,8 @@ from .conv import (
     conv_transpose3d,
 )
 from .conv.operations import OPERATIONS as _CONV
+from .dropout import dropout
+from .dropout.operations import OPERATIONS as _DROPOUT
 from .linear import (
     linear,
     linear_bias_grad,
@@ -133,6 +135,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "cross_entropy",
+    "dropout",
     "gelu",
     "gelu_grad",
     "group_norm",
@@ -176,7 +179,8 @@ __all__ = [
 ]
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX, *_LOSS)
+    operation.name: operation
+    for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX, *_LOSS, *_DROPOUT)
 }
 """The record of every operation, by its name."""
 

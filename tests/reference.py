@@ -532,3 +532,22 @@ def bce_with_logits(x, target):
         max(a, 0) - a * t + math.log1p(math.exp(-abs(a))) for a, t in zip(x.flat, target.flat, strict=True)
     )
     return np.array(loss / x.size if x.size else math.nan), (sigmoid(x) - target) / max(1, x.size)
+
+
+def dropout(x, position, p, seed):
+    """Element by element, each with a word of its own."""
+    words = (philox([i // 4, *position], seed)[i % 4] for i in range(x.size))
+    kept = np.array([word >= round(p * 2**32) for word in words], bool).reshape(x.shape)
+    return np.where(kept, x / (1 - p if p < 1 else 1), 0)
+
+
+def philox(counter, seed):
+    """Figure 4 of Salmon et al. 2011: ten rounds of two products, whose halves change places."""
+    left_high, left_low, right_high, right_low = (int(counter[i]) for i in (1, 0, 3, 2))
+    low_key, high_key = seed % 2**32, seed // 2**32
+    for number in range(10):
+        left, right = left_low * 0xD2511F53, right_low * 0xCD9E8D57
+        keys = ((low_key + number * 0x9E3779B9) % 2**32, (high_key + number * 0xBB67AE85) % 2**32)
+        left_low, right_low = right // 2**32 ^ left_high ^ keys[0], left // 2**32 ^ right_high ^ keys[1]
+        left_high, right_high = right % 2**32, left % 2**32
+    return [left_low, left_high, right_low, right_high]

@@ -252,6 +252,25 @@ NORM = {
 }
 
 
+# The same for the kernel of dropout and those of losses.
+DROPOUT = {
+    "a round less": ("dropout", "round < 10", "round < 9", WRONG),
+    "words change places": ("dropout", "a = c_high ^ b ^ key0", "a = a_high ^ b ^ key0", WRONG),
+    "the second half of a key": ("dropout", "params.key0, params.key1)", "params.key0, params.key0)", WRONG),
+    "the step forgotten": ("dropout", "position[1], position[2]", "position[1], position[1]", WRONG),
+    "each vector the same words": ("dropout", "words.at[i + j]", "words.at[0]", WRONG),
+    "what equals the threshold": ("dropout", "< params.threshold ?", "> params.threshold ?", WRONG),
+}
+LOSSES = {
+    "warps replaced while they are read": ("cross_entropy", "__syncthreads();  // what was", ";  // what was", RACE),
+    "a class beside the label's": ("cross_entropy", "k == label", "k == label + 1", WRONG),
+    "pixels of other images": ("cross_entropy", "row.first + label * params.rows.inner.divisor", "row.first", WRONG),
+    "ignored samples counted": ("label_weights", "label == params.ignored) weight = 0", "false) weight = 0", WRONG),
+    "ignored samples learned from": ("cross_entropy", "ignored ? Acc(0) :", "false ? Acc(0) :", WRONG),
+    "blocks forgotten": ("loss_sum", "i < params.number", "i < 1", WRONG),
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -419,6 +438,26 @@ def evidence_of_norm(cupy: ModuleType) -> str:
     return next(filter(None, (shown(cupy, *each, exact=False) for each in calls)), "")
 
 
+def evidence_of_dropout(cupy: ModuleType) -> str:
+    """What the mask of a block and a tail shows."""
+    position = np.array([3, 1, 2], np.uint32)
+    x = np.ones((3, 347), np.float32)
+    return shown(cupy, lambda x, position: kernels.dropout(x, position, p=0.5, seed=2**40 + 7), x, position)
+
+
+def evidence_of_losses(cupy: ModuleType) -> str:
+    """What the cross entropy of pixels, some of them ignored, and of rows of a block each shows in four decimals."""
+    labels = np.random.default_rng(0).integers(0, 4, (8, 8, 8))
+    for shape, wanted in (((8, 4, 8, 8), labels), ((2, 4096), labels[0, 0, :2])):
+        x = integers(*shape)
+        for i in range(2):
+            options = {"ignore_index": int(labels[0, 0, 0]), "label_smoothing": 0.5} if len(shape) > 2 else {}
+            found = shown(cupy, lambda x, n, i=i, o=options: kernels.cross_entropy(x, n, **o)[i].round(4), x, wanted)
+            if found:
+                return found
+    return ""
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -546,6 +585,28 @@ def test_kernels_of_normalisation_as_they_are_have_no_fault(cupy: ModuleType) ->
 def test_mutation_of_normalisation_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_norm(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_dropout_kernel_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_dropout(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), DROPOUT.values(), ids=DROPOUT)
+def test_mutation_of_dropout_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_dropout(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_loss_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_losses(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), LOSSES.values(), ids=LOSSES)
+def test_mutation_of_losses_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_losses(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

@@ -7,23 +7,32 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._extras import needed_for
+import numpy as np
+
+from .._extras import MissingExtraError, needed_for
 from .._files import check_writable
 from ..backend import probe_cupy
 from ..benchmarks.suites import suite_names
 from ..conformance import call_text, calls
-from ..kernels import dtypes
+from ..jit import use_jit
+from ..kernels import OPERATIONS, dtypes
 from ..kernels.cuda.offline import ahead
 from ..kernels.cuda.offline.dryrun import Device
 from ..kernels.cuda.runtime import cubins, nvrtc
 from ..kernels.cuda.runtime.gpus import GPUS, gpu_of
+from ..kernels.operation import JIT, Input, implementation
+from ..kernels.types import Shape
 from .arguments import add_precision, compute_capability, positive_int, readable_file, selected_precision
 from .errors import CommandError, FileError, listed
 from .notices import progress_console
 from .suite_calls import own_networks, suite, with_gradients
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HELP = "compile kernels ahead of time, for GPUs that are not here"
 
@@ -33,6 +42,11 @@ Kernel = tuple[int, str]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="the loops of NumPy arrays, which Numba compiles for this processor and keeps; nothing else without --sm",
+    )
     parser.add_argument(
         "--sm",
         type=_several(compute_capability),
@@ -85,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
     with needed_for("backstride warm"):
         from rich.console import Console
     console = Console(highlight=False, soft_wrap=True)
+    if args.cpu:
+        _compile_loops(console)
+        if "sm" not in args:
+            return 0
     devices = _devices(args)
     where = _folder(args)
     with selected_precision(args):
@@ -102,6 +120,25 @@ def run(args: argparse.Namespace) -> int:
         raise FileError(f"{where} cannot be written: {error.strerror or error}") from error
     _report(console, kept, where, time.monotonic() - begun)
     return 0
+
+
+def _compile_loops(console: Console) -> None:
+    """Run every operation that has compiled loops on its awkward shapes, so that each of them has been met."""
+    begun = time.monotonic()
+    try:
+        with use_jit(True):
+            for operation in OPERATIONS.values():
+                compute = implementation(operation, JIT)
+                if compute.__module__.endswith(JIT):
+                    for case, dtype in product(operation.family.cases, (np.float32, np.float64)):
+                        compute(*calls.call(operation, case, calls.numbers(operation, _ones(dtype))))
+    except MissingExtraError as error:
+        raise CommandError(str(error)) from error
+    console.print(f"compiled the loops of NumPy arrays for this processor in {time.monotonic() - begun:.0f} s")
+
+
+def _ones(dtype: Any) -> Callable[[Input, Shape], np.ndarray]:
+    return lambda _, shape: np.ones(shape, dtype)
 
 
 def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import backstride
-from backstride import backend
+from backstride import backend, jit
 from backstride.cli import main
 from backstride.cli import warm as warm_command
 from backstride.cli.train.run import Run
@@ -531,3 +531,24 @@ def test_a_step_is_recorded_once_for_each_different_call(tmp_path):
 def test_recording_needs_a_file_it_can_write(tmp_path):
     with pytest.raises(FileNotFoundError), backstride.record_shapes(tmp_path / "none" / "net.shapes"):
         pass
+
+
+def test_loops_of_numpy_arrays(capsys, monkeypatch):
+    if jit.missing():
+        pytest.skip(f"no compiled loops here: {jit.missing()}")
+    assert main(["warm", "--cpu"]) == 0
+    assert re.fullmatch(r"compiled the loops of NumPy arrays for this processor in \d+ s\n", capsys.readouterr().out)
+    from backstride.kernels.jit import correlate, weight_grad
+    from backstride.kernels.pool import jit as pool
+
+    for loop in (correlate._blocks, weight_grad._accumulate, pool._max_pool, pool._avg_pool_grad):
+        assert len(loop.signatures) >= 2, loop  # of float32 and of float64
+
+
+def test_loops_without_numba(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    jit.missing.cache_clear()
+    assert main(["warm", "--cpu"]) == 2
+    assert "pip install 'backstride[fast]'" in capsys.readouterr().err
+    monkeypatch.undo()
+    jit.missing.cache_clear()

@@ -10,8 +10,25 @@ import numpy as np
 from .backend import get_array_module, on_device, to_numpy
 from .kernels import checks, relu, relu_grad
 from .kernels.types import A, Array
-from .layers import BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv2d, Layer, Linear, Parameter
+from .layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Layer,
+    Linear,
+    Parameter,
+)
 from .layers.branches import summed
+
+_NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+_CONVS = (Conv1d, Conv2d, Conv3d)
+_TRANSPOSED = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 
 
 def fold(net: Layer) -> Layer:
@@ -74,15 +91,13 @@ class Folded(Layer):
 
 
 def _can_fold(linear: Layer, norm: Layer) -> bool:
-    if not isinstance(norm, (BatchNorm1d, BatchNorm2d, BatchNorm3d)) or norm.running_mean is None:
+    if not isinstance(norm, _NORMS) or norm.running_mean is None:
         return False
-    return isinstance(linear, Conv2d) or (isinstance(linear, Linear) and linear.batch_axis == 0)
+    return isinstance(linear, (*_CONVS, *_TRANSPOSED)) or (isinstance(linear, Linear) and linear.batch_axis == 0)
 
 
 def _take_up(linear: Any, norm: Any) -> None:
     """Give the convolution the weight and bias that do what it and the normalisation did."""
-    weight = to_numpy(linear.weight.data).astype(np.float64)
-    channel = (-1, *(1,) * (weight.ndim - 1))  # the shape that runs along the output channels
     mean, var = (to_numpy(buffer.data).astype(np.float64) for buffer in (norm.running_mean, norm.running_var))
     scale = 1 / np.sqrt(var + norm.eps)
     bias = -mean if linear.bias is None else to_numpy(linear.bias.data).ravel() - mean
@@ -91,8 +106,15 @@ def _take_up(linear: Any, norm: Any) -> None:
         gamma, beta = (to_numpy(parameter.data).astype(np.float64) for parameter in (norm.weight, norm.bias))
         scale, bias = scale * gamma, bias * gamma + beta
     data = linear.weight.data
-    column = channel[:-1] if isinstance(linear, Conv2d) else (-1,)
-    linear.weight = _parameter(weight * scale.reshape(channel), data)
+    weight = to_numpy(data).astype(np.float64)
+    if isinstance(linear, _TRANSPOSED):  # (C, K/groups, *R)
+        groups = linear.options["groups"]
+        by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+        weight = (by_group * scale.reshape(groups, 1, -1, 1)).reshape(weight.shape)
+    else:
+        weight = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    column = (-1,) if isinstance(linear, Linear) else (-1, *(1,) * (weight.ndim - 2))
+    linear.weight = _parameter(weight, data)
     linear.bias = _parameter(bias.reshape(column), data, bias.shape)
 
 

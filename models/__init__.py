@@ -7,5 +7,6 @@ seed, from which the weights are drawn as torchvision draws them; None draws a f
 
 from .lenet import lenet5
 from .resnet import resnet18, resnet34, resnet50
+from .unet import unet
 
-__all__ = ["lenet5", "resnet18", "resnet34", "resnet50"]
+__all__ = ["lenet5", "resnet18", "resnet34", "resnet50", "unet"]

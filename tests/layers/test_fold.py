@@ -8,7 +8,17 @@ from accuracy import dtype_of
 
 from backstride import fold
 from backstride.fold import Folded
-from backstride.layers import BatchNorm1d, BatchNorm2d, Conv2d, Layer, Linear, ReLU, Residual, Sequential
+from backstride.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Layer,
+    Linear,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from backstride.models.resnet import ResidualBlock
 
 
@@ -46,6 +56,7 @@ NETWORKS = {
     "without bias": lambda rng: Sequential(conv(rng, bias=False, groups=3), norm(6, rng, activation="relu"), ReLU()),
     "not affine": lambda rng: Sequential({"conv": conv(rng, stride=2), "norm": norm(6, rng, affine=False)}),
     "linear": lambda rng: Sequential(Linear(90, 4, dtype="float64", rng=rng), norm(4, rng, kind=BatchNorm1d)),
+    "transposed": lambda rng: Sequential(ConvTranspose2d(3, 6, 3, 2, groups=3, dtype="float64", rng=rng), norm(6, rng)),
     "nested": lambda rng: Sequential(Residual(Sequential(Conv2d(3, 3, 1, dtype="float64", rng=rng), norm(3, rng)))),
     "block": lambda rng: ResidualBlock(3, [(4, 1, 1), (4, 3, 2), (8, 1, 1)], "float64", rng),
     "own": lambda rng: Sequential(Block(rng, says=True)),

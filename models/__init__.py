@@ -6,7 +6,9 @@ seed, from which the weights are drawn as torchvision draws them; None draws a f
 """
 
 from .lenet import lenet5
+from .mobilenet import mobilenet_v2
 from .resnet import resnet18, resnet34, resnet50
 from .unet import unet
+from .vgg import vgg11, vgg16
 
-__all__ = ["lenet5", "resnet18", "resnet34", "resnet50", "unet"]
+__all__ = ["lenet5", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "unet", "vgg11", "vgg16"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backstride import models
+from backstride import fold, models
 from backstride.layers import CrossEntropyLoss
 from backstride.optim import SGD
 
 # Parameters and state_dict entries of torchvision's networks (its documentation, and counted).
-COUNTS = {"resnet18": (11_689_512, 122), "resnet34": (21_797_672, 218), "resnet50": (25_557_032, 320)}
+COUNTS = {"resnet18": (11_689_512, 122), "resnet50": (25_557_032, 320), "mobilenet_v2": (3_504_872, 314)}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -42,6 +42,42 @@ def test_lenet5(rng):
     small = models.lenet5(10, in_channels=1, small_images=True, rng=0)
     assert small(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
     assert list(small.state_dict()) == list(net.state_dict())
+
+
+def test_mobilenet_v2(rng):
+    net = models.mobilenet_v2(10, in_channels=1, small_images=True, rng=0).eval()
+    names = list(net.state_dict())
+    assert {"features.0.1.running_var", "features.1.conv.0.0.weight", "features.18.1.bias"} < set(names)
+    assert names[-2:] == ["classifier.1.weight", "classifier.1.bias"]
+    assert net["features"][2].conv[1][0].options["groups"] == 96
+    x = rng.standard_normal((1, 1, 8, 8)).astype(np.float32)
+    folded = fold(net)
+    assert not any("running" in name for name in folded.state_dict())
+    # float32 rounds to 6e-8 in each of 53 layers
+    np.testing.assert_allclose(folded(x), net(x), rtol=0, atol=1e-5 * np.abs(net(x)).max())
+
+
+def test_vgg(rng):
+    net = models.vgg11(10, in_channels=1, small_images=True, rng=0)
+    shapes = {name: array.shape for name, array in net.state_dict().items()}
+    assert shapes["features.18.weight"] == (512, 512, 3, 3)
+    assert (shapes["classifier.0.weight"], shapes["classifier.6.bias"]) == ((4096, 512), (10,))
+    assert net.eval()(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 10)
+
+
+def test_first_weights():
+    """Normal, of torchvision's deviations: 10,000 and more numbers, of which the deviation is within 4% by 5 sigma."""
+    net = models.mobilenet_v2(100, rng=0)
+    for weight, expected in (
+        (net["features"][18][0].weight, (2 / 1280) ** 0.5),
+        (net["features"][17].conv[1][0].weight, (2 / (960 * 9)) ** 0.5),
+        (net["classifier"][1].weight, 0.01),
+    ):
+        assert abs(weight.data.std() / expected - 1) < 0.04
+        assert abs(weight.data.mean()) < 0.05 * expected
+    assert not net["classifier"][1].bias.data.any()
+    again = models.mobilenet_v2(100, rng=0).state_dict()
+    assert all((array == again[name]).all() for name, array in net.state_dict().items())
 
 
 def test_unet_trains_on_segmentation():

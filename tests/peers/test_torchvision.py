@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backstride import load_weights, models, save_weights
-from backstride.layers import CrossEntropyLoss
+from backstride.layers import CrossEntropyLoss, Dropout
 from backstride.optim import SGD
 
 torch = pytest.importorskip("torch", reason="parity with torchvision needs torch")
@@ -49,7 +49,7 @@ def pair(request, torchvision):
     ours = getattr(models, name)(10, dtype="float64", rng=0)
     ours.load_state_dict(theirs.state_dict())
     for _, layer in ours.named_layers():
-        if type(layer).__name__ == "Dropout":
+        if isinstance(layer, Dropout):
             layer.eval()
     for module in theirs.modules():
         if isinstance(module, torch.nn.Dropout):

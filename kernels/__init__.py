@@ -92,6 +92,8 @@ from .pool import (
     max_pool3d_indices,
 )
 from .pool.operations import OPERATIONS as _POOL
+from .resize import upsample, upsample_grad
+from .resize.operations import OPERATIONS as _RESIZE
 from .softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
 from .softmax.operations import OPERATIONS as _SOFTMAX
 
@@ -176,11 +178,13 @@ __all__ = [
     "softmax_grad",
     "tanh",
     "tanh_grad",
+    "upsample",
+    "upsample_grad",
 ]
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX, *_LOSS, *_DROPOUT)
+    for operation in (*_CONV, *_POOL, *_LINEAR, *_NORM, *_ACTIVATION, *_SOFTMAX, *_LOSS, *_DROPOUT, *_RESIZE)
 }
 """The record of every operation, by its name."""
 

@@ -21,6 +21,7 @@ from .pool import (
     MaxPool3d,
 )
 from .sequential import Sequential
+from .upsample import Upsample
 
 __all__ = [
     "GELU",
@@ -66,4 +67,5 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Upsample",
 ]

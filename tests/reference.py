@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 
@@ -551,3 +552,40 @@ def philox(counter, seed):
         left_low, right_low = right // 2**32 ^ left_high ^ keys[0], left // 2**32 ^ right_high ^ keys[1]
         left_high, right_high = right % 2**32, left % 2**32
     return [left_low, left_high, right_low, right_high]
+
+
+def upsample(x, size, mode="nearest", align_corners=False):
+    y = np.zeros((*x.shape[:2], *(size if isinstance(size, tuple) else (size, size))))
+    for (p, q), (h, w), share in _resized(x.shape[2:], y.shape[2:], mode, align_corners):
+        y[:, :, p, q] += share * x[:, :, h, w]
+    return y
+
+
+def upsample_grad(dy, x_shape, mode="nearest", align_corners=False):
+    dx = np.zeros(x_shape)
+    for (p, q), (h, w), share in _resized(x_shape[2:], dy.shape[2:], mode, align_corners):
+        dx[:, :, h, w] += share * dy[:, :, p, q]
+    return dx
+
+
+def _resized(extents, sizes, mode, align_corners):
+    """(p, q), (h, w) and the share that the second has in the first, where it has one."""
+    along = [
+        [(p, i, share) for p in range(size) for i, share in _sources(p, extent, size, mode, align_corners)]
+        for extent, size in zip(extents, sizes, strict=True)
+    ]
+    for (p, h, of_row), (q, w, of_column) in itertools.product(*along):
+        yield (p, q), (h, w), of_row * of_column
+
+
+def _sources(p, extent, size, mode, align_corners):
+    if mode == "nearest":
+        return [(p * extent // size, 1.0)]
+    if align_corners:
+        at = Fraction(p * (extent - 1), size - 1) if size > 1 else Fraction(0)
+    else:
+        at = max(Fraction(0), (p + Fraction(1, 2)) * extent / size - Fraction(1, 2))
+    first = min(math.floor(at), extent - 1)
+    second = min(first + 1, extent - 1)
+    part = at - first
+    return [(i, float(share)) for i, share in ((first, 1 - part), (second, part)) if share]

@@ -271,6 +271,24 @@ LOSSES = {
 }
 
 
+# The same for the kernels of resizing.
+RESIZE = {
+    "missing bound of y": ("upsample", "if (index >= params.size) return;", "", "out-of-bounds"),
+    "rows past the last": ("upsample", "min(before + 1, (int)axis.extent.divisor - 1)", "before + 1", "out-of-bounds"),
+    "positions before the first": (
+        "upsample",
+        "max(0, axis.step * p",
+        "max(-99, axis.step * p",
+        f"out-of-bounds|{WRONG}",
+    ),
+    "shares change places": ("upsample", "mul_rn(after, source.share)", "mul_rn(after, source.rest)", WRONG),
+    "0 times an infinity": ("upsample", "source.share == 0 ? before :", "false ? before :", NAN),
+    "what lies behind forgotten": ("upsample_grad", "first_at(h + 1, params.rows)", "first_at(h, params.rows)", WRONG),
+    "what lies before forgotten": ("upsample_grad", "first_at(w - LINEAR,", "first_at(w,", WRONG),
+    "the last position twice": ("upsample_grad", "min(size, quotient", "max(0, quotient", f"out-of-bounds|{WRONG}"),
+}
+
+
 @pytest.fixture
 def cupy() -> Iterator[ModuleType]:
     def forget() -> None:
@@ -458,6 +476,14 @@ def evidence_of_losses(cupy: ModuleType) -> str:
     return ""
 
 
+def evidence_of_resizing(cupy: ModuleType) -> str:
+    """What images of twice and four times the pixels, whose shares are exact, and their gradient show."""
+    x, dy = integers(2, 3, 4, 7), integers(2, 3, 8, 28)
+    x[0, 0, 3, 6] = np.inf
+    forward = shown(cupy, lambda x: kernels.upsample(x, (8, 28), "bilinear"), x)
+    return forward or shown(cupy, lambda dy: kernels.upsample_grad(dy, x.shape, "bilinear"), dy)
+
+
 def mutate(cupy: ModuleType, kernel: str, old: str, new: str) -> None:
     """Replace `old` in the source of this kernel from now on."""
     raw_module = cupy.RawModule
@@ -607,6 +633,17 @@ def test_loss_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
 def test_mutation_of_losses_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_losses(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_resizing_kernels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_resizing(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), RESIZE.values(), ids=RESIZE)
+def test_mutation_of_resizing_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_resizing(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

@@ -14,6 +14,7 @@ from .interrupt import Interrupt, interruptible
 from .options import add_arguments, begin, check_outputs
 from .report import progress, report
 from .run import Run
+from .settings import SMALL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +35,19 @@ def run(arguments: argparse.Namespace) -> int:
     shown.print(
         f"{len(training.train):,} {training.data.noun} to learn, {len(training.test):,} to test, backend {backend}"
     )
-    shown.print(f"{training.net!r}", style="dim", soft_wrap=not console.is_terminal)
+    shown.print(_described(training), style="dim", soft_wrap=not console.is_terminal)
     with interruptible() as interrupt, np.errstate(over="ignore", invalid="ignore"):  # a run-away loss is told in words
         _train(training, epochs, shown, interrupt)
         done = len(training.history)
         stopped = f"stopped by {interrupt.name} after epoch {done} of {epochs}" if done < epochs else ""
         report(training, arguments, console, stopped)
     return interrupt.status if done < epochs else 0
+
+
+def _described(training: Run) -> str:
+    if training.settings.model == SMALL:
+        return repr(training.net)
+    return f"{training.settings.model}, {sum(p.data.size for p in training.net.parameters()):,} weights"
 
 
 def _train(training: Run, epochs: int, console: Console, interrupt: Interrupt) -> None:

@@ -17,6 +17,7 @@ from .settings import SCHEDULES, SMALL
 FORMATS = (".png", ".pdf", ".svg")
 MISREAD_SHOWN = 10
 MOST_NAMED = 20
+_FILTER_ROWS = 6
 
 _BLUE, _ORANGE = "#2f6db5", "#d9731a"
 
@@ -48,6 +49,7 @@ def _curves(figure: SubFigure, training: Run) -> None:
     right.plot(epochs, [100 * e.accuracy for e in history], ".-", color=_BLUE, label="training, while learning")
     right.plot(epochs, [100 * e.test_accuracy for e in history], ".-", color=_ORANGE, label="test")
     right.set(title=f"accuracy (test: {history[-1].test_accuracy:.2%} at the end)", xlabel="epoch", ylabel="%")
+    left.legend(frameon=False)
     steps = len(training.history) * training.batches
     rate.plot(np.arange(steps) / training.batches, _rates(training, steps), color=_BLUE)
     rate.set(title=f"learning rate ({training.settings.schedule})", xlabel="epoch", ylim=(0, None))
@@ -80,10 +82,10 @@ def _confusion(figure: SubFigure, counts: np.ndarray, classes: tuple[str, ...]) 
 
 
 def _filters(figure: SubFigure, filters: np.ndarray) -> None:
-    """All filters in two rows, one colour scale for all: blue takes ink away, red adds it."""
+    """All filters in six rows, one colour scale for all: blue takes ink away, red adds it."""
     count, height, width = filters.shape
-    columns = -(-count // 2)
-    sheet = np.full((2 * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    columns = -(-count // _FILTER_ROWS)
+    sheet = np.full((_FILTER_ROWS * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
     for place, one in enumerate(filters):
         row, column = divmod(place, columns)
         top, left = row * (height + 1), column * (width + 1)

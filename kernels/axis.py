@@ -90,6 +90,12 @@ class Axis:
         return self.stride <= self.reach
 
     @property
+    def is_tiled(self) -> bool:
+        """Whether windows lie side by side from the first position on, without padding."""
+        steps = self.stride == self.taps and (self.dilation == 1 or self.taps == 1)
+        return steps and self.before == 0 and self.windows * self.taps <= self.extent
+
+    @property
     def padded(self) -> Axis:
         """The same windows over an input that the padding belongs to."""
         return replace(self, extent=self.before + self.extent + self.after, before=0, after=0)

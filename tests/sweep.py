@@ -71,6 +71,8 @@ def _conv_transpose(rng: Random, rank: int) -> Case:
     x = (_int(rng, 0, 3), groups * channels, *draw.extents(7))
     w = (groups * channels, _int(rng, 1, 2), *draw.extents(5))
     options = {"stride": draw.either(1, 4), "padding": draw.padding(2, names=False), "dilation": draw.either(1, 3)}
+    if rng.random() < 0.1:
+        options |= {"stride": w[2:], "padding": 0, "dilation": 1}
     return Case("", x, w, {**options, "output_padding": draw.either(0, 2), "groups": groups})
 
 

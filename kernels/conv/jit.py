@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..cpu import tiles
 from ..jit import depthwise, layout, products, reduce, weight_grad
 from ..jit.compiled import contiguous, suits
 from ..jit.correlate import correlate
@@ -59,7 +60,8 @@ def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np
 def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     plan = plan_of(g)
-    if not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
+    patches = tiles.suit(g.K // g.groups, g.axes)  # one product of matrices there
+    if patches or not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
         return cpu.conv_transpose(x, w, b, g)
     x, w = contiguous(x, w)
     y = np.empty(g.x_shape, x.dtype)

@@ -16,11 +16,24 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..axis import Axis
 from ..dtypes import accumulation_dtype
-from . import threads
-from .pieces import PIECE, PIECES, Box, common, cut, inside, meetings, same_taps, size, whole
+from . import threads, tiles
+from .pieces import (
+    DEPTH,
+    PIECE,
+    PIECES,
+    ROWS,
+    Box,
+    common,
+    cut,
+    inside,
+    matrices,
+    meetings,
+    same_taps,
+    scratch,
+    size,
+    whole,
+)
 
-ROWS = 1 << 8  # of a matrix of weights
-DEPTH = 1 << 10  # products that are summed at a time
 WIDE = 1 << 7  # columns that a product needs to run at full speed
 
 Axes = tuple[Axis, ...]
@@ -36,7 +49,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
         if b is not None:
             total += b[groups, filters, None]
         for channels, *taps in cut(terms, DEPTH):
-            weights = _matrices(w[(groups, filters, channels, *taps)], 2, acc)
+            weights = matrices(w[(groups, filters, channels, *taps)], 2, acc)
             total += weights @ _columns(x[images, groups, channels], axes, tuple(windows), tuple(taps), acc)
         target[...] = total.reshape(target.shape)
 
@@ -51,6 +64,9 @@ def correlate(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray,
 
 def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarray, axes: Axes) -> None:
     """dx = b (G, C) plus, tap by tap, what the windows give to the positions under it."""
+    if tiles.suit(dy.shape[2], axes):
+        tiles.input_grad(dy, w, b, dx, axes)
+        return
     acc = accumulation_dtype(dy.dtype)
     filters, *windows = whole(*dy.shape[2:])
 
@@ -62,8 +78,8 @@ def input_grad(dy: np.ndarray, w: np.ndarray, b: np.ndarray | None, dx: np.ndarr
         for tap, p, at in meetings(axes, tuple(windows), tuple(positions)):
             part = total[inside(at, tuple(positions))]
             for (k,) in cut((filters,), DEPTH):
-                weights = _matrices(w[(groups, k, channels, *tap)].swapaxes(1, 2), 2, acc)
-                gradients = _matrices(np.moveaxis(dy[(images, groups, k, *p)], 0, 2), 2, acc)
+                weights = matrices(w[(groups, k, channels, *tap)].swapaxes(1, 2), 2, acc)
+                gradients = matrices(np.moveaxis(dy[(images, groups, k, *p)], 0, 2), 2, acc)
                 part += (weights @ gradients).reshape(part.shape)
         target[...] = total
 
@@ -84,7 +100,7 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: Axes) -> No
             part = total[inside(taps, tuple(some))]
             height = size(groups) * max(size(filters), size(channels, *taps))
             for n, *p in cut((images, *windows), PIECE // height) if part.size else ():
-                gradients = _matrices(np.moveaxis(dy[(n, groups, filters, *p)], 0, 2), 2, acc)
+                gradients = matrices(np.moveaxis(dy[(n, groups, filters, *p)], 0, 2), 2, acc)
                 columns = _columns(x[n, groups, channels], axes, tuple(p), taps, acc)
                 part += (gradients @ columns.swapaxes(1, 2)).reshape(part.shape)
         target[...] = total
@@ -94,11 +110,6 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: Axes) -> No
     threads.run(work, list(cut((g, c, k, *taps), min(PIECE, max(WIDE, dw.size // PIECES)))), scratch(acc))
 
 
-def scratch(acc: np.dtype) -> int:
-    """Bytes that a piece of work takes: two factors, their product, and what it is added to."""
-    return 4 * PIECE * acc.itemsize
-
-
 def _cut(rows: slice, groups: slice, pixels: Box, depth: int) -> Iterator[Box]:
     """Cut a product of rows by pixels in each group, of which so many terms are summed: (rows, groups, *pixels)."""
     depth = max(1, min(DEPTH, depth))
@@ -106,12 +117,6 @@ def _cut(rows: slice, groups: slice, pixels: Box, depth: int) -> Iterator[Box]:
     for (k,), (g,) in product(cut((rows,), ROWS), cut((groups,), PIECE // (ROWS * depth))):
         for box in cut((g, *pixels), min(size(g) * wide, PIECE // max(depth, size(k)))):
             yield k, *box
-
-
-def _matrices(a: np.ndarray, rows: int, acc: np.dtype) -> np.ndarray:
-    """An array (G, ...) as G matrices, whose rows are its next axes up to `rows`."""
-    a = np.ascontiguousarray(a, acc)
-    return a.reshape(len(a), math.prod(a.shape[1:rows]), math.prod(a.shape[rows:]))
 
 
 def _columns(x: np.ndarray, axes: Axes, windows: Box, taps: Box, acc: np.dtype) -> np.ndarray:
@@ -124,4 +129,4 @@ def _columns(x: np.ndarray, axes: Axes, windows: Box, taps: Box, acc: np.dtype) 
     between_windows = (step * min(axis.stride, axis.extent) for step, axis in zip(steps, axes, strict=True))
     shape = *x.shape[:2], *map(size, taps), x.shape[2], *map(size, windows)
     strides = step_g, step_c, *between_taps, step_n, *between_windows
-    return _matrices(as_strided(x, shape, strides, writeable=False), 2 + len(axes), acc)
+    return matrices(as_strided(x, shape, strides, writeable=False), 2 + len(axes), acc)

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from ..axis import Axis
 
 PIECE = 1 << 18  # elements of each array that a piece of work needs: they stay in cache
 PIECES = 8  # of work that is worth several threads
+ROWS = 1 << 8  # of a matrix of weights
+DEPTH = 1 << 10  # products that are summed at a time
 
 Box = tuple[slice, ...]
 
@@ -59,3 +63,14 @@ def inside(box: Box, of: Box) -> Any:
 def common(a: slice, b: slice) -> slice:
     start = max(a.start, b.start)
     return slice(start, max(start, min(a.stop, b.stop)))
+
+
+def scratch(acc: np.dtype) -> int:
+    """Bytes that a piece of work takes: two factors, their product, and what it is added to."""
+    return 4 * PIECE * acc.itemsize
+
+
+def matrices(a: np.ndarray, rows: int, acc: np.dtype) -> np.ndarray:
+    """An array (G, ...) as G matrices, whose rows are its next axes up to `rows`."""
+    a = np.ascontiguousarray(a, acc)
+    return a.reshape(len(a), math.prod(a.shape[1:rows]), math.prod(a.shape[rows:]))

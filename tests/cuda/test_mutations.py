@@ -39,7 +39,7 @@ MUTATIONS = {
     "stage past the end of shared memory": ("shared + tile % STAGES", "shared + tile", "not all in shared memory"),
     "one tile of the output is never written": (
         "    cp_async_wait<0>();\n    __syncthreads();",
-        "    if (blockIdx.x == 1) return;\n    cp_async_wait<0>();\n    __syncthreads();",
+        "    if (blockIdx.x == 1) return false;\n    cp_async_wait<0>();\n    __syncthreads();",
         NAN,
     ),
 }

@@ -69,7 +69,7 @@ DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& s
 
 // What the lanes of a group hold, merged in a fixed order; every one of them gets it. All of a block call, once.
 DEVICE Moments of_lanes(Moments mine) {
-#pragma unroll
+#pragma unroll 1
     for (int mask = (LANES < 32 ? LANES : 32) / 2; mask > 0; mask /= 2)
         mine =
             merged(mine, {shuffle_xor(mine.count, mask), shuffle_xor(mine.sum, mask), shuffle_xor(mine.squares, mask)});

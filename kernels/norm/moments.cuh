@@ -56,7 +56,7 @@ DEVICE Moments moments_of_vectors(const Element* x, const Groups& groups, int gr
 
 // Of a thread's share of a group.
 DEVICE Moments moments_of(const Element* x, const Groups& groups, const Share& share, Acc shift) {
-    constexpr int VECTORS = VEC >= 4 ? 4 : 8;
+    constexpr int VECTORS = VEC > 1 ? 4 : 8;
     Moments all{0, 0, 0};
     int i = share.first;
 #pragma unroll 1
@@ -78,6 +78,7 @@ DEVICE Moments of_lanes(Moments mine) {
         if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;
         __syncthreads();
         mine = of_warps[0];
+#pragma unroll 1
         for (int warp = 1; warp < THREADS / 32; warp++) mine = merged(mine, of_warps[warp]);
     }
     return mine;

@@ -12,6 +12,7 @@
 // CHANNELS, how gamma and beta lie: one for each group (0), for each vector (1), for each element (2).
 #ifndef THREADS
 #define THREADS 256
+#define BLOCKS_PER_SM 4
 #define LANES 32
 #define VEC 1
 #define CHANNELS 0
@@ -24,7 +25,7 @@ struct Groups {
     int vectors, part_vectors;  // of a group, and of each part of it
     FastDiv blocks;             // for a part of all groups
     FastDiv run;                // vectors that lie next to each other
-    long long stride;           // elements from a run to the next
+    long long stride;           // vectors from a run to the next
 };
 
 struct Affine {
@@ -56,9 +57,10 @@ struct Place {
     long long element;
 };
 
+// The compiler must see that it is a multiple of VEC: else it stores element by element.
 DEVICE Place place_of(const Groups& groups, int group, int i) {
     int run = i, at = split_off(run, groups.run);
-    return {run, at, run * groups.stride + ((long long)group * groups.run.divisor + at) * VEC};
+    return {run, at, (run * groups.stride + (long long)group * groups.run.divisor + at) * VEC};
 }
 
 DEVICE void load_vector(Acc (&to)[VEC], const Element* from) {

@@ -46,7 +46,7 @@ DEVICE Sums sums_of_group(const Params& params, const Share& share, Parameters p
     return sums;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) norm_input_grad(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) norm_input_grad(Params params) {
     const Groups& groups = params.groups;
     const Affine& affine = params.affine;
     Share share = share_of(groups);

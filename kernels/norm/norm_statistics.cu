@@ -7,7 +7,7 @@ struct Params {
     Groups groups;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) norm_statistics(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) norm_statistics(Params params) {
     Share share = share_of(params.groups);
     Acc shift = shift_of(params.x, params.groups, share.group);
     Moments all = of_lanes(moments_of(params.x, params.groups, share, shift));

@@ -20,7 +20,7 @@ struct Params {
     Element* dx;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) norm_sums(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) norm_sums(Params params) {
     const Groups& groups = params.groups;
     const Affine& affine = params.affine;
     Share share = share_of(groups);

@@ -33,7 +33,7 @@ DEVICE Moments merged_parts(const Params& params, const Share& share) {
     return all;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) normalise(Params params) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) normalise(Params params) {
     const Groups& groups = params.groups;
     const Affine& affine = params.affine;
     Share share = share_of(groups);

@@ -13,6 +13,8 @@ from ..cuda.runtime.loader import fast_div
 from ..cuda.windows import WARP, largest_power_of_two
 
 THREADS = 256
+_BLOCKS_PER_SM = 4
+"""What the compiler may count on: left to itself it spills a register or two of double for one block more."""
 
 _BLOCKS = 1024
 """That a group's parts may make up: about as many as a large GPU runs at once."""
@@ -32,7 +34,7 @@ class Sharing:
     number: int
     run: int  # vectors
     vectors: int  # of a group
-    stride: int  # elements from a run to the next
+    stride: int  # vectors from a run to the next
     vec: int
     lanes: int
     parts: int
@@ -40,15 +42,15 @@ class Sharing:
     @classmethod
     @cache
     def of(cls, number: int, runs: int, run: int, stride: int, *, alike: int, itemsize: int) -> Sharing:
-        """For so many groups of `runs` runs of `run` elements. A vector lies in `alike` neighbouring elements, which
-        begin at a multiple of it."""
+        """For so many groups of `runs` runs of `run` elements, `stride` apart. A vector lies in `alike` neighbouring
+        elements, which begin at a multiple of it."""
         vec = largest_power_of_two(alike, ALIGNMENT // itemsize)
         length = run // vec
         vectors = runs * length
         lanes = _lanes(length if _interleaved(number, runs, run * itemsize) else vectors)
         blocks = -(-number * lanes // THREADS)
         most = min(_BLOCKS // max(1, blocks), math.isqrt(vectors * lanes), vectors // (_LEAST_VECTORS * lanes))
-        return cls(number, length, vectors, stride, vec, lanes, max(1, most))
+        return cls(number, length, vectors, stride // vec, vec, lanes, max(1, most))
 
     @property
     def part_vectors(self) -> int:
@@ -63,7 +65,7 @@ class Sharing:
         return self.part_blocks * self.parts
 
     def defines(self) -> dict[str, object]:
-        return {"THREADS": THREADS, "LANES": self.lanes, "VEC": self.vec}
+        return {"THREADS": THREADS, "BLOCKS_PER_SM": _BLOCKS_PER_SM, "LANES": self.lanes, "VEC": self.vec}
 
     def values(self) -> dict[str, Any]:
         return {

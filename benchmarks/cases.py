@@ -107,7 +107,8 @@ def takes(function: Function, shape: suites.Shape, dtype: str) -> bool:
     many roundings that right and wrong cannot be told apart."""
     operation = function.operation
     rounded = operation is training.OPERATION and dtypes.named(dtype).itemsize == 2
-    return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, 2) and not rounded
+    rank = suites.Notation.parse(shape.text).rank
+    return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, rank) and not rounded
 
 
 def cases(shapes: Iterable[suites.Shape], functions: Iterable[Function], dtype: str, batch: int) -> Iterator[Workload]:
@@ -161,12 +162,13 @@ def _halves(draw: Draw) -> Draw:
 
 def _inputs(operation: Operation, g: Any, draw: Draw) -> tuple[Any, ...]:
     """Random numbers, and what the textbook's forward operation makes of them."""
-    forward, known = calls.members(operation.family)[0], dict[str, Any]()
+    known = dict[str, Any]()
 
     def made(each: Input) -> Any:
         if not each.present(g):
             return None
         if each.name not in known and each.saved:
+            forward = calls.members(operation.family)[0]
             results = as_tuple(peers_of(forward).TEXTBOOK[forward.name](*map(made, forward.inputs), g))
             known.update({o.name: result for o, result in zip(outputs_of(forward, g), results, strict=True)})
         elif each.name not in known:

@@ -3,6 +3,8 @@
     conv    C,H[xW]->K RxS/stride [pPADDING] [dDILATION] [gGROUPS] [@N,...]
     pool    C,H[xW] RxS/stride [pPADDING] [@N,...]
     linear  F->O [@N,...]
+
+A window of S, RxS or TxRxS says whether there are one, two or three axes; one number for several axes is that of each.
     activation  C,H[xW] [@N,...]
 
 `*` after a row puts it into the quick subset; `# ...` says where the layer comes from, where the suite's own source
@@ -16,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Pair = tuple[int, int]
+Extents = tuple[int, ...]
 
 _LAYER = re.compile(
-    r"(?P<c>\d+)(,(?P<hw>\d+(x\d+)?))?(->(?P<k>\d+))?"
-    r"( (?P<rs>\d+x\d+)/(?P<stride>\d+(x\d+)?))?( p(?P<padding>\d+(x\d+)?))?( d(?P<dilation>\d+))?( g(?P<groups>\d+))?"
+    r"(?P<c>\d+)(,(?P<extents>\d+(x\d+)*))?(->(?P<k>\d+))?"
+    r"( (?P<window>\d+(x\d+)*)/(?P<stride>\d+(x\d+)*))?"
+    r"( p(?P<padding>\d+(x\d+)*))?( d(?P<dilation>\d+))?( g(?P<groups>\d+))?"
 )
 
 
@@ -38,14 +41,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Notation:
-    """What a shape's notation says. Pairs are (h, w); kernel, stride and padding are those of a window."""
+    """What a shape's notation says; kernel, stride and padding are those of a window, each with one for each axis."""
 
     C: int
-    extents: Pair
+    extents: Extents
     K: int
-    kernel: Pair
-    stride: Pair
-    padding: Pair
+    kernel: Extents
+    stride: Extents
+    padding: Extents
     dilation: int
     groups: int
 
@@ -56,16 +59,28 @@ class Notation:
         if match is None:
             raise ValueError(f"shape is {text!r}; expected the notation 'C,HxW->K RxS/stride pP dD gG'")
         field = match.groupdict()
+        kernel = _numbers(field["window"] or "1x1")
+
+        def each(text: str) -> Extents:
+            numbers = _numbers(text)
+            if len(numbers) not in (1, len(kernel)):
+                raise ValueError(f"shape has {text} for {len(kernel)} axes; expected one number, or one for each")
+            return numbers * (len(kernel) if len(numbers) == 1 else 1)
+
         return cls(
             C=int(field["c"]),
-            extents=_pair(field["hw"] or "1"),
+            extents=each(field["extents"] or "1"),
             K=int(field["k"] or 0),
-            kernel=_pair(field["rs"] or "1"),
-            stride=_pair(field["stride"] or "1"),
-            padding=_pair(field["padding"] or "0"),
+            kernel=kernel,
+            stride=each(field["stride"] or "1"),
+            padding=each(field["padding"] or "0"),
             dilation=int(field["dilation"] or 1),
             groups=int(field["groups"] or 1),
         )
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
 
     @property
     def depthwise(self) -> bool:
@@ -85,9 +100,8 @@ class Notation:
         return x_shape if family == "training" else (batch, self.C), (self.K, self.C), {}
 
 
-def _pair(text: str) -> Pair:
-    first, *rest = map(int, text.split("x"))
-    return first, rest[0] if rest else first
+def _numbers(text: str) -> Extents:
+    return tuple(map(int, text.split("x")))
 
 
 def _rows(suite: str, family: str, source: str, rows: str) -> Iterator[Shape]:
@@ -301,6 +315,38 @@ SHAPES: tuple[Shape, ...] = (
         2048,7 7x7/1 *          # ResNet-50, global pooling
     """,
     ),
+    *_rows(
+        "lines",
+        "conv",
+        "",
+        """
+        80,3000->512 3/1 p1 @8           # Whisper, first convolution (Radford et al. 2022)
+        512,3000->512 3/2 p1 @8          # Whisper, second convolution
+        512,1599->512 3/2 @8             # wav2vec 2.0, feature encoder (Baevski et al. 2020)
+        256,500->256 31/1 p15 g256 @16 *  # Conformer, depthwise (Gulati et al. 2020)
+    """,
+    ),
+    *_rows(
+        "volumes",
+        "conv",
+        "",
+        """
+        3,16x112x112->64 3x3x3/1 p1 @4   # C3D, first convolution
+        64,8x56x56->128 3x3x3/1 p1 @4    # C3D (Tran et al. 2015)
+        32,32->64 3x3x3/2 p1 @4 *        # 3-D U-Net (Cicek et al. 2016), sizes of a patch of 32
+        3,2x14x14->1280 2x14x14/2x14x14 @256  # Qwen2-VL, patches (Wang et al. 2024)
+    """,
+    ),
+    *_rows(
+        "volumes",
+        "pool",
+        "",
+        """
+        64,16x112x112 1x2x2/1x2x2 @4     # C3D, first pooling
+        128,16x28x28 2x2x2/2 @4 *        # C3D's other poolings
+    """,
+    ),
+    *_rows("patches", "conv", "", "3,224->768 16x16/16 @8 *  # ViT-B/16, patches (Dosovitskiy et al. 2021)"),
     *_rows(
         "linear",
         "linear",

@@ -94,9 +94,16 @@ class TestSuites:
     def test_notation(self):
         layer = Notation.parse("32,79x341->64 5x10/2x1 p0x3 d2 g4")
         assert layer == Notation(32, (79, 341), 64, (5, 10), (2, 1), (0, 3), 2, 4)
+        assert Notation.parse("80,300->64 3/2 p1") == Notation(80, (300,), 64, (3,), (2,), (1,), 1, 1)
+        volume = Notation.parse("3,16x112x112->64 3x3x3/1x2x2 p1")
+        assert volume == Notation(3, (16, 112, 112), 64, (3, 3, 3), (1, 2, 2), (1, 1, 1), 1, 1)
+        texts = ("8,9 3/1", "8,9 3x3/1", "8,9 3x3x3/1", "50->32")
+        assert [Notation.parse(text).rank for text in texts] == [1, 2, 3, 2]
+        with pytest.raises(ValueError, match="16x8 for 1 axes; expected one number"):
+            Notation.parse("3,16x8->64 3/1")
         assert Notation.parse("50->32") == Notation(50, (1, 1), 32, (1, 1), (1, 1), (0, 0), 1, 1)
 
-    @pytest.mark.parametrize("text", ["", "3,8->4 3x3", "3,8->4 3/1", "x,8->4 3x3/1", "3,8->4 3x3/1 q1"])
+    @pytest.mark.parametrize("text", ["", "3,8->4 3x3", "3,8->4 3x/1", "x,8->4 3x3/1", "3,8->4 3x3/1 q1"])
     def test_text_outside_the_notation_is_refused(self, text):
         with pytest.raises(ValueError, match="expected the notation"):
             Notation.parse(text)

@@ -1,8 +1,6 @@
 // Depthwise convolution: every filter k sees one channel, k / multiplier. A thread computes a tile of one slice of y.
 #include "windows.cuh"
-#if UNROLLED
 #include "mend.cuh"
-#endif
 
 struct Params {
     const Element* x;
@@ -47,11 +45,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
         store_row<VEC_Y>(sum[t], y, tile.h + t, tile.w, windows.P, windows.Q);
     }
 #if UNROLLED
+    Steps steps{KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, PAD_TOP, PAD_LEFT};
     if (nan)
         mend<TILE_H, TILE_W, 1>(y, tile.h, tile.w, windows.P, windows.Q, bias, [&](int p, int q) {
             Acc again = 0;
             visit_slices(windows, tile.d, [&](int d, int tap) {
-                again = add_window(again, x_of(d), w + tap, p, q, windows.H, windows.W);
+                again = add_window(steps, again, x_of(d), w + tap, p, q, windows.H, windows.W);
             });
             return again;
         });

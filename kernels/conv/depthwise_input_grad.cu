@@ -2,9 +2,7 @@
 // own filters only. The bias is that of a transposed convolution, whose forward this is. A thread computes a tile of
 // one slice of dx.
 #include "windows.cuh"
-#if UNROLLED
 #include "mend.cuh"
-#endif
 
 struct Params {
     const Element* dy;
@@ -58,11 +56,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
         store_row<VEC_X>(sum[t], dx, tile.h + t, tile.w, windows.H, windows.W);
     }
 #if UNROLLED
+    Steps steps{KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, PAD_TOP, PAD_LEFT};
     if (nan)
         mend<TILE_H, TILE_W, 1>(dx, tile.h, tile.w, windows.H, windows.W, bias, [&](int h, int column) {
             Acc again = 0;
             visit_filters([&](const Element* dy, const Element* w) {
-                again = add_covering(again, dy, w, h, column, windows.P, windows.Q);
+                again = add_covering(steps, again, dy, w, h, column, windows.P, windows.Q);
             });
             return again;
         });

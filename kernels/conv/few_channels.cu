@@ -17,6 +17,14 @@
 #define BLOCKS_PER_SM 4
 #define VEC_X 1
 #define VEC_Y 1
+#define KERNEL_H 3
+#define KERNEL_W 3
+#define STRIDE_H 1
+#define STRIDE_W 1
+#define DILATION_H 1
+#define DILATION_W 1
+#define PAD_TOP 1
+#define PAD_LEFT 1
 #endif
 
 struct Params {
@@ -97,6 +105,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     auto y_of = [&](int k) {
         return params.y + (((long long)n * params.groups.divisor + group) * filters + k) * params.P * params.Q;
     };
+    Steps steps{KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, PAD_TOP, PAD_LEFT};
     bool nan = false;
 #pragma unroll
     for (int f = 0; f < FILTERS; f++) {
@@ -118,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
             Acc again = 0;
             for (int c = 0; c < CHANNELS; c++) {
                 const Element* weights = w + (k * CHANNELS + c) * KERNEL_H * KERNEL_W;
-                again = add_window(again, x + c * plane, weights, p, q, params.H, params.W);
+                again = add_window(steps, again, x + c * plane, weights, p, q, params.H, params.W);
             }
             return again;
         });

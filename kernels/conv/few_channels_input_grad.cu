@@ -18,6 +18,14 @@
 #define BLOCKS_PER_SM 4
 #define VEC_X 1
 #define VEC_Y 1
+#define KERNEL_H 3
+#define KERNEL_W 3
+#define STRIDE_H 1
+#define STRIDE_W 1
+#define DILATION_H 1
+#define DILATION_W 1
+#define PAD_TOP 1
+#define PAD_LEFT 1
 #define GCD_H 1
 #define INVERSE_H 0
 #endif
@@ -114,6 +122,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
     auto dx_of = [&](int c) {
         return params.dx + (((long long)n * groups + group) * CHANNELS + c) * params.H * params.W;
     };
+    Steps steps{KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, PAD_TOP, PAD_LEFT};
     bool nan = false;
 #pragma unroll
     for (int c = 0; c < CHANNELS; c++) {
@@ -138,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) few_channel
 #pragma unroll 1
             for (int k = 0; k < filters; k++) {
                 const Element* weights = w + (k * CHANNELS + c) * KERNEL_H * KERNEL_W;
-                again = add_covering(again, dy + (long long)k * plane, weights, h, column, params.P, params.Q);
+                again = add_covering(steps, again, dy + (long long)k * plane, weights, h, column, params.P, params.Q);
             }
             return again;
         });

@@ -5,27 +5,21 @@
 
 #include "element.cuh"
 
-#ifndef KERNEL_H
-#define KERNEL_H 3
-#define KERNEL_W 3
-#define STRIDE_H 1
-#define STRIDE_W 1
-#define DILATION_H 1
-#define DILATION_W 1
-#define PAD_TOP 1
-#define PAD_LEFT 1
-#endif
+// How windows lie on a plane, in constants.
+struct Steps {
+    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left;
+};
 
 DEVICE Acc add_product(Acc sum, Element a, Element b) {
     return fma_rn(Storage<Element>::load(a), Storage<Element>::load(b), sum);
 }
 
 // Adds a plane of x under window (p, q) times the window's weights.
-DEVICE Acc add_window(Acc sum, const Element* x, const Element* w, int p, int q, int H, int W) {
+DEVICE Acc add_window(Steps g, Acc sum, const Element* x, const Element* w, int p, int q, int H, int W) {
 #pragma unroll 1
-    for (int tap = 0; tap < KERNEL_H * KERNEL_W; tap++) {
-        int row = p * STRIDE_H - PAD_TOP + tap / KERNEL_W * DILATION_H;
-        int column = q * STRIDE_W - PAD_LEFT + tap % KERNEL_W * DILATION_W;
+    for (int tap = 0; tap < g.kernel_h * g.kernel_w; tap++) {
+        int row = p * g.stride_h - g.top + tap / g.kernel_w * g.dilation_h;
+        int column = q * g.stride_w - g.left + tap % g.kernel_w * g.dilation_w;
         if ((unsigned)row < (unsigned)H && (unsigned)column < (unsigned)W)
             sum = add_product(sum, x[row * W + column], w[tap]);
     }
@@ -33,12 +27,12 @@ DEVICE Acc add_window(Acc sum, const Element* x, const Element* w, int p, int q,
 }
 
 // Adds a plane of dy over the windows that hold input (h, w), times the weights that they have there.
-DEVICE Acc add_covering(Acc sum, const Element* dy, const Element* weights, int h, int w, int P, int Q) {
+DEVICE Acc add_covering(Steps g, Acc sum, const Element* dy, const Element* weights, int h, int w, int P, int Q) {
 #pragma unroll 1
-    for (int tap = 0; tap < KERNEL_H * KERNEL_W; tap++) {
-        int row = h + PAD_TOP - tap / KERNEL_W * DILATION_H, column = w + PAD_LEFT - tap % KERNEL_W * DILATION_W;
-        int p = row / STRIDE_H, q = column / STRIDE_W;
-        if (row == p * STRIDE_H && column == q * STRIDE_W && (unsigned)p < (unsigned)P && (unsigned)q < (unsigned)Q)
+    for (int tap = 0; tap < g.kernel_h * g.kernel_w; tap++) {
+        int row = h + g.top - tap / g.kernel_w * g.dilation_h, column = w + g.left - tap % g.kernel_w * g.dilation_w;
+        int p = row / g.stride_h, q = column / g.stride_w;
+        if (row == p * g.stride_h && column == q * g.stride_w && (unsigned)p < (unsigned)P && (unsigned)q < (unsigned)Q)
             sum = add_product(sum, dy[p * Q + q], weights[tap]);
     }
     return sum;

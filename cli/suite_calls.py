@@ -14,7 +14,7 @@ from ..benchmarks.training import network as benchmark_network
 from ..conformance import calls
 from ..conformance.call_text import parse
 from ..conformance.recording import noting
-from ..kernels import OPERATIONS
+from ..kernels import OPERATIONS, cross_entropy
 from ..kernels.operation import Case, Operation, function_on
 from .train.data import TEST_IMAGES, TRAIN_IMAGES
 
@@ -51,10 +51,11 @@ def with_gradients(operation: Operation) -> tuple[Operation, ...]:
 
 
 def _network(build: Callable[[], Any], x_shape: tuple[int, ...]) -> Iterator[Shaped]:
-    """What the layers of a network do with an input of this shape, found by running it once on zeros."""
+    """What the layers of a classifier and its loss do with an input of this shape, found by running it on zeros."""
     lines: list[str] = []
     with use_backend("numpy"), noting(lines.append):
-        build().forward(np.zeros(x_shape, np.float32))
+        logits = build().forward(np.zeros(x_shape, np.float32))
+        cross_entropy(logits, np.zeros(len(logits), np.int64))
     for line in lines:
         call = parse(line)
         assert call is not None, "a call's text is a line"

@@ -15,7 +15,8 @@ def checked_labels(operation: str, labels: Any, g: CrossEntropyGeometry, meaning
     if labels.dtype.kind not in "iu":
         raise checks.type_error(operation, "labels.dtype", labels.dtype, "an integer dtype")
     checks.has_shape(operation, "labels", labels, g.labels_shape, meaning)
-    labels = labels.astype(np.int64, copy=False)
+    if labels.dtype != np.int64:
+        labels = labels.astype(np.int64)
     if isinstance(labels, np.ndarray):
         wrong = labels[((labels < 0) | (labels >= g.length)) & (labels != g.ignore_index)]
         if wrong.size:

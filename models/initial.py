@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..backend import asarray
 from ..layers import Conv2d, Layer, Linear
 
-Rng = np.random.Generator | int | None
+Rng: TypeAlias = "np.random.Generator | int | None"  # text: numpy.random is loaded at first use
 
 
 def draw(net: Layer, rng: np.random.Generator, *, linear: float | None = None) -> None:

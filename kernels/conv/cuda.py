@@ -71,12 +71,16 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
 @planar
 def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dy, x = inputs(dy, x)
-    if direct.applies_depthwise(geometry):
-        return direct.depthwise_weight_grad(dy, x, geometry), _bias_grad(dy, geometry)
-    if 0 in geometry.w_shape:
-        return empty(geometry.w_shape, dy.dtype), _bias_grad(dy, geometry)
-    db = empty(geometry.b_shape, dy.dtype)
-    return _weight_grad("parameter_grads", dy, x, geometry, db), db
+    return _parameter_grads(dy, x, geometry)
+
+
+def _parameter_grads(dy: Any, x: Any, g: ConvGeometry) -> tuple[Any, Any]:
+    if direct.applies_depthwise(g):
+        return direct.depthwise_weight_grad(dy, x, g), _bias_grad(dy, g)
+    if 0 in g.w_shape:
+        return empty(g.w_shape, dy.dtype), _bias_grad(dy, g)
+    db = empty(g.b_shape, dy.dtype)
+    return _weight_grad("parameter_grads", dy, x, g, db), db
 
 
 @launcher
@@ -84,7 +88,7 @@ def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, 
 def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     if geometry.rank > 2 or not tiny.applies(geometry):
-        return conv_input_grad(dy, w, geometry), *conv_parameter_grads(dy, x, geometry)
+        return _conv_transpose(dy, w, None, geometry), *_parameter_grads(dy, x, geometry)
     dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, geometry)
     return dx, dw, db

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...backend import quietly
 from ..cpu import threads
 
 LARGE = 256  # pixels of an image: BLAS's products of fewer columns are slower than tiles of several images
@@ -35,6 +36,7 @@ def multiply(
     threads.run(work, [(n, n + 1) for n in range(len(x))] if flops > WORTH else [(0, len(x))])
 
 
+@quietly
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int) -> None:
     """dw (K, C/groups, ...) = the sum over images of dy[n] (K, ...) times x[n] (C, ...) transposed."""
     gradients, pixels = _by_group(dy, groups, 1), _by_group(x, groups, 1).swapaxes(2, 3)

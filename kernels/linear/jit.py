@@ -27,9 +27,7 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: LinearG
     if g.N * g.F * g.O > SMALL:
         return _product(x, w.T, b)
     y = np.empty((g.N, g.O), x.dtype)
-    _rows_by_rows(x, w, y)
-    if b is not None:
-        y += b
+    _rows_by_rows(x, w, np.zeros(g.O, x.dtype) if b is None else contiguous(b)[0], y)
     return y
 
 
@@ -99,15 +97,15 @@ def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np
 
 
 @regrouped
-def _rows_by_rows(a, b, y):
-    """y = a bᵀ."""
+def _rows_by_rows(a, b, bias, y):
+    """y = a bᵀ + bias."""
     for i in range(len(a)):
         row = a[i]
         for j in range(len(b)):
             other, total = b[j], a.dtype.type(0)
             for t in range(row.size):
                 total += row[t] * other[t]
-            y[i, j] = total
+            y[i, j] = total + bias[j]
 
 
 @compiled

@@ -147,7 +147,7 @@ def test_layers_ask_for_all_gradients_at_once(cupy, rng, needs_input_grad):
     """Beside it only additions to the gradients, which are CuPy's; the first layer of a network needs no dx."""
     x = cupy.asarray(integers(rng, (2, 2, 6, 5)).astype("f4"))
     for layer, shown in (
-        (layers.Conv2d(2, 3, 3, rng=0), "conv2d_weight_grad"),
+        (layers.Conv2d(2, 3, 3, rng=0), "conv_weight_grad"),
         (layers.Linear(60, 4, rng=0), "linear"),
         (layers.Linear(60, 4, batch_axis=1, rng=0), "linear"),
     ):

@@ -7,6 +7,7 @@ window must see the NaN that such a product is.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..cpu import tiles
 from ..jit import depthwise, layout, products, reduce, weight_grad
-from ..jit.compiled import contiguous, suits
+from ..jit.compiled import contiguous, pieces, suits
 from ..jit.correlate import correlate
 from ..jit.layout import Correlation
 from . import cpu
@@ -44,12 +45,13 @@ def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeome
     plan = plan_of(g)
     if not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
         return cpu.conv(x, w, b, g)
-    x, w = contiguous(x, w)
-    y = np.empty(g.y_shape, x.dtype)
-    if plan.products:
-        products.multiply(w, x, b, y, g.groups)
-    else:
-        correlate(x, w, b, y, plan.forward, transposed=False)
+    (w,), y = contiguous(w), np.empty(g.y_shape, x.dtype)
+    for images in pieces(x):
+        (some,), out = contiguous(x[images]), y[images]
+        if plan.products:
+            products.multiply(w, some, b, out, g.groups)
+        else:
+            correlate(some, w, b, out, plan_of(_of_images(g, len(some))).forward, transposed=False)
     return y
 
 
@@ -63,13 +65,14 @@ def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry:
     patches = tiles.suit(g.K // g.groups, g.axes)  # one product of matrices there
     if patches or not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
         return cpu.conv_transpose(x, w, b, g)
-    x, w = contiguous(x, w)
-    y = np.empty(g.x_shape, x.dtype)
-    if plan.products:
-        products.multiply(w, x, b, y, g.groups, transposed=True)
-    else:
-        for correlation in plan.gradients:
-            correlate(x, w, b, y, correlation, transposed=True)
+    (w,), y = contiguous(w), np.empty(g.x_shape, x.dtype)
+    for images in pieces(x):
+        (some,), out = contiguous(x[images]), y[images]
+        if plan.products:
+            products.multiply(w, some, b, out, g.groups, transposed=True)
+            continue
+        for correlation in plan_of(_of_images(g, len(some))).gradients:
+            correlate(some, w, b, out, correlation, transposed=True)
     return y
 
 
@@ -103,3 +106,7 @@ def conv_grads(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return conv_input_grad(dy, w, geometry), conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
+
+
+def _of_images(g: ConvGeometry, n: int) -> ConvGeometry:
+    return g if n == g.N else replace(g, N=n)

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 REGROUPED = {"contract", "reassoc", "nsz"}
 """Sums may be regrouped, once, by the compiler; NaN and infinities are kept."""
+COPIED = 8 << 20  # bytes
 
 
 def compiled(function: F) -> F:
@@ -60,6 +61,13 @@ def suits(*arrays: np.ndarray | None) -> bool:
 def contiguous(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """Arrays with gaps are copied, so that no bit of a result depends on where its inputs lay."""
     return tuple(map(_writable, map(np.ascontiguousarray, arrays)))
+
+
+def pieces(a: np.ndarray) -> list[slice]:
+    """Images whose results do not depend on each other: all of a contiguous array's, of another as many as may be
+    copied at a time."""
+    step = max(1, len(a) if a.flags.c_contiguous else COPIED * len(a) // a.nbytes)
+    return [slice(start, min(len(a), start + step)) for start in range(0, len(a), step)]
 
 
 def _writable(a: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 """A fully connected layer and its gradients: compiled loops for small products, BLAS for the others, which large ones
-cut by shape alone into a few parts; what is no contiguous float runs on the plain page.
+cut by shape alone into a few parts; what is no float32 or float64 runs on the plain page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pooling and its gradients, one pass over each plane (n, c); what is no contiguous float runs on the plain page.
+"""Pooling and its gradients, one pass over each plane (n, c); what is no float32 or float64 runs on the plain page.
 
 Planes have three axes, (D, H, W), of which the first have extent 1 where an image has fewer.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..axis import Axis
 from ..jit.blocks import over_blocks
-from ..jit.compiled import compiled, contiguous, suits
+from ..jit.compiled import compiled, contiguous, pieces, suits
 from ..jit.reduce import line_sum
 from . import cpu
 from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad, max_pool_indices
@@ -70,13 +70,11 @@ def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndar
     g = geometry
     if not suits(x):
         return cpu.max_pool(x, g)
-    (x,) = contiguous(x)
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
-    planes = _planes(x), _planes(y), _planes(taps)
     if _is_global(g):
-        _over_planes(_max_global, planes, x.size)
+        _over_planes(_max_global, (x,), (y, taps))
     else:
-        _over_planes(_max_pool, (*planes, _first_taps(g), _windows(g.axes)), x.size)
+        _over_planes(_max_pool, (x,), (y, taps), _first_taps(g), _windows(g.axes))
     return y, taps
 
 
@@ -84,9 +82,8 @@ def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> n
     g = geometry
     if not suits(dy):
         return cpu.max_pool_grad(dy, taps, g)
-    dy, taps = contiguous(dy, taps)
     dx = np.empty(g.x_shape, dy.dtype)
-    _over_planes(_max_pool_grad, (_planes(dy), _planes(taps), _planes(dx), _offsets(g), _windows(g.axes)), dx.size)
+    _over_planes(_max_pool_grad, (dy, taps), (dx,), _offsets(g), _windows(g.axes))
     return dx
 
 
@@ -94,9 +91,8 @@ def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     if not suits(x):
         return cpu.avg_pool(x, g)
-    (x,) = contiguous(x)
     y = np.empty(g.y_shape, x.dtype)
-    _over_planes(_avg_pool, (_planes(x), _planes(y), _divisors(g, x.dtype), _windows(g.axes)), x.size)
+    _over_planes(_avg_pool, (x,), (y,), _divisors(g, x.dtype), _windows(g.axes))
     return y
 
 
@@ -104,9 +100,8 @@ def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     if not suits(dy):
         return cpu.avg_pool_grad(dy, g)
-    (dy,) = contiguous(dy)
     dx = np.empty(g.x_shape, dy.dtype)
-    _over_planes(_avg_pool_grad, (_planes(dy), _planes(dx), _divisors(g, dy.dtype), _windows(g.axes)), dx.size)
+    _over_planes(_avg_pool_grad, (dy,), (dx,), _divisors(g, dy.dtype), _windows(g.axes))
     return dx
 
 
@@ -118,15 +113,26 @@ def _planes(a: np.ndarray) -> np.ndarray:
     return a.reshape(-1, *_three(a.shape[2:]))
 
 
-def _over_planes(loop: Callable[..., None], arguments: tuple[Any, ...], size: int) -> None:
-    """loop(*arguments, first, end) for parts of the planes, on several threads where the arrays are large."""
-    planes = len(arguments[0])
-    part = -(-planes // PARTS)
+def _over_planes(
+    loop: Callable[..., None], inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...], *constants: Any
+) -> None:
+    """loop(*inputs, *outputs, *constants, first, end) for parts of the planes, on several threads where there are
+    many elements."""
+    strided = next((a for a in inputs if not a.flags.c_contiguous), inputs[0])
+    for images in pieces(strided):
+        given = contiguous(*(a[images] for a in inputs))
+        planes = [_planes(a) for a in (*given, *(a[images] for a in outputs))]
+        _share(loop, planes, constants)
+
+
+def _share(loop: Callable[..., None], planes: list[np.ndarray], constants: tuple[Any, ...]) -> None:
+    count = len(planes[0])
+    part = -(-count // PARTS)
 
     def work(low: int, high: int) -> None:
-        loop(*arguments, low * part, min(planes, high * part))
+        loop(*planes, *constants, low * part, min(count, high * part))
 
-    over_blocks(work, -(-planes // part), size > WORTH, arguments[0].dtype)
+    over_blocks(work, -(-count // part), max(a.size for a in planes) > WORTH, planes[0].dtype)
 
 
 def _is_global(g: PoolGeometry) -> bool:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..cpu import threads
 
+PARTS = 32  # of a call, at most: handing one to a thread takes a few microseconds
+
 
 def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dtype, *scratch: int) -> None:
     """work(low, high, *arrays) for spans that cover range(count); the arrays have so many elements and hold anything.
@@ -18,7 +20,9 @@ def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dt
         work(0, count, *(np.empty(size, dtype) for size in scratch))
         return
 
-    def one(block: int) -> None:
-        work(block, block + 1, *threads.scratch(dtype, *((size,) for size in scratch)))
+    def some(low: int, high: int) -> None:
+        work(low, high, *threads.scratch(dtype, *((size,) for size in scratch)))
 
-    threads.run(one, [(block,) for block in range(count)], sum(scratch) * dtype.itemsize)
+    step = -(-count // PARTS)
+    parts = [(low, min(count, low + step)) for low in range(0, count, step)]
+    threads.run(some, parts, sum(scratch) * dtype.itemsize)

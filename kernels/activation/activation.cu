@@ -3,7 +3,7 @@
 #include "elements.cuh"
 
 #ifndef FUNCTION
-#define FUNCTION Relu{}
+#define FUNCTION Relu()
 #define VEC 4
 #define THREADS 256
 #endif

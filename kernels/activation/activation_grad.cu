@@ -3,7 +3,7 @@
 #include "elements.cuh"
 
 #ifndef FUNCTION
-#define FUNCTION Relu{}
+#define FUNCTION Relu()
 #define VEC 4
 #define THREADS 256
 #endif
@@ -17,7 +17,8 @@ struct Params {
 
 extern "C" __global__ void __launch_bounds__(THREADS) activation_grad(Params params) {
     long long first = ((long long)blockIdx.x * THREADS + threadIdx.x) * VEC;
-    auto dy = load_elements<VEC>(params.dy, first, params.size), kept = load_elements<VEC>(params.kept, first, params.size);
+    auto dy = load_elements<VEC>(params.dy, first, params.size);
+    auto kept = load_elements<VEC>(params.kept, first, params.size);
     Vec<Element, VEC> dx;
     const auto function = FUNCTION;
 #pragma unroll

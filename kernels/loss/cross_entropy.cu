@@ -33,7 +33,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) cross_entropy(Params pa
         weights = over<LANES>(weights, Sum());
         spread = over<LANES>(spread, Sum());
     }
-    Acc nan = __uint_as_float(0x7fc00000u), chosen = valid ? mul_rn(weight_of(label), (Acc)(1 - params.smoothing)) : nan;
+    Acc nan = __uint_as_float(0x7fc00000u);
+    Acc chosen = valid ? mul_rn(weight_of(label), (Acc)(1 - params.smoothing)) : nan;
 
     Acc loss = 0;
     if (row.leads() && !ignored) {

@@ -23,10 +23,12 @@ from .geometry import ConvGeometry
 
 
 class Plan(NamedTuple):
-    """What computes a geometry. in_place: the compiled loops suit it; products: it is one of matrices."""
+    """What computes a geometry. in_place: the compiled loops suit it; products: it is one of matrices; patches: its
+    input gradient is one, of the plain page."""
 
     in_place: bool
     products: bool
+    patches: bool
     forward: Correlation
     gradients: tuple[Correlation, ...]
 
@@ -35,9 +37,10 @@ class Plan(NamedTuple):
 def plan_of(g: ConvGeometry) -> Plan:
     extents = g.N, g.groups, g.C // g.groups, g.K // g.groups, g.axes
     if layout.is_sparse(g.axes):
-        return Plan(False, False, layout.forward(*extents), ())
+        return Plan(False, False, False, layout.forward(*extents), ())
     by_product = g.is_pointwise and products.suit(math.prod(g.windows), g.C // g.groups)
-    return Plan(True, by_product, layout.forward(*extents), tuple(layout.gradients(*extents)))
+    patches = tiles.suit(g.K // g.groups, g.axes)
+    return Plan(True, by_product, patches, layout.forward(*extents), tuple(layout.gradients(*extents)))
 
 
 def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
@@ -62,8 +65,7 @@ def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np
 def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     plan = plan_of(g)
-    patches = tiles.suit(g.K // g.groups, g.axes)  # one product of matrices there
-    if patches or not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
+    if plan.patches or not plan.in_place or not suits(x, w, b) or not reduce.is_finite(w):
         return cpu.conv_transpose(x, w, b, g)
     (w,), y = contiguous(w), np.empty(g.x_shape, x.dtype)
     for images in pieces(x):

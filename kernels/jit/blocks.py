@@ -8,6 +8,7 @@ import numpy as np
 
 from ..cpu import threads
 
+WORTH = 1 << 20  # flops: fewer are not worth a second thread
 PARTS = 32  # of a call, at most: handing one to a thread takes a few microseconds
 
 

@@ -7,9 +7,11 @@ products, in an order that depends on its channels and taps alone.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .blocks import over_blocks
+from .blocks import WORTH, over_blocks
 from .compiled import compiled, contiguous
 from .layout import Correlation, Layout, layout_of
 from .planes import lay_out, put_row
@@ -17,8 +19,6 @@ from .vectors import ROWS, VECTORS, lanes, make_tile
 
 DEPTH = 288  # products in a chain: the weights of a tile stay in the first cache
 PACKED = 1 << 21  # weights that are rearranged at a time
-WORTH = 1 << 20  # flops: fewer are not worth a second thread
-
 FEW, LINE = 4, 8  # rows of a tile for few results, and their vectors; vectors of a lone result
 
 _tile1, _tile2, _tile3 = make_tile(ROWS, 1), make_tile(ROWS, 2), make_tile(ROWS, VECTORS)
@@ -46,18 +46,9 @@ def correlate(
     layout, rows = layout_of(c, src.dtype), rows_of(c.K)
     tiles = -(-c.K // rows)
     most = max(1, PACKED // (len(layout.offsets) * rows * c.G))
+    src, w, dst = with_three_axes(src), w.reshape(-1), with_three_axes(dst)
     for first in range(0, tiles, most):
-        _correlate(
-            with_three_axes(src),
-            w.reshape(-1),
-            bias,
-            with_three_axes(dst),
-            c,
-            layout,
-            transposed,
-            first,
-            min(tiles, first + most),
-        )
+        _correlate(src, w, bias, dst, c, layout, transposed, first, min(tiles, first + most))
 
 
 def _correlate(
@@ -66,18 +57,18 @@ def _correlate(
     bias: np.ndarray,
     dst: np.ndarray,
     c: Correlation,
-    layout: Layout,
+    at: Layout,
     transposed: bool,
     first: int,
     end: int,
 ) -> None:
     """For the tiles first:end of each group's results."""
     rows = rows_of(c.K)
-    packed = np.empty((c.G, end - first, len(layout.offsets), rows), src.dtype)
-    kernel = c.kernel_size[0] * c.kernel_size[1] * c.kernel_size[2]
+    packed = np.empty((c.G, end - first, len(at.offsets), rows), src.dtype)
+    kernel = math.prod(c.kernel_size)
     step_k, step_c = (kernel, c.K * kernel) if transposed else (c.C * kernel, kernel)
-    _pack(w, packed, layout.weights, c.C, c.K, first, step_k, step_c, c.C * c.K * kernel)
-    at, vector = layout, lanes(src.dtype)
+    _pack(w, packed, at.weights, c.C, c.K, first, step_k, step_c, c.C * c.K * kernel)
+    vector = lanes(src.dtype)
 
     def work(low: int, high: int, run: np.ndarray, results: np.ndarray) -> None:
         _blocks(

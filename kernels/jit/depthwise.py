@@ -22,9 +22,8 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: tuple[Axis,
     """dw (K, 1, *R), x (N, C, *X) with K a multiple of C; all are contiguous."""
     C, K = x.shape[1], dy.shape[1]
     c = forward(len(x), C, 1, K // C, axes)
-    layout = layout_of(c, x.dtype)
+    at = layout_of(c, x.dtype)
     src, gradients, out = with_three_axes(x), with_three_axes(dy), dw.reshape(K, -1)
-    at = layout
 
     def work(low: int, high: int, run: np.ndarray, line: np.ndarray) -> None:
         _weight_grad(

@@ -8,10 +8,10 @@ import numpy as np
 
 from ...backend import quietly
 from ..cpu import threads
+from .blocks import WORTH
 
 LARGE = 256  # pixels of an image: BLAS's products of fewer columns are slower than tiles of several images
 SHARES = 8  # of the images, whose weight gradients are added in order
-WORTH = 1 << 20  # flops: fewer are not worth a second thread
 
 
 def suit(pixels: int, c: int) -> bool:

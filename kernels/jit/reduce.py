@@ -1,4 +1,4 @@
-"""Sums over arrays: of channels, rows and columns for bias gradients, of everything to see whether it is finite."""
+"""Sums over arrays: of channels and columns for bias gradients, of everything to see whether it is finite."""
 
 from __future__ import annotations
 
@@ -41,15 +41,6 @@ def line_sum(line):
     for i in range(line.size):
         total += line[i]
     return total
-
-
-@compiled
-def row_sums(a, sums):
-    for i in range(len(a)):
-        total = 0.0
-        for first in range(0, a.shape[1], CHAIN):
-            total += line_sum(a[i, first : first + CHAIN])
-        sums[i] = total
 
 
 @compiled

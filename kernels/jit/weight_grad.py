@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..axis import Axis
-from .blocks import over_blocks
+from .blocks import WORTH, over_blocks
 from .compiled import compiled
 from .layout import Triple, three
 from .planes import lay_out
@@ -24,7 +24,6 @@ MANY_REGISTERS = BYTES != 32
 FEW_TAPS = 192  # of all channels: then images are shared among threads instead of channels
 STRIP = 1 << 18  # bytes of x that stay in the second cache
 MOST = 1 << 22  # elements of transposed dy, of laid-out x or of sums that are held at a time
-WORTH = 1 << 20  # flops: fewer are not worth a second thread
 SHARES = 8
 
 _tall1, _tall2 = make_tile(TALL, 1, packed=False), make_tile(TALL, 2, packed=False)
@@ -42,6 +41,7 @@ class Plan(NamedTuple):
     padded: bool
     extents: Triple
     taps: np.ndarray
+    columns: np.ndarray
     pixels: np.ndarray
     by_image: bool
     worth: bool
@@ -80,7 +80,8 @@ def _plan(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...], dtype: np
     image = np.arange(images)[:, None] * (plane if padded else groups * c * plane)
     worth = 2 * n * windows * c * k * kernel > WORTH
     run = chunk * images * plane if padded else 0
-    return Plan(chunk, images, shares, lines, padded, extents, taps, (image + pixels).reshape(-1), by_image, worth, run)
+    columns, pixels = np.arange(PIXELS, dtype=np.int64) * lines, (image + pixels).reshape(-1)
+    return Plan(chunk, images, shares, lines, padded, extents, taps, columns, pixels, by_image, worth, run)
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int, axes: tuple[Axis, ...]) -> bool:
@@ -93,11 +94,10 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int, axes
     rows, out = dy.reshape(n, K, -1), dw.reshape(K, -1)
     src = x.reshape(n, groups * C, *(axis.extent for axis in axes))
     origins = tuple(-axis.before for axis in axes)
-    columns = np.arange(PIXELS, dtype=np.int64) * plan.lines
     cut = plan.chunk, plan.images, plan.padded, plan.extents
     for group in range(groups):
         operands = Operands(
-            rows, src, group, K // groups, C, out.shape[1] // C, *cut, origins, columns, plan.pixels, plan.taps
+            rows, src, group, K // groups, C, out.shape[1] // C, *cut, origins, plan.columns, plan.pixels, plan.taps
         )
         (_by_image if plan.by_image else _by_chunk)(operands, out, plan)
     return True

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cpu import threads
 from ..jit.compiled import compiled, contiguous, regrouped, suits
-from ..jit.reduce import column_sums, row_sums
+from ..jit.reduce import channel_sums, column_sums
 from . import cpu
 from .geometry import LinearGeometry
 
@@ -62,9 +62,11 @@ def linear_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: LinearGeometry) 
 def linear_bias_grad(dy: np.ndarray, geometry: LinearGeometry) -> np.ndarray:
     if not suits(dy):
         return cpu.linear_bias_grad(dy, geometry)
-    db = np.empty(geometry.b_shape, dy.dtype)
     (dy,) = contiguous(dy)
-    (column_sums if geometry.batch_axis == 0 else row_sums)(dy, db.reshape(-1))
+    if geometry.batch_axis == 1:
+        return channel_sums(dy[None]).reshape(geometry.b_shape)
+    db = np.empty(geometry.b_shape, dy.dtype)
+    column_sums(dy, db)
     return db
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..axis import Axis
 from ..jit.blocks import over_blocks
 from ..jit.compiled import compiled, contiguous, pieces, suits
+from ..jit.layout import three
 from ..jit.reduce import line_sum
 from . import cpu
 from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad, max_pool_indices
@@ -47,9 +48,8 @@ class Windows(NamedTuple):
 
 @lru_cache(1024)
 def _windows(axes: tuple[Axis, ...]) -> Windows:
-    three = (*(Axis.of_points(1) for _ in range(3 - len(axes))), *axes)
-    d, h, w = ((axis.stride, axis.dilation, axis.before) for axis in three)
-    inside = (np.array([axis.windows_inside(tap) for tap in range(axis.taps)]) for axis in three)
+    d, h, w = ((axis.stride, axis.dilation, axis.before) for axis in three(axes))
+    inside = (np.array([axis.windows_inside(tap) for tap in range(axis.taps)]) for axis in three(axes))
     return Windows(d, h, w, *inside)
 
 

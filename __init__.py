@@ -12,11 +12,13 @@ from .backend import (
     to_numpy,
     use_backend,
 )
+from .batch_invariance import get_batch_invariant, set_batch_invariant, use_batch_invariant
 from .capture import capture
 from .conformance.recording import record_shapes
 from .explanation import explain
 from .fold import fold
 from .jit import get_jit, set_jit, use_jit
+from .kernels.cuda.tuning import tuning
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .weights import load_weights, save_weights
 
@@ -29,6 +31,7 @@ __all__ = [
     "fold",
     "get_array_module",
     "get_backend",
+    "get_batch_invariant",
     "get_float32_precision",
     "get_jit",
     "kernels",
@@ -39,11 +42,14 @@ __all__ = [
     "record_shapes",
     "save_weights",
     "set_backend",
+    "set_batch_invariant",
     "set_float32_precision",
     "set_jit",
     "synchronize",
     "to_numpy",
+    "tuning",
     "use_backend",
+    "use_batch_invariant",
     "use_float32_precision",
     "use_jit",
 ]

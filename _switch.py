@@ -13,6 +13,13 @@ def environment(variable: str) -> str | None:
     return os.environ.get(variable, "").strip() or None
 
 
+def name_of(label: str, on: bool) -> str:
+    """The name of a switch that is on or off; TypeError for what is no bool."""
+    if not isinstance(on, bool):
+        raise TypeError(f"{label}: on is {on!r}; expected True or False")
+    return "1" if on else "0"
+
+
 class Switch:
     """One of `names`; the environment `variable` is read at the first `get`, `names[0]` where it is unset or empty.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .backend import get_array_module, on_device, to_numpy
 from .kernels import checks, relu, relu_grad
+from .kernels.layout import NHWC, to_channels_first, to_channels_last
 from .kernels.types import A, Array
 from .layers import (
     BatchNorm1d,
@@ -93,7 +94,9 @@ class Folded(Layer):
 def _can_fold(linear: Layer, norm: Layer) -> bool:
     if not isinstance(norm, _NORMS) or norm.running_mean is None:
         return False
-    return isinstance(linear, (*_CONVS, *_TRANSPOSED)) or (isinstance(linear, Linear) and linear.batch_axis == 0)
+    if isinstance(linear, (*_CONVS, *_TRANSPOSED)):
+        return bool(linear.options["layout"] == norm.layout)
+    return isinstance(linear, Linear) and linear.batch_axis == 0
 
 
 def _take_up(linear: Any, norm: Any) -> None:
@@ -107,13 +110,18 @@ def _take_up(linear: Any, norm: Any) -> None:
         scale, bias = scale * gamma, bias * gamma + beta
     data = linear.weight.data
     weight = to_numpy(data).astype(np.float64)
+    channels_last = not isinstance(linear, Linear) and linear.options["layout"] == NHWC
+    if channels_last:
+        weight = to_channels_first(weight)
     if isinstance(linear, _TRANSPOSED):  # (C, K/groups, *R)
         groups = linear.options["groups"]
         by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
         weight = (by_group * scale.reshape(groups, 1, -1, 1)).reshape(weight.shape)
     else:
         weight = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    column = (-1,) if isinstance(linear, Linear) else (-1, *(1,) * (weight.ndim - 2))
+    if channels_last:
+        weight = np.ascontiguousarray(to_channels_last(weight))
+    column = (-1,) if channels_last or isinstance(linear, Linear) else (-1, *(1,) * (weight.ndim - 2))
     linear.weight = _parameter(weight, data)
     linear.bias = _parameter(bias.reshape(column), data, bias.shape)
 

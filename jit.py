@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 
 from ._extras import MissingExtraError
-from ._switch import Switch
+from ._switch import Switch, name_of
 
 VARIABLE = "BACKSTRIDE_JIT"
 PATIENCE = 1.0  # seconds of compiling before somebody is told
@@ -22,12 +22,12 @@ def set_jit(on: bool) -> None:
 
     Raises MissingExtraError where the loops are asked for and Numba cannot be imported; the choice in force stays.
     """
-    _switch.set(_name(on))
+    _switch.set(name_of("jit", on))
 
 
 def use_jit(on: bool) -> AbstractContextManager[None]:
     """As set_jit, inside a with block, for this thread or async task only."""
-    return _switch.use(_name(on))
+    return _switch.use(name_of("jit", on))
 
 
 def get_jit() -> bool:
@@ -43,12 +43,6 @@ def missing() -> str | None:
     except ImportError as error:
         return str(error)
     return None
-
-
-def _name(on: bool) -> str:
-    if not isinstance(on, bool):
-        raise TypeError(f"jit: on is {on!r}; expected True or False")
-    return "1" if on else "0"
 
 
 def _resolved(name: str) -> str:

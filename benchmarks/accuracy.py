@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,10 +80,14 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
 def conform(function: Callable[..., Any], signature: Function, dtype: str) -> Iterator[tuple[Workload, Verdict]]:
     """Run a user's own function, with this one's signature, on the configurations of the conformance suite.
 
-    exact() says what is right. It may decline one with NotImplementedError; any other exception is a fault. Its NumPy
-    inputs are read-only.
+    exact() says what is right. It may decline one with NotImplementedError, and channels last by having no option
+    `layout`; any other exception is a fault. Its NumPy inputs are read-only.
     """
+    has_layout = _takes(function, "layout")
     for case in awkward_cases(signature, dtype):
+        if "layout" in case.configuration.options and not has_layout:
+            yield case, Verdict(0.0, declined="it has no option layout")
+            continue
         expected = exact(case)
         try:
             result = replace(case, arrays=case.convert(_read_only)).prepare(function)()
@@ -92,6 +97,14 @@ def conform(function: Callable[..., Any], signature: Function, dtype: str) -> It
         except Exception as error:  # a user's function may fail in any way, and each is an answer
             verdict = Verdict(np.inf, f"{type(error).__name__}: {error}")
         yield case, verdict
+
+
+def _takes(function: Callable[..., Any], option: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it has none that can be read
+        return True
+    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def _read_only(a: np.ndarray) -> np.ndarray:

@@ -27,20 +27,28 @@ from ..kernels.operation import (
     room_module,
 )
 from ..kernels.types import Shape
-from . import suites, training, training_peers
+from . import optimizer_steps, suites, training, training_peers
 
 Call = Callable[[], Any]
 Draw = Callable[[Shape], np.ndarray]
 
 
+STEPS: dict[Operation, tuple[Callable[..., Call], Any]] = {
+    training.OPERATION: (training.training_step, training_peers),
+    optimizer_steps.SGD: (optimizer_steps.sgd_step, optimizer_steps),
+    optimizer_steps.ADAM: (optimizer_steps.adam_step, optimizer_steps),
+}
+"""Operations that no room has: what makes a call of one, and the module with its forms by others."""
+
+
 def peers_of(operation: Operation) -> Any:
     """The module with the operation's TEXTBOOK, TORCH and CUBLAS forms."""
-    return training_peers if operation is training.OPERATION else room_module(operation.family.room, "peers")
+    return STEPS[operation][1] if operation in STEPS else room_module(operation.family.room, "peers")
 
 
 FUNCTIONS = {
     function.name: function
-    for function in (*kernels.FUNCTIONS.values(), Function(training.OPERATION, 0))
+    for function in (*kernels.FUNCTIONS.values(), *(Function(operation, 0) for operation in STEPS))
     if function.operation.name in peers_of(function.operation).TEXTBOOK
 }
 """What is measured: every operation that others compute too, on every rank."""
@@ -92,8 +100,8 @@ class Workload:
     def prepare(self, function: Callable[..., Any] | None = None) -> Call:
         """A call without arguments of `function` (None: ours), the arrays already on the backend in force."""
         arrays = self.convert(backend.asarray)
-        if self.operation is training.OPERATION:
-            return training.training_step(*arrays)
+        if self.operation in STEPS:
+            return STEPS[self.operation][0](*arrays)
         return calls.public_call(self.operation, self.configuration, (*arrays, self.geometry), function)
 
     def in_float64(self) -> Workload:
@@ -103,10 +111,10 @@ class Workload:
 
 
 def takes(function: Function, shape: suites.Shape, dtype: str) -> bool:
-    """Whether the function is measured on this shape. A training step in 16 bits is not: its gradients have passed so
-    many roundings that right and wrong cannot be told apart."""
+    """Whether the function is measured on this shape. Steps in 16 bits are not: gradients have passed so many roundings
+    that right and wrong cannot be told apart."""
     operation = function.operation
-    rounded = operation is training.OPERATION and dtypes.named(dtype).itemsize == 2
+    rounded = operation in STEPS and dtypes.named(dtype).itemsize == 2
     rank = suites.Notation.parse(shape.text).rank
     return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, rank) and not rounded
 

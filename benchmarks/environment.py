@@ -41,9 +41,21 @@ def describe() -> dict[str, Any]:
         "blas": _blas(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith("BACKSTRIDE_")},
     }
+
+
+def decides_bits() -> dict[str, str]:
+    """What the bits of a result depend on besides the program and its data: versions, and the processor or GPU."""
+    if backend.get_backend() == "numpy":
+        packages: tuple[str, ...] = ("numpy", "numba") if get_jit() else ("numpy",)
+        device = {"loops": "compiled" if get_jit() else "plain NumPy", "processor": _processor()}
+    else:
+        packages = ("numpy", "cupy-cuda12x", "cupy-cuda13x")
+        device = {"float32 products": get_float32_precision(), "device": _device()["name"]}
+    versions = {name: version for name in packages if (version := package_version(name))}
+    return {"backstride": __version__, **versions, **device}
 
 
 def commit() -> str | None:
@@ -63,7 +75,7 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

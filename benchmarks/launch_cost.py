@@ -54,7 +54,7 @@ class _Memory:
 class _Array(dryrun.DryArray):
     """With an address of its own, which views of it share."""
 
-    device = _H100
+    device, flags = _H100, SimpleNamespace(c_contiguous=True)
 
     def __init__(self, shape: Any, dtype: Any, address: int) -> None:
         self.shape = shape if type(shape) is tuple else (shape,)

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import backend, kernels
 from ..kernels.cpu import threads
+from ..kernels.cuda.tuning.timer import EventTimer
 from .cases import Call
 
 SHORTEST_SAMPLE = 2e-3
@@ -66,17 +67,13 @@ class HostTimer:
 
 
 class CudaTimer:
-    """End to end is the host's clock with the device synchronised in each call. Device time is by CUDA events, one pair
-    a call, the level-2 cache overwritten before each: while that runs, the host queues the call, so that no launch
-    latency is in the device's time."""
+    """End to end is the host's clock with the device synchronised in each call; device time is by CUDA events."""
 
     def __init__(self) -> None:
-        self.cupy = backend.import_cupy()
-        cache = self.cupy.cuda.Device().attributes["L2CacheSize"]
-        self.flush = self.cupy.empty(max(4 * cache, 1 << 28), dtype=np.uint8)
+        self.on_device = EventTimer()
 
     def sample(self, call: Call, repeats: int) -> tuple[float, float | None]:
-        synchronize = self.cupy.cuda.runtime.deviceSynchronize
+        synchronize = backend.import_cupy().cuda.runtime.deviceSynchronize
         call()
         synchronize()
         start = time.perf_counter()
@@ -84,15 +81,7 @@ class CudaTimer:
             call()
             synchronize()
         seconds = (time.perf_counter() - start) / repeats
-        pairs = [(self.cupy.cuda.Event(), self.cupy.cuda.Event()) for _ in range(repeats)]
-        for before, after in pairs:
-            self.flush.fill(0)
-            before.record()
-            call()
-            after.record()
-        synchronize()
-        elapsed = [self.cupy.cuda.get_elapsed_time(before, after) for before, after in pairs]
-        return seconds, 1e-3 * sum(elapsed) / repeats
+        return seconds, self.on_device(call, repeats)
 
 
 def make_timer() -> Timer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 
+from .._html import table
 from . import plots
-from .report import Line, headline, legend, mean_lines, remarks, row_lines
+from .report import caveats, headline, legend, mean_lines, remarks, row_lines
 from .results import Results
 
 STYLE = """
@@ -32,15 +33,15 @@ def page(results: Results) -> str:
             f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>",
             f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body>",
             f"<h1>{title}</h1><p>Reproduce with <code>{escape(results.settings['command'])}</code></p>",
-            _paragraphs(legend(results)),
+            _paragraphs([*caveats(results), *legend(results)]),
             "<h2>Geometric means</h2>",
-            _table(mean_lines(results)),
+            table(mean_lines(results)),
             f"<img alt='Roofline and ratios' src='data:image/png;base64,{image}'>",
             "<h2>Every shape</h2>",
-            _table(row_lines(results)),
+            table(row_lines(results)),
             _paragraphs(remarks(results)),
             "<h2>Environment</h2>",
-            _table([{"": key, "value": _value(value)} for key, value in environment.items()]),
+            table([{"": key, "value": _value(value)} for key, value in environment.items()]),
             "</body></html>\n",
         ]
     )
@@ -54,20 +55,3 @@ def _value(value: object) -> str:
 
 def _paragraphs(lines: Iterable[str]) -> str:
     return "<p>" + "<br>".join(map(escape, lines)) + "</p>"
-
-
-def _table(lines: Sequence[Line]) -> str:
-    columns = max(lines, key=len, default={})
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    return f"<table><tr>{head}</tr>{''.join(_row(line, columns) for line in lines)}</table>"
-
-
-def _row(line: Line, columns: Iterable[str]) -> str:
-    kind = " class='heading'" if len(line) == 1 else ""
-    cells = (line.get(column, "") for column in columns)
-    return f"<tr{kind}>{''.join(f'<td{_class(cell)}>{escape(str(cell))}</td>' for cell in cells)}</tr>"
-
-
-def _class(cell: object) -> str:
-    style = str(getattr(cell, "style", ""))
-    return f" class='{style}'" if style in ("green", "red") else ""

@@ -119,7 +119,7 @@ def _torch_peer(torch: Any, name: str, device: str) -> Peer:
         return t.to(device, memory_format=memory_format if a.ndim == 4 else torch.preserve_format)
 
     def prepare(case: Workload) -> Call:
-        if nhwc and case.operation.family.room in ("linear", "training"):
+        if nhwc and case.operation.family.room in ("linear", "loss", "optim", "training"):
             raise NotImplementedError("channels_last is a layout of images")
         if tf32 and case.dtype != "float32":
             raise NotImplementedError("TF32 is a precision of float32")

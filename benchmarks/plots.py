@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .report import headline
+from .report import caveats, headline
 from .results import Results, Row
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -22,7 +22,7 @@ def picture(results: Results) -> Figure:
     peers = [peer for peer in results.peers if results.means(peer)]
     figure = Figure(figsize=(15 if peers else 9, 6.5), layout="constrained")
     axes = figure.subplots(1, 2 if peers else 1, squeeze=False)[0]
-    figure.suptitle(headline(results), fontsize=11)
+    figure.suptitle("\n".join([headline(results), *caveats(results)]), fontsize=11)
     roofline(axes[0], results)
     if peers:
         ratios(axes[1], results, peers[0])
@@ -79,7 +79,9 @@ def ratios(axes: Axes, results: Results, peer: str) -> None:
     first, last = (math.log2(limit) for limit in axes.get_xlim())
     step = math.ceil((last - first) / 9)
     powers = [power for power in range(-32 * step, 33 * step, step) if first < power < last]
-    axes.set_xticks([2.0**power for power in powers], [f"{2.0**power:.3g}" for power in powers])
+    axes.set_xticks(
+        [2.0**power for power in powers], [f"{2**power}" if power >= 0 else f"1/{2**-power}" for power in powers]
+    )
     axes.set_xticks([], minor=True)
     axes.set(xlabel=f"our time / {peer}'s; left of 1 we are faster")
     axes.set_title(f"{results.peers[peer]}: geometric mean (bar) and shapes (dots)", fontsize=10)

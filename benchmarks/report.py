@@ -51,7 +51,7 @@ def tables(results: Results, console: Console) -> RenderableType:
             fitting(row_lines(results), console, droppable=("spread", "rate", "roof")),
             fitting(mean_lines(results), console, droppable=("noise", "shapes", "worst shape")),
         ]
-    parts += [Text(line) for line in remarks(results)]
+    parts += [Text(line) for line in (*remarks(results), *caveats(results))]
     return Group(*parts)
 
 
@@ -151,11 +151,9 @@ def ratio_text(ratio: Ratio | float | None) -> Text:
     return Text(f"{value:.2f}", style="green" if value < 1 else "red")
 
 
-def remarks(results: Results) -> list[str]:
-    """What a reader must know beside the figures."""
+def caveats(results: Results) -> list[str]:
+    """What a reader must know before the figures are believed."""
     lines = [f"wrong: {row.operation} {row.shape}: {row.fault}" for row in results.rows if row.fault is not None]
-    if results.noise:
-        lines.append(f"noise: {next(iter(results.peers))} timed against itself, middle half of the pairs, one shape")
     noisy = [group for group, noise in results.noise.items() if noise.high > 1.25 * noise.low]
     if len(noisy) > len(results.noise) / 4:
         load, cores = results.environment["load"], results.environment["cores"]
@@ -163,6 +161,16 @@ def remarks(results: Results) -> list[str]:
             f"not to be trusted: {len(noisy)} of {len(results.noise)} noise floors are wider than a quarter (the load"
             f" average was {load} on {cores} cores); run again when the machine is quiet"
         )
+    if not results.complete:
+        lines.append("interrupted: these are the rows that were done")
+    return lines
+
+
+def remarks(results: Results) -> list[str]:
+    """What explains the figures, and what is missing."""
+    lines: list[str] = []
+    if results.noise:
+        lines.append(f"noise: {next(iter(results.peers))} timed against itself, middle half of the pairs, one shape")
     declined: dict[tuple[str, str], list[str]] = {}
     for row in results.rows:
         for peer, note in row.notes.items():
@@ -170,6 +178,4 @@ def remarks(results: Results) -> list[str]:
     for (peer, note), operations in declined.items():
         lines.append(f"no {peer} for {', '.join(dict.fromkeys(operations))}: {note}")
     lines += [f"missing: {peer}: {why}" for peer, why in results.missing.items()]
-    if not results.complete:
-        lines.append("interrupted: these are the rows that were done")
     return lines

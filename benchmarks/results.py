@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -103,6 +104,12 @@ class Results:
                 mean = math.exp(sum(math.log(ratio) for ratio, _ in ratios) / len(ratios))
                 found.append(GroupMean(group, len(ratios), mean, *max(ratios)))
         return found
+
+    def _repr_html_(self) -> str:
+        from .._html import table
+        from .report import headline, mean_lines, row_lines
+
+        return table(mean_lines(self), headline(self)) + table(row_lines(self)) if self.rows else escape(headline(self))
 
     def save(self, path: str | Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1)

@@ -5,7 +5,9 @@
     linear  F->O [@N,...]
 
 A window of S, RxS or TxRxS says whether there are one, two or three axes; one number for several axes is that of each.
-    activation  C,H[xW] [@N,...]
+    activation, norm  C,H[xW] [@N,...]
+    loss  CLASSES [@N,...]
+    optimizer  ELEMENTS @1
 
 `*` after a row puts it into the quick subset; `# ...` says where the layer comes from, where the suite's own source
 does not say it all. A row without @N takes the batch of the run.
@@ -95,8 +97,10 @@ class Notation:
         if family == "conv":
             w_shape = (self.K, self.C // self.groups, *self.kernel)
             return x_shape, w_shape, {**window, "dilation": self.dilation, "groups": self.groups}
-        if family == "activation":
+        if family in ("activation", "norm"):
             return x_shape, (), {}
+        if family in ("loss", "optimizer"):
+            return (batch, self.C), (), {}
         return x_shape if family == "training" else (batch, self.C), (self.K, self.C), {}
 
 
@@ -113,7 +117,7 @@ def _rows(suite: str, family: str, source: str, rows: str) -> Iterator[Shape]:
             yield Shape(suite, family, text, batch, layer.endswith("*"), where)
 
 
-BACKPROP = "the network of backprop.md"
+BACKPROP = "the network of `backstride explain`"
 
 SHAPES: tuple[Shape, ...] = (
     *_rows("backprop", "conv", BACKPROP, "3,29x28->2 3x2/2 @10 *  # layer 2"),
@@ -372,6 +376,20 @@ SHAPES: tuple[Shape, ...] = (
     """,
     ),
     *_rows(
+        "norms",
+        "norm",
+        "ResNet-50, after convolutions",
+        """
+        64,56 *
+        256,14 *
+        512,7
+    """,
+    ),
+    *_rows("losses", "loss", "", "10 @64 *  # CIFAR-10"),
+    *_rows("losses", "loss", "", "1000 @256 *  # ImageNet"),
+    *_rows("optimizers", "optimizer", "", "1048576 @1 *  # a layer of 1024 to 1024 features"),
+    *_rows("optimizers", "optimizer", "", "11689512 @1  # as many as ResNet-18 has"),
+    *_rows(
         "training",
         "training",
         "two convolutions, max pooling, a classifier; SGD with momentum",
@@ -388,6 +406,9 @@ FAMILIES = {
     "pool": ("max_pool", "avg_pool"),
     "linear": ("linear",),
     "activation": ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish"),
+    "norm": ("batch_norm",),
+    "loss": ("cross_entropy",),
+    "optimizer": ("sgd_step", "adam_step"),
     "training": ("training",),
 }
 """Of a shape, those of the operations that are measured on it (kernels/operation.py)."""

@@ -1,4 +1,4 @@
-"""The command line: `backstride train | explain | info | bench | check | plan | warm`, also `python -m backstride`.
+"""The command line: `backstride train | explain | info | bench | check | plan | warm | tune`, `python -m backstride`.
 
 A command is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit status, named in
 COMMANDS. What goes wrong is one line on stderr, `backstride: error: ...`; the exit status is 2 for a command line that
@@ -23,7 +23,7 @@ from .errors import CommandError, FileError
 from .notices import add_verbosity, notices
 from .signals import exit_status, termination_raises
 
-COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm")
+COMMANDS = ("train", "explain", "info", "check", "bench", "plan", "warm", "tune")
 
 _DESCRIPTION = """\
 Convolution, pooling and fully connected layers with their gradients:
@@ -36,6 +36,7 @@ examples:
   backstride train --save w.safetensors --plot training.png
   backstride explain                               every gradient of a network, beside finite differences
   backstride explain --term conv.dx 0,1,4,6        every product that adds up to one element of a gradient
+  backstride explain --html page.html              the same as a page to click through
   backstride info                                  which backend is in force, and why
 
 `backstride COMMAND --help` tells the options of a command. BACKSTRIDE_BACKEND (auto, numpy, cupy, compare) chooses the

@@ -62,6 +62,10 @@ def positive_int(text: str) -> int:
     return _number(int, text, "an int of at least 1", lambda value: value >= 1)
 
 
+def power_of_two(text: str) -> int:
+    return _number(int, text, "1, 2, 4, 8, ...", lambda value: value >= 1 and value & (value - 1) == 0)
+
+
 def natural(text: str) -> int:
     return _number(int, text, "an int of at least 0", lambda value: value >= 0)
 

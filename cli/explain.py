@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._extras import needed_for
-from ..explanation import Explanation, Gradient, Step, Terms
+from ..explanation import Explanation, Gradient, Step, Terms, Verdict
 from ..layers import Conv2d, Linear, MaxPool2d, Sequential
 from .arguments import add_backend, natural, select_backend, writable_file
 from .errors import CommandError, write
@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a Markdown document, to FILE or else to the standard output",
     )
     parser.add_argument(
+        "--html",
+        type=_output,
+        default=unset,
+        metavar="FILE",
+        help="write a page to click through, one file that needs no network; - for the standard output",
+    )
+    parser.add_argument(
         "--term",
         nargs=2,
         default=unset,
@@ -59,8 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     if "term" in arguments:
         print(_listed(_terms(explanation, *arguments.term)))
         return 0
-    if "markdown" in arguments:
-        _write_markdown(explanation, arguments.markdown)
+    if "html" in arguments or "markdown" in arguments:
+        explanation.measure_all()
+        if "markdown" in arguments:
+            _write(explanation.to_markdown(), arguments.markdown)
+        if "html" in arguments:
+            _write(explanation.to_html(), arguments.html)
     else:
         _show_live(explanation)
     if explanation.agrees:
@@ -82,12 +93,11 @@ def _network(seed: int) -> Sequential:
     return net
 
 
-def _write_markdown(explanation: Explanation, path: Path | None) -> None:
-    explanation.measure_all()
+def _write(text: str, path: Path | None) -> None:
     if path is None:
-        print(explanation.to_markdown(), end="")
+        print(text, end="")
     else:
-        write(path, explanation.to_markdown())
+        write(path, text)
         print(f"wrote {path.resolve()}")
 
 
@@ -107,11 +117,15 @@ def _listed(terms: Terms) -> str:
     rows = []
     for term in terms.terms:
         names, values = zip(*term.factors, strict=True)
-        rows.append((" · ".join(names), " × ".join(f"{value:10.6g}" for value in values), f"{term.value + 0.0:13.8g}"))
+        sign = "-" if term.sign < 0 else ""
+        shown = " × ".join(f"{value:10.6g}" for value in values)
+        rows.append((f"{sign}{' · '.join(names)}", f"{sign}{shown}", f"{term.value + 0.0:13.8g}"))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = [f"{name:<{widths[0]}}  =  {values:>{widths[1]}}  =  {value:>{widths[2]}}" for name, values, value in rows]
     element = f"{terms.name}[{','.join(map(str, terms.index))}]"
-    count = "no products" if not rows else "1 product" if len(rows) == 1 else f"{len(rows):,} products"
+    count = (
+        f"no products: {terms.why_none}" if not rows else "1 product" if len(rows) == 1 else f"{len(rows):,} products"
+    )
     return "\n".join(
         [
             f"{element}: {count}",
@@ -171,11 +185,6 @@ def _rows(step: Step) -> list[tuple[Any, ...]]:
 def _gradient(gradient: Gradient) -> tuple[Any, ...]:
     from rich.text import Text
 
-    from ..explanation.explanation import AGREES
-
-    if gradient.disagreement is None:
-        measured = Text("...", style="dim")
-    else:
-        agrees = gradient.disagreement <= AGREES
-        measured = Text(f"{gradient.disagreement:.1e}", style="green" if agrees else "bold red")
-    return gradient.name, Text(gradient.formula), str(gradient.shape), measured
+    styles = {Verdict.AGREES: "green", Verdict.DISAGREES: "bold red", Verdict.CANNOT_TELL: "yellow", None: "dim"}
+    text = "cannot tell" if gradient.verdict is Verdict.CANNOT_TELL else gradient.measured or "..."
+    return gradient.name, Text(gradient.formula), str(gradient.shape), Text(text, style=styles[gradient.verdict])

@@ -1,4 +1,5 @@
-"""Tell the versions, which backend is in force and why, the device, and BLAS with its threads."""
+"""Tell the versions, which backend is in force and why, the device, BLAS with its threads, and what several processes
+train by; under mpiexec or srun also where they run."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ from .. import _files, jit
 from .._extras import MissingExtraError
 from .._switch import environment
 from ..backend import VARIABLE, BackendUnavailableError, probe_cupy, use_backend
+from ..batch_invariance import get_batch_invariant
 from ..kernels.cuda.runtime import cubins
 from ..precision import get_float32_precision, use_float32_precision
 from .arguments import add_backend, select_backend
 from .errors import CommandError
+from .info_processes import mpi, nccl, of_processes
 
 HELP = "versions, the backend in force and why, device, BLAS"
 
@@ -31,12 +34,17 @@ def run(arguments: argparse.Namespace) -> int:
     backend, wrong_backend = _in_force(lambda: select_backend(arguments))
     precision, wrong_precision = _in_force(get_float32_precision)
     loops, wrong_loops = _in_force(_numpy_loops)
-    for label, text in _facts(f"{backend} ({_asked(arguments)})", precision, loops):
+    invariant, wrong_invariant = _in_force(lambda: "yes" if get_batch_invariant() else "no")
+    facts = _facts(f"{backend} ({_asked(arguments)})", precision, loops, invariant)
+    rank, processes = of_processes(dict(facts))
+    if rank > 0:
+        return 0
+    for label, text in [*facts, *processes]:
         first, *rest = textwrap.wrap(text, _width()) or [""]
         print(f"{label:<{_LABEL}}{first}")
         for line in rest:
             print(" " * _LABEL + line)
-    wrong = [*wrong_backend, *wrong_precision, *wrong_loops]
+    wrong = [*wrong_backend, *wrong_precision, *wrong_loops, *wrong_invariant]
     if wrong:
         raise CommandError("; ".join(wrong))
     return 0
@@ -72,7 +80,7 @@ def _asked(arguments: argparse.Namespace) -> str:
     return f"{VARIABLE} is not set: auto" if name is None else f"{VARIABLE}={name}"
 
 
-def _facts(backend: str, precision: str, loops: str) -> list[tuple[str, str]]:
+def _facts(backend: str, precision: str, loops: str, invariant: str) -> list[tuple[str, str]]:
     from ..benchmarks.environment import describe
 
     probe = probe_cupy()
@@ -97,7 +105,10 @@ def _facts(backend: str, precision: str, loops: str) -> list[tuple[str, str]]:
         *(("blas", library) for library in found["blas"] or ["unknown: threadpoolctl is not installed"]),
         ("numpy arrays", loops),
         ("float32 products", precision),
+        ("batch invariant", invariant),
         ("compiled ahead", _compiled_ahead()),
+        ("mpi", mpi()),
+        ("nccl", nccl()),
     ]
     return facts
 

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .._extras import needed_for
+from .._switch import environment
 from ..kernels.cuda.gemm import cost
 from ..kernels.cuda.gemm.configuration import Configuration
+from ..kernels.cuda.gemm.tuned import described
 from ..kernels.cuda.offline import ptxas
-from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, scored
+from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, measured, scored
 from ..kernels.cuda.runtime.gpus import Gpu
+from ..kernels.cuda.tuning.file import VARIABLE
 
 with needed_for("backstride plan"):
     from rich import box
@@ -19,7 +22,10 @@ with needed_for("backstride plan"):
 
 _WIDTH = 100
 
-_NOTE = "Predicted: the selection model's estimate. Floor: by published peaks. Neither is measured."
+_NOTE = (
+    "Predicted: modelled, from the instructions of the compiled kernels. Floor: by published peaks. "
+    "Neither is measured."
+)
 
 Row = tuple[str, CallPlan]
 """A layer's name with the plan of one of its operations."""
@@ -38,6 +44,8 @@ def print_call(found: CallPlan, title: str) -> None:
     for product in found.products:
         console.print(_candidates(found, product))
     console.print(_NOTE)
+    if any(measured(found, product) for product in found.products):
+        console.print(f"Tuned: measured on a GPU, from {environment(VARIABLE)}; it goes before the model.")
     _print_unknown(console, found.gpu)
 
 
@@ -128,15 +136,18 @@ def _candidates(found: CallPlan, chosen: Configuration) -> Table:
     extents = f"m x n x k = {product.m} x {product.n} x {product.k}"
     if product.batch > 1:
         extents += f", {product.batch} times,"
-    title = f"candidates for {extents} by {chosen.multiply}, scored for sm_{model.sm} with {model.multiprocessors} SMs"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "tile (warp)", "halo"):
+    title = f"candidates for {extents}, scored for sm_{model.sm} with {model.multiprocessors} SMs"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    for heading in ("", "by", "tile (warp)", "halo"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("k parts", "blocks", "blocks/SM", "workspace MB", "predicted µs"):
+    timed = measured(found, chosen)
+    headings = ["k\nparts", "blocks", "blocks\n/SM", "work\nMB", "predicted\nµs", *(["tuned\nµs"] if timed else [])]
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for c, is_chosen in compared:
         table.add_row(
             "chosen" if is_chosen else "",
+            c.multiply,
             f"{c.tile.m}x{c.tile.n}x{c.k} ({c.tile.warp_m}x{c.tile.warp_n})",
             f"{c.halo.rows}x{c.halo.columns}" if c.halo else "",
             str(c.splits),
@@ -144,6 +155,7 @@ def _candidates(found: CallPlan, chosen: Configuration) -> Table:
             str(c.blocks_per_sm),
             f"{c.workspace_bytes / 2**20:.3g}",
             _microseconds(cost.seconds(c)),
+            *([_microseconds(timed[text]) if (text := str(described(c))) in timed else ""] if timed else []),
             style="bold" if is_chosen else "",
         )
     return table

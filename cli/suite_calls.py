@@ -35,7 +35,7 @@ def suite(name: str, batch: int) -> Iterator[Shaped]:
 
 
 def own_networks() -> Iterator[Shaped]:
-    """The network of backprop.md, and the one of `backstride train` with all of its batch sizes."""
+    """The network that `explain` shows, and the one of `backstride train` with all of its batch sizes."""
     from .train.settings import Settings, network
 
     yield from suite("backprop", batch=1)

@@ -1,11 +1,11 @@
 """Compile kernels ahead of time, without a GPU, into a folder that an image can ship: a program's first call then
-reads a file. What the network of `backstride train` and that of backprop.md need, or what --suite and --shapes name."""
+reads a file. What the networks of `backstride train` and `explain` need, or what --suite and --shapes name."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -16,20 +16,19 @@ import numpy as np
 from .._extras import MissingExtraError, needed_for
 from .._files import check_writable
 from ..backend import probe_cupy
-from ..benchmarks.suites import suite_names
-from ..conformance import call_text, calls
+from ..conformance import calls
 from ..jit import use_jit
-from ..kernels import OPERATIONS, dtypes
+from ..kernels import OPERATIONS
 from ..kernels.cuda.offline import ahead
 from ..kernels.cuda.offline.dryrun import Device
 from ..kernels.cuda.runtime import cubins, nvrtc
 from ..kernels.cuda.runtime.gpus import GPUS, gpu_of
 from ..kernels.operation import JIT, Input, implementation
 from ..kernels.types import Shape
-from .arguments import add_precision, compute_capability, positive_int, readable_file, selected_precision
-from .errors import CommandError, FileError, listed
+from .arguments import add_precision, compute_capability, positive_int, selected_precision
+from .errors import CommandError, FileError
+from .given_calls import add_calls, path_calls, several
 from .notices import progress_console
-from .suite_calls import own_networks, suite, with_gradients
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,42 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sm",
-        type=_several(compute_capability),
+        type=several(compute_capability),
         default=unset,
         metavar="N,...",
         help="compute capabilities, 90 for 9.0 (default: that of this machine's GPU)",
     )
     parser.add_argument(
         "--sms",
-        type=_several(positive_int),
+        type=several(positive_int),
         default=unset,
         metavar="N,...",
         help="multiprocessors, which the choice of kernels depends on (default: those of the GPUs of `plan --gpu`)",
     )
-    parser.add_argument(
-        "--suite",
-        action="append",
-        choices=suite_names(),
-        default=unset,
-        metavar="NAME",
-        help=f"every layer of a benchmark suite: {', '.join(suite_names())}; may be given several times",
-    )
-    parser.add_argument(
-        "--shapes",
-        type=readable_file,
-        default=unset,
-        metavar="FILE",
-        help="a call on each line, with the options of `plan`: `conv2d --x 32,64,56,56 --w 64,64,3,3 --padding 1`; "
-        "a forward operation stands for its gradients too; # begins a comment; backstride.record_shapes writes it",
-    )
-    parser.add_argument("--batch", type=_several(positive_int), default="128", metavar="N,...", help="of --suite")
-    parser.add_argument(
-        "--dtype",
-        type=_several(_dtype),
-        default="float32",
-        metavar="NAME,...",
-        help="of everything but the lines of --shapes that name one",
-    )
+    add_calls(parser)
     add_precision(parser)
     parser.add_argument(
         "--cache",
@@ -141,17 +117,6 @@ def _ones(dtype: Any) -> Callable[[Input, Shape], np.ndarray]:
     return lambda _, shape: np.ones(shape, dtype)
 
 
-def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """The type of an argument that takes one or more of `kind`, separated by commas."""
-    return lambda text: [kind(part) for part in text.split(",")]
-
-
-def _dtype(text: str) -> str:
-    if text not in dtypes.NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(dtypes.NAMES)}")
-    return text
-
-
 def _devices(args: argparse.Namespace) -> list[Device]:
     """The GPUs to compile for, as dry runs take them; CommandError where one is not known or NVRTC is missing."""
     if "sm" in args:
@@ -189,7 +154,7 @@ def _kernels(args: argparse.Namespace, devices: list[Device]) -> list[Kernel]:
     """What to compile, each once."""
     with _progress(None):
         found: dict[Kernel, None] = {}
-        for where, call in _calls(args):
+        for where, call in path_calls(args):
             for device in devices:
                 try:
                     launches = ahead.launches(call, device)
@@ -199,49 +164,6 @@ def _kernels(args: argparse.Namespace, devices: list[Device]) -> list[Kernel]:
     if not found:
         raise CommandError("there is no kernel to compile; expected a --suite or a call in --shapes")
     return list(found)
-
-
-def _calls(args: argparse.Namespace) -> Iterator[tuple[str, ahead.PathCall]]:
-    """Every call, with where it comes from."""
-    shaped = [each for name in getattr(args, "suite", ()) for batch in args.batch for each in suite(name, batch)]
-    if "suite" not in args and "shapes" not in args:
-        shaped = list(own_networks())
-    for dtype in args.dtype:
-        make = calls.bare(dtypes.named(dtype))
-        for layer, operation, case in shaped:
-            yield layer, (operation, calls.call(operation, case, make))
-    if "shapes" in args:
-        yield from _file_calls(args.shapes, args.dtype)
-
-
-def _file_calls(file: Path, names: list[str]) -> list[tuple[str, ahead.PathCall]]:
-    """The calls of a file, or a CommandError with every line that says none."""
-    found, problems = [], []
-    for number, line in enumerate(_lines(file), 1):
-        where = f"{file}, line {number}"
-        try:
-            found += [(where, call) for call in _line_calls(line, names)]
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-    if problems:
-        raise CommandError(listed(problems))
-    return found
-
-
-def _line_calls(line: str, names: list[str]) -> Iterator[ahead.PathCall]:
-    call = call_text.parse(line)
-    if call is not None:
-        for dtype in [call.dtype] if call.dtype else names:
-            make = calls.bare(dtypes.named(dtype))
-            for operation in with_gradients(call.operation):
-                yield operation, calls.call(operation, call.case, make)
-
-
-def _lines(file: Path) -> Iterable[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is no text: {error.reason} at byte {error.start}") from error
 
 
 @contextmanager

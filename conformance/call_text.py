@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
-from ..kernels import FUNCTIONS, OPERATIONS, checks, dtypes
+from ..kernels import FUNCTIONS, OPERATIONS, dtypes
+from ..kernels.layout import NCHW, image, is_channels_last
 from ..kernels.operation import Case, Function, Operation, function_of
 
 OPTIONS = {name: default for operation in OPERATIONS.values() for name, default in operation.family.options.items()}
@@ -52,7 +53,8 @@ def case_of(function: Function, args: argparse.Namespace) -> Case:
     if "x" not in args:
         raise ValueError("name an operation and its shapes (conv2d --x 32,64,56,56 --w 64,64,3,3)")
     if function.rank:
-        checks.image(function.name, "x.shape", args.x, function.rank)
+        last = is_channels_last(function.name, getattr(args, "layout", NCHW))
+        image(function.name, "x.shape", args.x, function.rank, last)
     options = {name: _by_axis(getattr(args, name), function.rank) for name in OPTIONS if name in args}
     return Case("", args.x, args.w if "w" in args else (), options)
 

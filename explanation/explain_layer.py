@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping
+from string import ascii_lowercase, ascii_uppercase
 
 from ..kernels import OPERATIONS
-from ..kernels.explain import Explain, Formulas, Index, Shape, Term, element, term
+from ..kernels.explain import Explain, Formulas
 from ..kernels.operation import room_module
+from ..kernels.sums import Factor, Flat, Shape, Sum, Sums
 from ..layers import Add, Concatenate, Flatten, Identity, Layer
 
 
@@ -26,22 +25,27 @@ def _flatten_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
     return Formulas("flatten", "Y = X, one row per sample", {"dx": "dX = dY, in X's shape again"})
 
 
-def _flatten_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    feature = int(np.ravel_multi_index(index[1:], arrays["x"].shape[1:]))
-    yield term(element("dY", arrays["dy"], index[0], feature))
+def _flatten_sums(g: None, shapes: Mapping[str, Shape]) -> Sums:
+    axes = ascii_uppercase[: len(shapes["x"]) - 1]
+    flattened = (Flat("f", axes, shapes["x"][1:]),)
+    return {
+        "y": (Sum("nf", (Factor("x", f"n{axes}"),), flattened),),
+        "dx": (Sum(f"n{axes}", (Factor("dy", "nf"),), flattened),),
+    }
 
 
 def _identity_formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
     return Formulas("identity", "Y = X", {"dx": "dX = dY"})
 
 
-def _identity_terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    yield term(element("dY", arrays["dy"], *index))
+def _identity_sums(g: None, shapes: Mapping[str, Shape]) -> Sums:
+    at = ascii_lowercase[: len(shapes["x"])]
+    return {"y": (Sum(at, (Factor("x", at),)),), "dx": (Sum(at, (Factor("dy", at),)),)}
 
 
 _WITHOUT_ROOM: dict[type[Layer], Explain] = {
-    Identity: Explain(_identity_formulas, _identity_terms),
-    Flatten: Explain(_flatten_formulas, _flatten_terms),
+    Identity: Explain(_identity_formulas, _identity_sums),
+    Flatten: Explain(_flatten_formulas, _flatten_sums),
 }
 
 
@@ -60,11 +64,11 @@ def _of_branches(layer: Add | Concatenate) -> Explain:
     def formulas(g: None, shapes: Mapping[str, Shape]) -> Formulas:
         return Formulas(type(layer).__name__.lower(), forward, {"dx": f"dX = {added}"})
 
-    def terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
-        for name in names:
-            yield term(element(f"dX of {name}", arrays[f"dX of {name}"], *index))
+    def sums(g: None, shapes: Mapping[str, Shape]) -> Sums:
+        at = ascii_lowercase[: len(shapes["x"])]
+        return {"dx": tuple(Sum(at, (Factor(f"dX of {name}", at),)) for name in names)}
 
-    return Explain(formulas, terms)
+    return Explain(formulas, sums)
 
 
 def _of_a_users_own(layer: Layer) -> Explain:
@@ -73,9 +77,4 @@ def _of_a_users_own(layer: Layer) -> Explain:
         facts = tuple((name, str(shape)) for name, shape in shapes.items() if name not in ("x", "b"))
         return Formulas(type(layer).__name__.lower(), f"Y = {layer!r}(X)", gradients, facts)
 
-    def terms(gradient: str, index: Index, g: None, arrays: Mapping[str, Any]) -> Iterator[Term]:
-        raise NotImplementedError(
-            f"{type(layer).__name__} is not one of this package's layers: its terms are not known"
-        )
-
-    return Explain(formulas, terms)
+    return Explain(formulas, lambda g, shapes: {})

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import asarray, to_numpy
+from .._files import FilePath, save
+from ..backend import asarray, get_array_module, to_numpy
 from ..kernels import checks
 from ..kernels.dtypes import is_float
-from ..kernels.explain import Formulas, Index, Shape
+from ..kernels.explain import Formulas
+from ..kernels.sums import Index, Shape
 from ..layers import Layer, Sequential
 from .finite_differences import disagreements
 from .markdown import document
-from .step import Gradient, Step, Terms, formulas, own_parameters, short
+from .page import page
+from .step import Gradient, Step, Terms, Verdict, formulas, own_parameters, short
+from .table import table
 from .trace import Passed, trace
-
-AGREES = 1e-8
-"""The largest disagreement taken for rounding: float64 keeps 16 digits, and a small step costs up to half of them."""
 
 
 class Explanation:
@@ -30,13 +31,19 @@ class Explanation:
     terms of a gradient can be followed by hand. The network itself is not changed: this works on a copy.
     """
 
-    def __init__(self, net: Layer, input_shape: Iterable[int], seed: int = 0) -> None:
+    def __init__(self, net: Layer, input_shape: Iterable[int] | None = None, seed: int = 0, *, x: Any = None) -> None:
         if not isinstance(net, Layer):
             raise TypeError(f"explain: net is a {type(net).__qualname__}; expected a Layer")
-        self.input_shape = tuple(checks.integer("explain", "input_shape", extent, 0) for extent in input_shape)
+        if (input_shape is None) == (x is None):
+            raise ValueError("explain: expected either input_shape or x")
+        if x is not None:
+            get_array_module(x)  # TypeError where it is no array
+        shape = x.shape if input_shape is None else input_shape
+        self.input_shape = tuple(checks.integer("explain", "input_shape", extent, 0) for extent in shape)
         self.description = repr(net)
         self._rng = np.random.default_rng(seed)
-        passed = trace(_in_float64(net), self._random(self.input_shape), lambda y: self._random(y.shape))
+        given = self._random(self.input_shape) if x is None else asarray(to_numpy(x).astype(np.float64))
+        passed = trace(_in_float64(net), given, lambda y: self._random(y.shape))
         input_grads = {id(each.layer): each.dx for each in passed}
         shown = [each for each in passed if not isinstance(each.layer, Sequential)]
         written = [formulas(each.layer, _shapes({"x": each.x} | each.others)) for each in shown]
@@ -46,6 +53,7 @@ class Explanation:
                 name,
                 each.layer,
                 each.x,
+                {name: given for name, given in each.others.items() if given is not None},
                 each.y,
                 each.dy,
                 formula,
@@ -62,8 +70,8 @@ class Explanation:
         """Measure the gradients one after another, yielding each when its `disagreement` is known."""
         for step in self.steps:
             found = {gradient.of: gradient for gradient in step.gradients}
-            for of, disagreement in disagreements(step.layer, step.x.shape, self._rng):
-                found[of].disagreement = disagreement
+            for of, measured in disagreements(step.layer, step.x.shape, self._rng):
+                found[of].disagreement, found[of].uncertainty = measured
                 yield found[of]
 
     def measure_all(self) -> None:
@@ -77,9 +85,8 @@ class Explanation:
 
     @property
     def agrees(self) -> bool:
-        """Whether every measured gradient agrees with finite differences to AGREES."""
-        measured = [g.disagreement for g in self.gradients.values() if g.disagreement is not None]
-        return all(disagreement <= AGREES for disagreement in measured)
+        """Whether no measured gradient disagrees with finite differences; where these cannot tell, it does not."""
+        return all(gradient.verdict is not Verdict.DISAGREES for gradient in self.gradients.values())
 
     def term(self, name: str, index: Iterable[int]) -> Terms:
         """Every product that adds up to element `index` of the gradient `name`, such as "conv.dx".
@@ -98,20 +105,44 @@ class Explanation:
         """The explanation as a document."""
         return document(self.description, self.input_shape, self.steps)
 
+    def to_html(self) -> str:
+        """The explanation as one HTML page to click through, which needs no network.
+
+        All its arrays are in it, those of images as far as about a megabyte holds them.
+        """
+        return page(self.description, self.input_shape, self.steps)
+
+    def save_html(self, path: FilePath) -> None:
+        """Write `to_html()` into a file, in one step. OSError where it cannot be written."""
+        save(path, self.to_html())
+
+    def _repr_html_(self) -> str:
+        return table(self.description, self.input_shape, self.steps)
+
     def __str__(self) -> str:
         return self.to_markdown()
 
 
-def explain(net: Layer, input_shape: Iterable[int], *, seed: int = 0) -> Explanation:
-    """Run `net` on random input of input_shape and explain its backpropagation layer by layer.
+def explain(net: Layer, input_shape: Iterable[int] | None = None, *, x: Any = None, seed: int = 0) -> Explanation:
+    """Run `net` on random input of input_shape, or on the array x, and explain its backpropagation layer by layer.
 
     net: a layer of any kind. Each layer in it gets its shapes, its formulas with its own numbers in them, and how far
     each gradient is from finite differences in float64. `print` the result for a Markdown document;
-    `.term("conv.dx", (0, 1, 4, 6))` lists the products of one element. A layer that holds others and is no Sequential
-    comes after them, with the gradient of its input. Arrays are made on the backend in force. Raises TypeError where
-    net is no Layer, and ValueError where the shape does not fit it.
+    `.term("conv.dx", (0, 1, 4, 6))` lists the products of one element; `.save_html("page.html")` writes a page to click
+    through. A layer that holds others and is no Sequential comes after them, with the gradient of its input. Arrays are
+    made on the backend in force. Raises TypeError where net is no Layer or x no array, and ValueError where the shape
+    does not fit it, or where not just one of input_shape and x is given.
+
+    >>> from backstride import explain
+    >>> from backstride.layers import Conv2d, Linear, MaxPool2d, Sequential
+    >>> net = Sequential(Conv2d(1, 2, 3, rng=0), MaxPool2d(2), Linear(8, 3, rng=1))
+    >>> explanation = explain(net, (1, 1, 7, 7))
+    >>> explanation.agrees
+    True
+    >>> len(explanation.term("conv.dx", (0, 0, 0, 0)).terms)  # one for each filter
+    2
     """
-    explanation = Explanation(net, input_shape, seed)
+    explanation = Explanation(net, input_shape, seed, x=x)
     explanation.measure_all()
     return explanation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..kernels.explain import Shape
+from ..kernels.sums import Shape
 from .finite_differences import DIRECTIONS
 from .step import Gradient, Step
 
@@ -28,15 +28,15 @@ def document(description: str, input_shape: Shape, steps: Iterable[Step]) -> str
 def _layer(place: int, step: Step) -> str:
     facts = "\n".join(f"| {label} | {text} |" for label, text in step.facts())
     gradients = "\n".join(map(_gradient, step.gradients))
+    recap = f"{step.formulas.recap}\n\n" if step.formulas.recap else ""
     return (
         f"## {place}. {step.name}: `{step.layer!r}`\n\n"
         f"| | |\n|---|---|\n{facts}\n\n"
-        f"Forward: `{step.formulas.forward}`\n\n"
+        f"{recap}Forward: `{step.formulas.forward}`\n\n"
         f"Backward: dY arrives with the shape {step.dy.shape}.\n\n"
         f"| gradient | formula | shape | from finite differences |\n|---|---|---|---|\n{gradients}"
     )
 
 
 def _gradient(gradient: Gradient) -> str:
-    measured = "" if gradient.disagreement is None else f"{gradient.disagreement:.1e}"
-    return f"| {gradient.name} | `{gradient.formula}` | {gradient.shape} | {measured} |"
+    return f"| {gradient.name} | `{gradient.formula}` | {gradient.shape} | {gradient.measured} |"

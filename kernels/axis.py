@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from . import checks
 from .checks import Pair, Sides, value_error
+from .layout import InLayout
 
 RANKS = (1, 2, 3)
 """How many axes an image may have."""
@@ -137,17 +138,22 @@ class Axis:
     def gcd(self) -> int:
         return math.gcd(self.dilation, self.stride)
 
+    @property
+    def tap_step(self) -> int:
+        """From one tap of a class to its next."""
+        return self.stride // self.gcd
+
     @cached_property
     def inverse(self) -> int:
         """Of dilation/gcd modulo stride/gcd: by it a class finds the first of its taps (class_axis.cuh)."""
-        return pow(self.dilation // self.gcd, -1, self.stride // self.gcd)
+        return pow(self.dilation // self.gcd, -1, self.tap_step)
 
     def classes(self) -> Iterator[ClassAxis]:
         for first in range(self.class_count):
             yield self._class(first)
 
     def _class(self, first: int) -> ClassAxis:
-        step, spread = self.stride // self.gcd, self.dilation // self.gcd
+        step, spread = self.tap_step, self.dilation // self.gcd
         residue, rest = divmod(first + self.before, self.gcd)
         tap = self.taps if rest else min(self.taps, residue * self.inverse % step)
         taps = -(-(self.taps - tap) // step)
@@ -169,7 +175,7 @@ class ClassAxis(NamedTuple):
     gradient: Axis
 
 
-class Windowed:
+class Windowed(InLayout):
     """N images of C channels seen through windows: what engines read of a geometry, whichever operation's it is."""
 
     N: int
@@ -230,7 +236,7 @@ class Windowed:
 
     @property
     def x_shape(self) -> tuple[int, ...]:
-        return self.N, self.C, *self.extents
+        return self.in_layout(self.N, self.C, *self.extents)
 
 
 def parse_axes(

@@ -100,16 +100,6 @@ def shape(operation: str, argument: str, shape: Any, axes: tuple[str, ...]) -> t
     return tuple(integer(operation, f"{argument}[{i}]", extent, 0) for i, extent in enumerate(shape))
 
 
-def image(operation: str, argument: str, extents: Any, rank: int) -> tuple[int, ...]:
-    """The shape of an image of `rank` axes beside N and C."""
-    return shape(operation, argument, extents, ("N", "C", *"DHW"[-rank:]))
-
-
-def windows_text(channels: str, rank: int) -> str:
-    """What messages call the shape of an output: "(N, K, P, Q)"."""
-    return f"({', '.join(('N', channels, *'ZPQ'[-rank:]))})"
-
-
 def shape2(operation: str, argument: str, shape: Any, axes: str) -> Pair:
     """A shape of exactly two axes; `axes` names them in the message."""
     if len(shape) != 2:
@@ -123,7 +113,7 @@ def has_shape(operation: str, argument: str, array: Any, expected: tuple[int, ..
 
 
 def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None:
-    """The bias is None, or has shape (channels,) or `column`, the form the layers keep."""
+    """The bias is None, or has shape (channels,) or `column`, the form that broadcasts to an output."""
     if b is not None and b.shape not in ((channels,), column):
         raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
 

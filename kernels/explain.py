@@ -1,24 +1,25 @@
-"""What the rooms explain their operations with: formulas, terms, and where the taps of a window stand.
+"""What the rooms explain their operations with: formulas, sums of products, and where the taps of a window stand.
 
-Terms are plain loops over the definition. They share nothing with axis.py and the paths, so that they can be wrong
-only by themselves.
+Sums are declared from the definition. They share nothing with axis.py and the paths, so that they can be wrong only by
+themselves.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-Index = tuple[int, ...]
-Shape = tuple[int, ...]
+from .sums import Shape, Sums, Table
+
+Arrays = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """kind: the short name. forward: of Y. gradients: by name, "dx" or "dw". facts: label and text of what the
-    operation has beside its input, bias and output.
+    """kind: the short name. forward: of Y. gradients: by name, those of the parameters, then "dx", then "db", each with
+    its formula. facts: label and text of what the operation has beside its input, bias and output. recap: a sentence on
+    forward. reasons: by gradient, a sentence on why it is so.
 
     X is the input, Y the output, W and b the parameters; dY stands for ∂L/∂Y, the gradient that arrives, and so do dW,
     dX and db.
@@ -28,38 +29,43 @@ class Formulas:
     forward: str
     gradients: dict[str, str]
     facts: tuple[tuple[str, str], ...] = ()
+    recap: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Term:
-    """One product: the factors with what they are, such as ("dY[0,1,2,3]", 0.5)."""
+class Windows(NamedTuple):
+    """What is seen through windows. axes: each with extent, taps, windows, stride, before, after, dilation; those of
+    the image or its gradient come last in the arrays `over`, the windows' numbers in the arrays `numbered`.
 
-    factors: tuple[tuple[str, float], ...]
+    letters: of the windows' numbers, the taps and the positions.
+    """
 
-    @property
-    def value(self) -> float:
-        return math.prod(value for _, value in self.factors)
+    axes: tuple[Any, ...]
+    letters: tuple[str, str, str]
+    over: tuple[str, str] = ("x", "dx")
+    numbered: tuple[str, str] = ("y", "dy")
+
+
+def _no_arrays(g: Any, arrays: Arrays) -> dict[str, Any]:
+    return {}
+
+
+def _no_windows(g: Any) -> None:
+    return None
 
 
 class Explain(NamedTuple):
-    """How one operation is explained.
+    """How one operation is explained, by functions of its geometry.
 
-    formulas: of its geometry and the shapes of the arrays there are, by name ("x", "w", "b"). terms: those that add up
-    to an element of the gradient "dx", "dw" or "db", of the geometry and the NumPy arrays by name, "y" and "dy" among
-    them.
+    formulas: of the shapes of the arrays there are, by name ("x", "w", "b"). sums: of the same shapes, what adds up to
+    an element of the gradients "dx", "dw" or "db", and of "y" where that is a sum of products. made: NumPy arrays that
+    sums name beside x, y, dy and the parameters, of all of these by name. windows: of what has them.
     """
 
     formulas: Callable[[Any, Mapping[str, Shape]], Formulas]
-    terms: Callable[[str, Index, Any, Mapping[str, Any]], Iterator[Term]]
-
-
-def term(*factors: tuple[str, float]) -> Term:
-    return Term(factors)
-
-
-def element(name: str, array: Any, *index: int) -> tuple[str, float]:
-    """A factor: an element of an array under the name that formulas give it."""
-    return f"{name}[{','.join(map(str, index))}]", float(array[index])
+    sums: Callable[[Any, Mapping[str, Shape]], Sums]
+    made: Callable[[Any, Arrays], dict[str, Any]] = _no_arrays
+    windows: Callable[[Any], Windows | None] = _no_windows
 
 
 def letters(g: Any) -> tuple[str, str, str]:
@@ -102,3 +108,36 @@ def reads(axis: Any) -> list[list[tuple[int, int]]]:
         ]
         for tap in range(axis.taps)
     ]
+
+
+def index_letters(g: Any) -> tuple[str, str, str]:
+    """`letters` as sums write them: "pq", "rs" and "hw"."""
+    windows, taps, positions = (text.replace(",", "") for text in letters(g))
+    return windows, taps, positions
+
+
+def element(g: Any, *indices: str) -> str:
+    """An element of an image, of which N, C and the positions are given, as formulas name it: "n,c,h,w"."""
+    return ",".join(g.in_layout(*indices))
+
+
+def place(g: Any, *indices: str) -> str:
+    """The same in letters alone, as sums write it."""
+    return "".join(g.in_layout(*indices))
+
+
+def meetings(g: Any) -> tuple[Table, ...]:
+    """For each axis which window, tap and position meet."""
+    return tuple(
+        Table("".join(names), tuple((p, r, h) for r, pairs in enumerate(reads(axis)) for p, h in pairs))
+        for *names, axis in zip(*index_letters(g), g.axes, strict=True)
+    )
+
+
+def windows_of(g: Any, *, transposed: bool = False) -> Windows | None:
+    """None where channels come after the image's axes."""
+    if g.channels_last:
+        return None
+    if transposed:
+        return Windows(g.axes, index_letters(g), ("y", "dy"), ("x", "dx"))
+    return Windows(g.axes, index_letters(g))

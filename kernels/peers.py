@@ -6,7 +6,8 @@ judge every result by: of axis.py it uses an axis's numbers alone, and of the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,32 @@ def torch_memory_format(like: Any) -> Any:
 
     nhwc = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
     return torch.channels_last if nhwc else torch.contiguous_format
+
+
+def torch_layout(prepare: Callable[..., Callable[[], Any]]) -> Callable[..., Callable[[], Any]]:
+    """A TORCH form whose tensors of channels last are given to PyTorch as its own: views with axes (N, C, H, W) that
+    lie in memory as torch.channels_last."""
+
+    @wraps(prepare)
+    def prepared(*arguments: Any) -> Callable[[], Any]:
+        *tensors, g = arguments
+        if not g.channels_last:
+            return prepare(*arguments)
+        run = prepare(*(t if t is None or t.ndim == 1 else _moved(t, -1, 1) for t in tensors), g.channels_first)
+        return lambda: _channels_last(run(), g.rank)
+
+    return prepared
+
+
+def _channels_last(result: Any, rank: int) -> Any:
+    if isinstance(result, tuple):
+        return tuple(_channels_last(each, rank) for each in result)
+    return result.flatten() if result.ndim <= rank + 1 else _moved(result, 1, -1)
+
+
+def _moved(a: Any, source: int, destination: int) -> Any:
+    """Of a tensor, or of taps, which stay NumPy's."""
+    return np.moveaxis(a, source, destination) if isinstance(a, np.ndarray) else a.movedim(source, destination)
 
 
 def torch_empty(shape: Any, like: Any) -> Any:

@@ -313,6 +313,21 @@ class Layer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={child!r}' for name, child in self.children())})"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: a line for each layer that holds no other, and the number of parameters."""
+        from .._html import table
+
+        lines = [
+            {"name": place, "layer": repr(layer), "parameters": f"{_number_of_parameters(layer):,}"}
+            for place, layer in self.named_layers()
+            if not any(True for _ in layer.children())
+        ]
+        return table(lines, f"{type(self).__name__}: {_number_of_parameters(self):,} parameters")
+
+
+def _number_of_parameters(layer: Layer) -> int:
+    return sum(parameter.data.size for _, parameter in layer.named_parameters())
+
 
 def _takes_needs_input_grad(backward: Callable[..., Any]) -> bool:
     parameters = inspect.signature(backward).parameters

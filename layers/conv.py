@@ -10,6 +10,7 @@ from ..kernels import checks
 from ..kernels.axis import parse_axes
 from ..kernels.conv import checked
 from ..kernels.conv.geometry import ConvGeometry, check_groups
+from ..kernels.layout import NCHW, is_channels_last, to_channels_last
 from ..kernels.types import A, Array, Padding, PerAxis
 from .base import Layer, Parameter, add_grads, float_dtype, uniform
 
@@ -31,6 +32,7 @@ class _Conv(Layer):
         groups: int = 1,
         bias: bool = True,
         *,
+        layout: str = NCHW,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
     ) -> None:
@@ -43,10 +45,12 @@ class _Conv(Layer):
 
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self.options = {name: checks.fixed(value) for name, value in options.items()}
+        last = is_channels_last(name, layout)
+        self.options = {name: checks.fixed(value) for name, value in options.items()} | {"layout": layout}
         self.weight, self.bias = parameters(
             (out_channels, in_channels // groups, *kernel),
             out_channels if bias else None,
+            last,
             float_dtype(name, dtype),
             rng,
         )
@@ -69,7 +73,7 @@ class _Conv(Layer):
         else:
             dx = checked.input_grad(self.rank, dy, weight, x_shape, **self.options) if needs_input_grad else None
             dw = checked.weight_grad(self.rank, dy, x, weight.shape, **self.options) if x is not None else None
-            db = checked.bias_grad(self.rank, dy) if trains_bias else None
+            db = checked.bias_grad(self.rank, dy, self.options["layout"]) if trains_bias else None
         add_grads((self.weight, dw), (self.bias, db))
         return dx
 
@@ -81,19 +85,25 @@ class _Conv(Layer):
 
 
 def parameters(
-    shape: tuple[int, ...], channels: int | None, dtype: np.dtype, rng: np.random.Generator | int | None
+    shape: tuple[int, ...],
+    channels: int | None,
+    channels_last: bool,
+    dtype: np.dtype,
+    rng: np.random.Generator | int | None,
 ) -> tuple[Parameter, Parameter | None]:
-    """A weight of this shape, and a bias of so many channels (None: no bias), as PyTorch initialises them."""
+    """A weight of this shape (K, C/groups, *R), and a bias of so many channels (None: no bias), as PyTorch initialises
+    them. With channels last they are the same numbers, the weight's in (K, *R, C/groups)."""
     rng, fan_in = np.random.default_rng(rng), int(np.prod(shape[1:]))
-    weight = Parameter(uniform(rng, shape, fan_in, dtype))
+    drawn = uniform(rng, shape, fan_in, dtype)
+    weight = Parameter(to_channels_last(drawn).copy() if channels_last else drawn)
     if channels is None:
         return weight, None
-    column = (channels, *(1 for _ in shape[2:]))
+    column = (channels,) if channels_last else (channels, *(1 for _ in shape[2:]))
     return weight, Parameter(uniform(rng, column, fan_in, dtype), (channels,))
 
 
 def describe(layer: Any, *shape: Any) -> str:
-    defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+    defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "layout": NCHW}
     options = "".join(f", {k}={v!r}" for k, v in layer.options.items() if v != defaults[k])
     bias = "" if layer.bias is not None else ", bias=False"
     return f"{type(layer).__name__}({', '.join(map(str, shape))}{options}{bias})"
@@ -104,7 +114,8 @@ class Conv1d(_Conv):
 
     kernel_size, stride, dilation: an int or a (w,) tuple. padding: an int, (w,), ((left, right),), 'valid' or 'same'.
     dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a fresh one. weight is
-    (K, C/groups, S), bias (K, 1) or None.
+    (K, C/groups, S), bias (K, 1) or None. layout="NHWC": x is (N, W, C), y (N, Q, K), weight (K, S, C/groups), in
+    state_dict too, and bias (K,).
     """
 
     rank = 1
@@ -115,7 +126,8 @@ class Conv2d(_Conv):
 
     kernel_size, stride, dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left, right)),
     'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a
-    fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None.
+    fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None. layout="NHWC": x is (N, H, W, C), y (N, P, Q, K),
+    weight (K, R, S, C/groups), in state_dict too, and bias (K,).
     """
 
     rank = 2
@@ -126,7 +138,8 @@ class Conv3d(_Conv):
 
     kernel_size, stride, dilation: an int or a (d, h, w) tuple. padding: an int, (d, h, w), ((front, back), (top,
     bottom), (left, right)), 'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or
-    a seed; None draws a fresh one. weight is (K, C/groups, T, R, S), bias (K, 1, 1, 1) or None.
+    a seed; None draws a fresh one. weight is (K, C/groups, T, R, S), bias (K, 1, 1, 1) or None. layout="NHWC": x is
+    (N, D, H, W, C), y (N, Z, P, Q, K), weight (K, T, R, S, C/groups), in state_dict too, and bias (K,).
     """
 
     rank = 3

@@ -10,6 +10,7 @@ from ..kernels import checks
 from ..kernels.axis import parse_transposed_axes
 from ..kernels.conv import checked
 from ..kernels.conv.geometry import ConvGeometry, check_groups
+from ..kernels.layout import NCHW, is_channels_last
 from ..kernels.types import A, Array, Padding, PerAxis
 from .base import Layer, add_grads, float_dtype
 from .conv import describe, parameters
@@ -33,6 +34,7 @@ class _ConvTranspose(Layer):
         dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
+        layout: str = NCHW,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
     ) -> None:
@@ -48,10 +50,13 @@ class _ConvTranspose(Layer):
 
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         window = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-        self.options = {name: checks.fixed(value) for name, value in window.items()} | {"groups": groups}
+        last = is_channels_last(name, layout)
+        self.options = {name: checks.fixed(value) for name, value in window.items()}
+        self.options |= {"groups": groups, "layout": layout}
         self.weight, self.bias = parameters(
             (in_channels, out_channels // groups, *kernel),
             out_channels if bias else None,
+            last,
             float_dtype(name, dtype),
             rng,
         )
@@ -71,7 +76,7 @@ class _ConvTranspose(Layer):
         if x is not None:
             dw = checked.transpose_weight_grad(self.rank, dy, x, weight.shape, **self.options)
         if self.bias is not None and self.bias.requires_grad:
-            db = checked.bias_grad(self.rank, dy)
+            db = checked.bias_grad(self.rank, dy, self.options["layout"])
         add_grads((self.weight, dw), (self.bias, db))
         return dx
 
@@ -90,7 +95,8 @@ class ConvTranspose1d(_ConvTranspose):
     W' = (W-1)*stride - left - right + dilation*(S-1) + output_padding + 1. kernel_size, stride, dilation,
     output_padding (less than stride or dilation): an int or a (w,) tuple. padding: an int, (w,) or ((left, right),).
     dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a fresh one. weight is
-    (C, K/groups, S), bias (K, 1) or None.
+    (C, K/groups, S), bias (K, 1) or None. layout="NHWC": x is (N, W, C), y (N, W', K), weight (C, S, K/groups), in
+    state_dict too, and bias (K,).
     """
 
     rank = 1
@@ -102,7 +108,8 @@ class ConvTranspose2d(_ConvTranspose):
     H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1, and W' likewise. kernel_size, stride,
     dilation, output_padding (less than stride or dilation): an int or an (h, w) pair. padding: an int, (h, w) or ((top,
     bottom), (left, right)). dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws
-    a fresh one. weight is (C, K/groups, R, S), bias (K, 1, 1) or None.
+    a fresh one. weight is (C, K/groups, R, S), bias (K, 1, 1) or None. layout="NHWC": x is (N, H, W, C), y
+    (N, H', W', K), weight (C, R, S, K/groups), in state_dict too, and bias (K,).
     """
 
     rank = 2
@@ -114,7 +121,8 @@ class ConvTranspose3d(_ConvTranspose):
     D' = (D-1)*stride - front - back + dilation*(T-1) + output_padding + 1, and H' and W' likewise. kernel_size, stride,
     dilation, output_padding (less than stride or dilation): an int or a (d, h, w) tuple. padding: an int, (d, h, w) or
     ((front, back), (top, bottom), (left, right)). dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator
-    or a seed; None draws a fresh one. weight is (C, K/groups, T, R, S), bias (K, 1, 1, 1) or None.
+    or a seed; None draws a fresh one. weight is (C, K/groups, T, R, S), bias (K, 1, 1, 1) or None. layout="NHWC": x is
+    (N, D, H, W, C), y (N, D', H', W', K), weight (C, T, R, S, K/groups), in state_dict too, and bias (K,).
     """
 
     rank = 3

@@ -11,6 +11,7 @@ from ..kernels import checks, dropout
 from ..kernels.dropout.geometry import WORDS, DropoutGeometry, check_probability
 from ..kernels.types import A, Array
 from .base import Layer
+from .shard import current_shard
 
 
 class Dropout(Layer):
@@ -25,13 +26,15 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         self.p = check_probability("Dropout", p)
-        self._seed = int(np.random.default_rng(rng).integers(2**64, dtype=np.uint64))
+        self.seed = int(np.random.default_rng(rng).integers(2**64, dtype=np.uint64))
+        """The key of the layer's generator."""
         self._position: Any = np.zeros(WORDS, np.uint32)
 
     @property
     def position(self) -> tuple[int, int, int]:
         """Where the generator stands: the number of the next call, of the shard and of the step. Reading it waits for
-        the device; a checkpoint keeps it, and a distributed step sets the shard and the step, and the call to 0."""
+        the device; a checkpoint keeps it. In a shard of backstride.distributed the masks are those of (call in the
+        shard, shard, step), and this stays as it is."""
         call, shard, step = map(int, to_numpy(self._position))
         return call, shard, step
 
@@ -46,12 +49,15 @@ class Dropout(Layer):
             return x
         with on_device(x):
             position = self._next(x)
-        y = dropout(x, position, p=self.p, seed=self._seed)
+        y = dropout(x, position, p=self.p, seed=self.seed)
         self._keep((x.shape, position))
         return y
 
     def _next(self, x: Any) -> Any:
         """The position of this call beside x, which stays what it is, as the layer's own goes on."""
+        shard = current_shard()
+        if shard is not None:
+            return get_array_module(x).asarray(np.array([shard.call(self), shard.number, shard.step], np.uint32))
         if self._position.device != x.device:
             self._position = get_array_module(x).asarray(to_numpy(self._position))
         position = self._position.copy()
@@ -64,10 +70,10 @@ class Dropout(Layer):
         checks.has_shape("Dropout.backward", "dy", given, x_shape, "the shape of forward's output")
         if not needs_input_grad or position is None:
             return given if needs_input_grad else None
-        return dropout(given, position, p=self.p, seed=self._seed)
+        return dropout(given, position, p=self.p, seed=self.seed)
 
     def geometry(self, x_shape: tuple[int, ...]) -> DropoutGeometry:
-        return DropoutGeometry.of(self.operation, x_shape, p=self.p, seed=self._seed)
+        return DropoutGeometry.of(self.operation, x_shape, p=self.p, seed=self.seed)
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"

@@ -20,6 +20,7 @@ from ..kernels import (
     layer_norm_grads,
 )
 from ..kernels.dtypes import accumulation_dtype
+from ..kernels.layout import NCHW, in_layout, is_channels_last
 from ..kernels.norm.geometry import (
     BatchNormGeometry,
     RowNormGeometry,
@@ -29,7 +30,9 @@ from ..kernels.norm.geometry import (
     check_num_groups,
 )
 from ..kernels.types import A, Array, Shape
+from . import sync as synchronised
 from .base import Buffer, Layer, Parameter, add_grads, float_dtype
+from .shard import Shard, current_shard
 
 
 class _Norm(Layer):
@@ -58,7 +61,7 @@ class _Norm(Layer):
 class _BatchNorm(_Norm):
     operation = "batch_norm"
     ranks: tuple[int, ...]
-    axes: str
+    axes: tuple[str, ...]
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class _BatchNorm(_Norm):
         track_running_stats: bool = True,
         *,
         activation: str | None = None,
+        sync: bool = False,
+        layout: str = NCHW,
         dtype: Any = "float32",
     ) -> None:
         """y = weight (x - mean) / sqrt(var + eps) + bias, then perhaps a residual and the activation.
@@ -78,15 +83,18 @@ class _BatchNorm(_Norm):
         over all batches so far. As in PyTorch running_var follows the unbiased variance; a batch of one value for each
         channel leaves it alone, and an empty one both. In evaluation mode they take the place of the batch's, unless
         track_running_stats is False. affine: whether there are weight and bias, (C,). activation: None or "relu".
-        dtype: x's; for 16-bit x parameters and statistics are float32. Raises ValueError for options, TypeError for
-        dtypes.
+        sync: in a shard of backstride.distributed mean and var are those of all shards together, which takes exactly
+        one for each process, with samples in it (ValueError otherwise); the bits then belong to that number.
+        layout: "NHWC" where x is (N, *X, C). dtype: x's; for 16-bit x parameters and statistics are float32.
+        Raises ValueError for options, TypeError for dtypes.
         """
         name = type(self).__name__
         self.num_features = checks.integer(name, "num_features", num_features, 1)
         self.momentum, self.activation = _checked_momentum(name, momentum), check_activation(name, activation)
         shape = (self.num_features,)
         super().__init__(shape, eps, affine, dtype)
-        self.track_running_stats = bool(track_running_stats)
+        self.track_running_stats, self.sync = bool(track_running_stats), bool(sync)
+        self.layout, self._channels_last = layout, is_channels_last(name, layout)
         self.running_mean = self.running_var = self.num_batches_tracked = None
         if track_running_stats:
             self.running_mean = Buffer(asarray(np.zeros(shape, self._dtype)))
@@ -96,8 +104,12 @@ class _BatchNorm(_Norm):
     def forward(self, x: A, residual: A | None = None) -> A:
         """residual: of x's shape, is added before the activation; backward then returns (dx, dresidual)."""
         self._check_shape(x)
-        options: dict[str, Any] = {"eps": self.eps, "activation": self.activation, "residual": residual}
+        options: dict[str, Any] = {"eps": self.eps, "layout": self.layout}
+        options |= {"activation": self.activation, "residual": residual}
         running = None if self.training else self._running()
+        shard = current_shard() if self.sync and self.training else None
+        if shard is not None:
+            return self._forward_in_sync(shard, x, options)
         if running is None:
             y, mean, var = batch_norm(x, *self._parameters(), **options)
             if self.training:
@@ -105,17 +117,31 @@ class _BatchNorm(_Norm):
         else:
             mean, var = running
             y = batch_norm_inference(x, *self._parameters(), mean, var, **options)
-        self._keep((x, mean, var, running is None, residual is not None, None if self.activation is None else y))
+        grads = batch_norm_grads if running is None else batch_norm_inference_grads
+        self._keep((x, mean, var, grads, residual is not None, None if self.activation is None else y))
+        return y
+
+    def _forward_in_sync(self, shard: Shard, x: A, options: dict[str, Any]) -> A:
+        _, mean, var = batch_norm(x, None, None, eps=self.eps, layout=self.layout)
+        mean, var, count = synchronised.statistics(self, shard, mean, var, x.size // self.num_features)
+        y = batch_norm_inference(x, *self._parameters(), mean, var, **options)
+
+        def grads(dy: Array, x: Array, gamma: Any, mean: Any, var: Any, **more: Any) -> tuple[Any, ...]:
+            dx, dgamma, dbeta, *rest = batch_norm_inference_grads(dy, x, gamma, mean, var, **more)
+            return synchronised.input_grad(self, shard, dx, x, mean, var, count, dgamma, dbeta), dgamma, dbeta, *rest
+
+        self._keep((x, mean, var, grads, options["residual"] is not None, None if self.activation is None else y))
+        if self.track_running_stats:
+            shard.add_statistics(self, mean, synchronised.unbiased(var, count))
         return y
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
         """As Layer.backward; after a residual (dx, dresidual), of which only dx can be left out."""
-        x, mean, var, of_batch, residual, y = self._kept()
+        x, mean, var, grads, residual, y = self._kept()
         gamma, beta = self._parameters()
-        options: dict[str, Any] = {"eps": self.eps}
+        options: dict[str, Any] = {"eps": self.eps, "layout": self.layout}
         if self.activation is not None:
             options |= {"activation": self.activation, "residual": residual, "beta": beta, "y": y}
-        grads = batch_norm_grads if of_batch else batch_norm_inference_grads
         dx, dgamma, dbeta, *dresidual = grads(dy, x, gamma, mean, var, **options)
         add_grads((self.weight, dgamma), (self.bias, dbeta))
         dx = dx if needs_input_grad else None
@@ -129,48 +155,64 @@ class _BatchNorm(_Norm):
     @quietly
     def _track(self, mean: Any, var: Any, count: int) -> None:
         """Let the running statistics follow those of a batch with so many values for each channel."""
+        if not self.track_running_stats:
+            return
+        with on_device(mean):
+            unbiased = var * (count / (count - 1)) if count > 1 else None
+        shard = current_shard()
+        if shard is None:
+            self.follow(mean if count else None, unbiased)
+        else:
+            shard.add_statistics(self, mean if count else None, unbiased)
+
+    @quietly
+    def follow(self, mean: Any, var: Any) -> None:
+        """Let the running statistics follow the mean and the unbiased variance of a batch, each (C,) or None."""
         running = self._running()
         if running is None or self.num_batches_tracked is None:
             return
-        with on_device(mean):
+        with on_device(running[0]):
             batches = self.num_batches_tracked.data
             batches += 1
-            share = (1 / batches).astype(mean.dtype) if self.momentum is None else self.momentum
-            unbiased = var * (count / (count - 1)) if count > 1 else None
-            for old, new in zip(running, (mean if count else None, unbiased), strict=True):
+            share = (1 / batches).astype(self._dtype) if self.momentum is None else self.momentum
+            for old, new in zip(running, (mean, var), strict=True):
                 if new is not None:
                     old *= 1 - share
                     old += new * share
 
     def _check_shape(self, x: Array) -> None:
         shape = getattr(x, "shape", None)
-        if shape is not None and (len(shape) - 2 not in self.ranks or shape[1] != self.num_features):
-            expected = f"{self.axes} with C = {self.num_features}"
+        channels = -1 if self._channels_last else 1
+        if shape is not None and (len(shape) - 2 not in self.ranks or shape[channels] != self.num_features):
+            axes = [f"({', '.join(in_layout(each, self._channels_last))})" for each in self.axes]
+            expected = f"{' or '.join(axes)} with C = {self.num_features}"
             raise checks.value_error(type(self).__name__, "x.shape", tuple(shape), expected)
 
     def geometry(self, x_shape: tuple[int, ...]) -> BatchNormGeometry:
-        return BatchNormGeometry.of(self.operation, x_shape, eps=self.eps, activation=self.activation)
+        options: dict[str, Any] = {"activation": self.activation, "layout": self.layout}
+        return BatchNormGeometry.of(self.operation, x_shape, eps=self.eps, **options)
 
     def __repr__(self) -> str:
-        return self._described(self.num_features, momentum=0.1, activation=None, track_running_stats=True)
+        defaults = {"activation": None, "track_running_stats": True, "sync": False, "layout": NCHW}
+        return self._described(self.num_features, momentum=0.1, **defaults)
 
 
 class BatchNorm1d(_BatchNorm):
     """Batch normalisation of x (N, C) or (N, C, L): what the values of each channel share is taken out."""
 
-    ranks, axes = (0, 1), "(N, C) or (N, C, L)"
+    ranks, axes = (0, 1), ("NC", "NCL")
 
 
 class BatchNorm2d(_BatchNorm):
     """Batch normalisation of x (N, C, H, W): what the values of each channel share is taken out."""
 
-    ranks, axes = (2,), "(N, C, H, W)"
+    ranks, axes = (2,), ("NCHW",)
 
 
 class BatchNorm3d(_BatchNorm):
     """Batch normalisation of x (N, C, D, H, W): what the values of each channel share is taken out."""
 
-    ranks, axes = (3,), "(N, C, D, H, W)"
+    ranks, axes = (3,), ("NCDHW",)
 
 
 class GroupNorm(_Norm):

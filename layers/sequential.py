@@ -8,6 +8,7 @@ from typing import Any
 
 from ..kernels.types import A, Array
 from .container import Container, is_trained
+from .shard import current_shard
 
 
 class Sequential(Container):
@@ -32,6 +33,9 @@ class Sequential(Container):
         layers = self.layers
         trained = (place for place, layer in enumerate(layers) if is_trained(layer))
         first = 0 if needs_input_grad else next(trained, len(layers))
+        shard = current_shard()
         for place in reversed(range(first, len(layers))):
             dy = layers[place].backward(dy, needs_input_grad=needs_input_grad or place > first)
+            if shard is not None:
+                shard.has_finished(layers[place])
         return dy if needs_input_grad else None

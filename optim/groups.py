@@ -60,7 +60,7 @@ def decay_groups(net: Layer) -> list[dict[str, Any]]:
     and shifts of norms, which are what has at most one axis in a state_dict.
 
     >>> from backstride.layers import Linear
-    >>> from backstride.optim import SGD
+    >>> from backstride.optim import SGD, decay_groups
     >>> optimizer = SGD(decay_groups(Linear(3, 2)), lr=0.1, weight_decay=1e-4)
     >>> [group.options["weight_decay"] for group in optimizer.groups]
     [0.0001, 0.0]

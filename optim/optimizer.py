@@ -9,7 +9,9 @@ import numpy as np
 
 from .._state import Expected, checked
 from ..backend import get_array_module, is_capturing, is_cupy, on_device, plain, quietly
+from ..jit import get_jit
 from ..kernels import checks
+from ..kernels.dispatch import Paths
 from ..kernels.dtypes import accumulation_dtype
 from ..kernels.optim import cpu, cuda
 from ..kernels.optim.rules import Options, Rule
@@ -17,6 +19,8 @@ from ..kernels.optim.tensors import Control, Tensor
 from .groups import Parameters, grouped
 
 Gradients = Sequence[Any]
+
+_paths = Paths[Any]("optim")
 
 
 class Optimizer:
@@ -41,7 +45,9 @@ class Optimizer:
         in float32 for 16-bit parameters."""
         self._lr = self._checked_lr(options["lr"])
         rates = [self._checked_lr(group.options["lr"]) for group in self.groups]
-        self._shares = _shares(rule, self._tensors(rule), rates, _schedule(self._name, schedule))
+        self.schedule = _schedule(self._name, schedule)
+        """What lr is multiplied by at each step, as a NumPy array; fixed when the optimizer is made."""
+        self._shares = _shares(rule, self._tensors(rule), rates, self.schedule)
 
     def _numbers(self, options: Mapping[str, Any]) -> Options:
         """What the rule calls the options of a group; ValueError where one is out of range."""
@@ -221,7 +227,16 @@ class _Share:
             scale=xp.ones((), np.float64),
             skip=xp.zeros((), np.bool_),
         )
-        self.updates: cpu.Updates | cuda.Updates = (cpu if xp is np else cuda).Updates(rule, self.control)
+        self._rule, self._on_cupy = rule, None if xp is np else cuda.Updates(rule, self.control)
+
+    @property
+    def updates(self) -> cpu.Updates | cuda.Updates:
+        """What takes the steps; on NumPy the choice in force decides whether they are compiled."""
+        if self._on_cupy is not None:
+            return self._on_cupy
+        path = _paths.jit if get_jit() else _paths.numpy
+        updates: cpu.Updates = path.Updates(self._rule, self.control)
+        return updates
 
     def count(self, steps: int, counts: np.ndarray) -> None:
         """Go on from these counts; of other devices' parameters 0 is kept."""

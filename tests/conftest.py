@@ -18,7 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from backstride import backend, jit
+from backstride import backend, batch_invariance, jit, precision
 from backstride.kernels.cuda.runtime import cubins, nvrtc, replay
 
 backend.set_backend("numpy")  # of arrays that a test makes without naming one, on a machine with a GPU too
@@ -120,12 +120,26 @@ def forgotten() -> None:
     backend.probe_cupy.cache_clear()
 
 
+SWITCHES = {
+    "float32 precision": precision.get_float32_precision,
+    "batch invariance": batch_invariance.get_batch_invariant,
+}
+
+
+@pytest.fixture(autouse=True)
+def switched_back() -> Iterator[None]:
+    """A test that leaves a switch on would decide what the next ones in its process meet."""
+    before = {name: get() for name, get in SWITCHES.items()}
+    yield
+    assert {name: get() for name, get in SWITCHES.items()} == before
+
+
 @pytest.fixture
 def torch() -> ModuleType:
     return pytest.importorskip("torch", reason="PyTorch is the reference")
 
 
-SAMPLE = 8
+SAMPLE = 24
 """One emulated test in this many is in ci/test, and another in what CI runs of ci/emulator."""
 OTHER_RANKS = re.compile(r"[a-z][13]d")
 """Operations along one and three axes run the kernels of those along two: of what is tested for every operation the

@@ -1,18 +1,19 @@
 """What every operation means, in float64, written from the definition: plain loops, nothing shared with the package.
 
-A convolution or a pooling along any number of axes is a set of meetings: output position p meets input position h
-through tap r where h = p*stride - before + r*dilation along every axis. Every function below is one loop over the
-meetings, and the gradients are the same loop with the assignment read from the other side.
+Convolution, pooling and linear are conformance/definitions.py, which courses grade by; the other operations are here.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
 from fractions import Fraction
 
 import numpy as np
+
+from backstride.conformance.definitions import *  # noqa: F403
 
 
 def __getattr__(name):
@@ -21,273 +22,6 @@ def __getattr__(name):
         return globals()[re.sub(r"[123]d(?=_|$)", "", name)]
     except KeyError:
         raise AttributeError(name) from None
-
-
-def _per_axis(value, rank):
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
-
-
-def _sides(padding, extents, window, stride, dilation):
-    """padding as (before, after) for each axis."""
-    if padding == "valid":
-        return ((0, 0),) * len(extents)
-    if padding == "same":
-        sides = []
-        for extent, taps, step, spread in zip(extents, window, stride, dilation, strict=True):
-            total = 0  # the least padding for which window number ceil(extent/step) - 1 still fits
-            while (math.ceil(extent / step) - 1) * step + (taps - 1) * spread >= extent + total:
-                total += 1
-            sides.append((total // 2, total - total // 2))
-        return tuple(sides)
-    return tuple(_per_axis(side, 2) for side in _per_axis(padding, len(extents)))
-
-
-def _count(extent, taps, step, spread, before, after, ceil_mode=False):
-    """How many windows there are, found by placing them one after the other.
-
-    A window belongs when its last tap lies on the padded input; with ceil_mode it may hang over the end by less than
-    one step, provided that it starts on the input or on the padding before it.
-    """
-    number = 0
-    while True:
-        first = number * step - before
-        last = first + (taps - 1) * spread
-        overhang = last - (extent + after - 1)
-        if overhang > (step - 1 if ceil_mode else 0) or (ceil_mode and first >= extent):
-            return number
-        number += 1
-
-
-def _windows(extents, window, stride, padding, dilation, ceil_mode=False):
-    """How many there are along each axis, and for each the table position -> [(tap, coordinate)] of the taps that fall
-    on the input."""
-    stride, dilation = _per_axis(stride, len(extents)), _per_axis(dilation, len(extents))
-    sides = _sides(padding, extents, window, stride, dilation)
-    tables = []
-    for extent, taps, step, spread, (before, after) in zip(extents, window, stride, dilation, sides, strict=True):
-        table = []
-        for position in range(_count(extent, taps, step, spread, before, after, ceil_mode)):
-            reached = [(tap, position * step - before + tap * spread) for tap in range(taps)]
-            table.append([(tap, at) for tap, at in reached if 0 <= at < extent])
-        tables.append(table)
-    return tuple(map(len, tables)), tables
-
-
-def _reached(tables, p):
-    """Every (r, h), the taps of the window p that fall on the input and where, in row-major order."""
-    for along in itertools.product(*(table[at] for table, at in zip(tables, p, strict=True))):
-        yield tuple(zip(*along, strict=True))
-
-
-def _meetings(extents, window, stride, padding, dilation):
-    """Every (p, r, h) where output p meets input h through tap r, each an index along all axes."""
-    size, tables = _windows(extents, window, stride, padding, dilation)
-    for p in np.ndindex(size):
-        for r, h in _reached(tables, p):
-            yield p, r, h
-
-
-def _by_group(array, axis, groups):
-    """The array with its axis of channels split into (group, channel in the group)."""
-    shape = array.shape
-    return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
-
-
-def _plus_bias(y, b):
-    return y if b is None else y + np.asarray(b, np.float64).reshape(1, -1, *(1 for _ in y.shape[2:]))
-
-
-def conv(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
-    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    extents, window = x.shape[2:], w.shape[2:]
-    size, _ = _windows(extents, window, stride, padding, dilation)
-    x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
-    y = np.zeros((len(x), groups, w.shape[1], *size))
-    for p, r, h in _meetings(extents, window, stride, padding, dilation):
-        y[(..., *p)] += np.einsum("ngc,gkc->ngk", x[(..., *h)], w[(..., *r)])
-    return _plus_bias(y.reshape(len(x), groups * w.shape[1], *size), b)
-
-
-def conv_input_grad(dy, w, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    dy, w = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(w, np.float64), 0, groups)
-    dx = _by_group(np.zeros(x_shape), 1, groups)
-    for p, r, h in _meetings(x_shape[2:], w.shape[3:], stride, padding, dilation):
-        dx[(..., *h)] += np.einsum("ngk,gkc->ngc", dy[(..., *p)], w[(..., *r)])
-    return dx.reshape(x_shape)
-
-
-def conv_weight_grad(dy, x, w_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    extents = x.shape[2:]
-    dy, x = _by_group(np.asarray(dy, np.float64), 1, groups), _by_group(np.asarray(x, np.float64), 1, groups)
-    dw = _by_group(np.zeros(w_shape), 0, groups)
-    for p, r, h in _meetings(extents, w_shape[2:], stride, padding, dilation):
-        dw[(..., *r)] += np.einsum("ngk,ngc->gkc", dy[(..., *p)], x[(..., *h)])
-    return dw.reshape(w_shape)
-
-
-def conv_bias_grad(dy):
-    dy = np.asarray(dy, np.float64)
-    db = [math.fsum(dy[:, k].ravel()) for k in range(dy.shape[1])]
-    return np.array(db).reshape(-1, *(1 for _ in dy.shape[2:]))
-
-
-def conv_transpose(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
-    """Every input element lays a scaled copy of the kernel on a canvas; padding crops it, output_padding grows it."""
-    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    extents, window = x.shape[2:], w.shape[2:]
-    stride, dilation, grow = (_per_axis(value, len(extents)) for value in (stride, dilation, output_padding))
-    sides = _sides(padding, extents, window, stride, dilation)
-    size = [
-        (extent - 1) * step + (taps - 1) * spread + 1 + more
-        for extent, step, taps, spread, more in zip(extents, stride, window, dilation, grow, strict=True)
-    ]
-    x, w = _by_group(x, 1, groups), _by_group(w, 0, groups)
-    canvas = np.zeros((len(x), groups, w.shape[2], *size))
-    for p in np.ndindex(extents):
-        for r in np.ndindex(window):
-            at = (i * step + tap * spread for i, step, tap, spread in zip(p, stride, r, dilation, strict=True))
-            canvas[(..., *at)] += np.einsum("ngc,gck->ngk", x[(..., *p)], w[(..., *r)])
-    canvas = canvas.reshape(len(x), groups * w.shape[2], *size)
-    inside = (slice(before, extent - after) for (before, after), extent in zip(sides, size, strict=True))
-    return _plus_bias(canvas[(..., *inside)], b)
-
-
-def max_pool(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """(y, taps): the first greatest tap of each window, or its last NaN; -inf and tap -1 where it is all padding."""
-    x = np.asarray(x, np.float64)
-    window = _per_axis(kernel_size, x.ndim - 2)
-    size, tables = _windows(x.shape[2:], window, window if stride is None else stride, padding, dilation, ceil_mode)
-    y = np.full((*x.shape[:2], *size), -np.inf)
-    taps = np.full(y.shape, -1)
-    for n, c, *p in np.ndindex(y.shape):
-        at = (n, c, *p)
-        for r, h in _reached(tables, p):
-            value = x[(n, c, *h)]
-            if taps[at] == -1 or math.isnan(value) or value > y[at]:
-                y[at], taps[at] = value, np.ravel_multi_index(r, window)
-    return y, taps
-
-
-def max_pool_indices(taps, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """The flat position in the plane, h*W + w of two axes, that each tap points at, -1 for no tap."""
-    extents, window = x_shape[2:], _per_axis(kernel_size, len(x_shape) - 2)
-    _, tables = _windows(extents, window, window if stride is None else stride, padding, dilation, ceil_mode)
-    indices = np.full(taps.shape, -1, np.int64)
-    for n, c, *p in np.ndindex(taps.shape):
-        if taps[(n, c, *p)] >= 0:
-            r = np.unravel_index(int(taps[(n, c, *p)]), window)
-            h = [dict(table[at])[tap] for table, at, tap in zip(tables, p, r, strict=True)]
-            indices[(n, c, *p)] = np.ravel_multi_index(h, extents)
-    return indices
-
-
-def max_pool_grad(dy, taps, x_shape, kernel_size, **options):
-    dy, dx = np.asarray(dy, np.float64), np.zeros((*x_shape[:2], math.prod(x_shape[2:])))
-    indices = max_pool_indices(taps, x_shape, kernel_size, **options)
-    for n, c, *p in np.ndindex(dy.shape):
-        if indices[(n, c, *p)] >= 0:
-            dx[n, c, indices[(n, c, *p)]] += dy[(n, c, *p)]
-    return dx.reshape(x_shape)
-
-
-def _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
-    """Every (p, positions, divisor) of an average pooling; positions are the window's elements on the input."""
-    extents = x_shape[2:]
-    window = _per_axis(kernel_size, len(extents))
-    step = _per_axis(window if stride is None else stride, len(extents))
-    sides = _sides(padding, extents, window, step, (1,) * len(extents))
-    size, tables = _windows(extents, window, step, padding, 1, ceil_mode)
-    for p in np.ndindex(size):
-        positions = [h for _, h in _reached(tables, p)]
-        on_padded = sum(
-            all(
-                at * s + tap < before + extent + after
-                for at, s, tap, (before, after), extent in zip(p, step, r, sides, extents, strict=True)
-            )
-            for r in np.ndindex(window)
-        )
-        yield p, positions, divisor_override or (on_padded if count_include_pad else len(positions))
-
-
-def avg_pool(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
-    x = np.asarray(x, np.float64)
-    window = _per_axis(kernel_size, x.ndim - 2)
-    size, _ = _windows(x.shape[2:], window, window if stride is None else stride, padding, 1, ceil_mode)
-    y = np.zeros((*x.shape[:2], *size))
-    shares = _shares(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    for p, positions, divisor in shares:
-        for h in positions:
-            y[(..., *p)] += x[(..., *h)] / divisor
-    return y
-
-
-def avg_pool_grad(
-    dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
-    dy, dx = np.asarray(dy, np.float64), np.zeros(x_shape)
-    shares = _shares(x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    for p, positions, divisor in shares:
-        for h in positions:
-            dx[(..., *h)] += dy[(..., *p)] / divisor
-    return dx
-
-
-def _adaptive_windows(extents, output_size):
-    """Every window's index with the input positions under it."""
-    counts = _per_axis(output_size, len(extents))
-    for p in np.ndindex(counts):
-        under = (
-            range(math.floor(i * extent / count), math.ceil((i + 1) * extent / count))
-            for i, extent, count in zip(p, extents, counts, strict=True)
-        )
-        yield p, list(itertools.product(*under))
-
-
-def adaptive_avg_pool(x, output_size):
-    y = np.zeros((*x.shape[:2], *_per_axis(output_size, x.ndim - 2)))
-    for p, positions in _adaptive_windows(x.shape[2:], output_size):
-        for h in positions:
-            y[(..., *p)] += x[(..., *h)] / len(positions)
-    return y
-
-
-def adaptive_avg_pool_grad(dy, x_shape):
-    dx = np.zeros(x_shape)
-    for p, positions in _adaptive_windows(x_shape[2:], dy.shape[2:]):
-        for h in positions:
-            dx[(..., *h)] += dy[(..., *p)] / len(positions)
-    return dx
-
-
-def linear(x, w, b=None, *, batch_axis=0):
-    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    samples = x if batch_axis == 0 else x.T
-    bias = np.zeros(len(w)) if b is None else np.asarray(b, np.float64).ravel()
-    y = np.array([[row @ sample + offset for row, offset in zip(w, bias, strict=True)] for sample in samples])
-    y = y.reshape(len(samples), len(w))
-    return y if batch_axis == 0 else y.T
-
-
-def linear_input_grad(dy, w, *, batch_axis=0):
-    dy, w = np.asarray(dy, np.float64), np.asarray(w, np.float64)
-    return linear(dy, w.T, batch_axis=batch_axis)
-
-
-def linear_weight_grad(dy, x, *, batch_axis=0):
-    dy, x = np.asarray(dy, np.float64), np.asarray(x, np.float64)
-    if batch_axis == 1:
-        dy, x = dy.T, x.T
-    dw = np.zeros((dy.shape[1], x.shape[1]))
-    for one_dy, one_x in zip(dy, x, strict=True):
-        dw += np.outer(one_dy, one_x)
-    return dw
-
-
-def linear_bias_grad(dy, *, batch_axis=0):
-    dy = np.asarray(dy, np.float64)
-    if batch_axis == 1:
-        return np.array([[math.fsum(row)] for row in dy]).reshape(len(dy), 1)
-    return np.array([math.fsum(column) for column in dy.T])
 
 
 def _finished(z, residual, activation):
@@ -308,18 +42,40 @@ def _moments(values):
     return mean, math.fsum((values - mean) ** 2) / values.size
 
 
+def in_either_layout(definition):
+    """A definition of arrays (N, C, *X), also of those that `layout` says to be (N, *X, C)."""
+
+    @functools.wraps(definition)
+    def defined(*arguments, layout="NCHW", **options):
+        if layout == "NCHW":
+            return definition(*arguments, **options)
+        given = [_moved(a, -1, 1) for a in arguments]
+        found = definition(*given, **{name: _moved(a, -1, 1) for name, a in options.items()})
+        return tuple(_moved(a, 1, -1) for a in found) if isinstance(found, tuple) else _moved(found, 1, -1)
+
+    return defined
+
+
+def _moved(a, source, destination):
+    """Parameters and statistics have one axis."""
+    return np.moveaxis(a, source, destination) if isinstance(a, np.ndarray) and a.ndim > 1 else a
+
+
+@in_either_layout
 def batch_norm(x, gamma=None, beta=None, *, eps=1e-5, activation=None, residual=None):
     mean, var = np.array([_moments(x[:, c]) for c in range(x.shape[1])]).reshape(-1, 2).T
     y = batch_norm_inference(x, gamma, beta, mean, var, eps=eps, activation=activation, residual=residual)
     return y, mean, var
 
 
+@in_either_layout
 def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5, activation=None, residual=None):
     gamma, beta = np.ones_like(mean) if gamma is None else gamma, 0 * mean if beta is None else beta
     z = (x - _of_images(mean, x)) / np.sqrt(_of_images(var, x) + eps)
     return _finished(_of_images(gamma, x) * z + _of_images(beta, x), residual, activation)
 
 
+@in_either_layout
 def batch_norm_grads(dy, x, gamma, mean, var, **options):
     """Every element of a channel moves its mean and deviation, and so all others."""
     dz, z, scale, sums = _batch_norm_parts(dy, x, gamma, mean, var, **options)
@@ -331,6 +87,7 @@ def batch_norm_grads(dy, x, gamma, mean, var, **options):
     return (*found, dz) if options.get("residual") else found
 
 
+@in_either_layout
 def batch_norm_inference_grads(dy, x, gamma, mean, var, **options):
     dz, _, scale, sums = _batch_norm_parts(dy, x, gamma, mean, var, **options)
     found = dz * scale, *sums

@@ -21,6 +21,7 @@ from conftest import PATHS
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
 from backstride.kernels.axis import RANKS
+from backstride.kernels.layout import NHWC, in_layout
 from backstride.kernels.operation import Case, Family, Operation, as_tuple, geometry_of
 
 Random = np.random.Generator
@@ -115,12 +116,19 @@ DRAW: dict[str, Callable[[Random, int], Case]] = {
 }
 
 
+def _channels_last(case: Case) -> Case:
+    x, w = (in_layout(shape, True) if shape else () for shape in (case.x, case.w))
+    return Case("", x, w, {**case.options, "layout": NHWC})
+
+
 def drawn(family: Family, rank: int, number: int) -> Case:
     """The first configuration that is allowed, of those that this number gives."""
     rng = np.random.default_rng([zlib.crc32(family.name.encode()), rank, number])
     forward = calls.members(family)[0]
     while True:
         case = DRAW[family.name](rng, rank)
+        if rank and rng.random() < 0.3:
+            case = _channels_last(case)
         try:
             geometry_of(forward, case)
         except ValueError:

@@ -37,7 +37,8 @@ def speaks(node: ast.AST) -> bool:
 
 
 def test_the_library_has_no_other_channel():
-    programs = ("tests", "build", "cli", "ci", "launch_cost.py")
+    programs = ("tests", "build", "cli", "ci", "launch_cost.py", "simulate.py")
+    programs += ("mpi.py",)  # a process that ends its job says which it was
     library = [file for file in PACKAGE.rglob("*.py") if not set(programs) & set(file.relative_to(PACKAGE).parts)]
     assert len(library) > 100
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in library}

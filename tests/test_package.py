@@ -16,8 +16,8 @@ import backstride
 
 pytest.importorskip("setuptools", minversion="77", reason="builds with setuptools")
 
-SUFFIXES = (".py", ".cu", ".cuh", ".h")
-NAMES = ("py.typed", "compile_flags.txt")
+SUFFIXES = (".py", ".cu", ".cuh", ".h", ".html", ".css", ".js")
+NAMES = ("py.typed", "compile_flags.txt", "loops.tsv")
 NOT_THE_PACKAGE = {"tests", "ci", "build", "dist", "results", "docs"}
 
 
@@ -35,7 +35,7 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def source_files(tree) -> set[str]:
-    """What the package must hold, by its path in the tree: modules, kernels with what an editor reads beside them, and
+    """What the package must hold, by its path in the tree: modules, kernels with what is read beside them, and
     the type marker."""
     folders = [f for f in tree.rglob("*") if f.is_dir() and f.relative_to(tree).parts[0] not in NOT_THE_PACKAGE]
     files = [file for folder in (tree, *folders) for file in folder.iterdir()]
@@ -59,7 +59,9 @@ def test_the_tree_has_what_the_test_looks_for(source_files):
 def test_the_wheel_holds_the_package_and_no_more(built, source_files):
     (wheel,) = built.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert held == {f"backstride/{file}" for file in source_files}
+    plugin = {file for file in source_files if file.startswith("pytest_backstride/")}
+    assert plugin
+    assert held == plugin | {f"backstride/{file}" for file in source_files - plugin}
 
 
 def test_the_sdist_holds_the_package(built, source_files):

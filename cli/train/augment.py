@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import asarray, get_array_module
+from ...kernels.cpu.philox import philox
 
 FLIP, CROP = "flip", "crop"
 KINDS = (FLIP, CROP)
@@ -21,10 +22,10 @@ class Augmentation:
 
     def __init__(self, kinds: tuple[str, ...], seed: int, epoch: int, images: int, shape: tuple[int, int]) -> None:
         self.margins = [max(1, extent // 8) if CROP in kinds else 0 for extent in shape]
-        drawn = np.empty((images, 3), np.int64)
-        for image in range(images):
-            rng = np.random.default_rng([seed, epoch, image])
-            drawn[image] = rng.integers(0, [2, 2 * self.margins[0] + 1, 2 * self.margins[1] + 1])
+        first, second = map(int, np.random.SeedSequence(seed).generate_state(2))
+        words = philox(np.arange(images), epoch, 0, 0, key=(first, second))
+        choices = [2, *(2 * margin + 1 for margin in self.margins)]
+        drawn = (words[:, :3] * np.array(choices, np.uint64) >> np.uint64(32)).astype(np.int64)  # 0 to choices - 1
         self.flipped = asarray(drawn[:, 0] * (FLIP in kinds))
         self.tops, self.lefts = asarray(drawn[:, 1]), asarray(drawn[:, 2])
 

@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: it ends its epoch and saves what it was asked to save."""
+"""Signals that ask a training to stop: it ends its step or epoch and saves what it was asked to save."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ _NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Interrupt:
-    """What has been asked for so far; `name` and `status` tell of the first signal."""
+    """The first signal that came: its number, 0 before."""
 
-    requested = False
-    name = ""
-    status = 0
-    """The exit status of a program that the signal ended."""
+    number = 0
+
+    @property
+    def name(self) -> str:
+        return _NAMES[self.number]
+
+    @property
+    def status(self) -> int:
+        """The exit status of a program that the signal ended."""
+        return 128 + self.number
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """The first Ctrl-C or SIGTERM asks for a stop at the end of the epoch; another one of its kind stops at once."""
+    """The first Ctrl-C or SIGTERM asks for a stop; another one of its kind stops at once."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
         yield interrupt
         return
 
     def on_first(number: int, _: Any) -> None:
-        if not interrupt.requested:
-            interrupt.requested, interrupt.name, interrupt.status = True, _NAMES[number], 128 + number
+        interrupt.number = interrupt.number or number
         signal.signal(number, before[number])
 
     before = {number: signal.getsignal(number) for number in _NAMES}

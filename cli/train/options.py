@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..._extras import needed_for
 from ...backend import get_backend
+from ...distributed import Communicator
 from ...kernels.dtypes import NAMES as DTYPES
 from ..arguments import (
     add_backend,
@@ -16,10 +17,12 @@ from ..arguments import (
     natural,
     positive_float,
     positive_int,
+    power_of_two,
     readable_file,
     writable_file,
 )
 from ..errors import CommandError, FileError
+from ..launcher import launched
 from .data import DIGITS
 from .run import Run
 from .settings import AUGMENTATIONS, MODELS, SCHEDULES, Settings
@@ -71,11 +74,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--capture", action="store_true", help="on CuPy, run a step as one CUDA graph: the same bits, fewer launches"
     )
     parser.add_argument(
+        "--shards",
+        type=power_of_two,
+        default=unset,
+        metavar="N",
+        help="cut each batch into so many parts, a power of two, which the processes of mpiexec or srun share; their "
+        f"number, a power of two up to N, does not change a bit (default: {default.shards})",
+    )
+    parser.add_argument(
+        "--communicator",
+        choices=("mpi", "nccl"),
+        default=unset,
+        help="what processes exchange gradients by (default: nccl where the backend is cupy, else mpi)",
+    )
+    parser.add_argument(
         "--save",
         type=writable_file,
         default=unset,
         metavar="FILE.safetensors",
         help="keep weights and optimizer, for --resume or backstride.load_weights",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=positive_int,
+        default=unset,
+        metavar="STEPS",
+        help="save after each so many steps, and at Ctrl-C or SIGTERM after the step that is running",
     )
     parser.add_argument(
         "--resume",
@@ -97,13 +121,17 @@ def _choice(parser: argparse.ArgumentParser, option: str, choices: Sequence[str]
     parser.add_argument(option, choices=choices, default=argparse.SUPPRESS, help=f"{meaning} (default: {default})")
 
 
-def check_outputs(arguments: argparse.Namespace) -> None:
-    """Everything that saving and plotting at the end will need is there."""
+def check_options(arguments: argparse.Namespace) -> None:
+    """The options go together, and everything that saving and plotting at the end will need is there."""
     if "save" in arguments or "resume" in arguments:
         with needed_for("backstride train --save and --resume"):
             import safetensors  # noqa: F401
     if "save" in arguments:
         check_ending("--save", arguments.save, (".safetensors", ""))
+    if "resume" not in arguments:
+        _check_shards(arguments, getattr(arguments, "shards", 1))
+    if "save_every" in arguments and "save" not in arguments:
+        raise CommandError("argument --save-every: there is no --save, which says where")
     if "plot" in arguments:
         with needed_for("backstride train --plot"):
             from .plot import FORMATS
@@ -136,6 +164,23 @@ def begin(arguments: argparse.Namespace) -> tuple[Run, int]:
     if done >= epochs:
         raise CommandError(f"argument --epochs: {arguments.resume} has {done} epochs already; give --epochs above that")
     return training, epochs
+
+
+def join(training: Run, arguments: argparse.Namespace, communicator: Communicator) -> None:
+    """Share the run with the other processes; CommandError where they cannot."""
+    _check_shards(arguments, training.settings.shards)
+    try:
+        training.join(communicator)
+    except ValueError as error:
+        raise CommandError(f"argument --shards: {error}") from error
+
+
+def _check_shards(arguments: argparse.Namespace, shards: int) -> None:
+    if shards == 1 and launched() > 1:
+        many = f"{launched()} processes were launched, each of which would train by itself"
+        raise CommandError(f"{many}; expected --shards N, a power of two of at least as many")
+    if shards > 1 and arguments.capture:
+        raise CommandError("argument --capture: a step of shards is not one graph; expected no --shards")
 
 
 def _path(source: str) -> str:

@@ -6,13 +6,16 @@ import argparse
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import writing
+from ..launcher import on_all
 from .interrupt import Interrupt
+from .pace import efficiency
 from .run import Run
 from .settings import Epoch
 
@@ -35,17 +38,16 @@ class _Lines:
 
 
 class _Bar:
-    """Progress for a terminal: one bar over all epochs."""
+    """Progress for a terminal or a notebook: one bar over all epochs."""
 
     def __init__(self, bar: Any, training: Run, epochs: int) -> None:
         self.bar, self.training, self.epochs = bar, training, epochs
-        done = len(training.history)
-        self.task = bar.add_task("", total=epochs * training.batches, completed=done * training.batches, scores="")
+        self.task = bar.add_task("", total=epochs * training.batches, completed=training.steps, scores="")
         self._show(training.history)
 
     def step(self, interrupt: Interrupt) -> None:
         self.bar.advance(self.task)
-        if interrupt.requested:
+        if interrupt.number:
             self.bar.update(self.task, scores=f"finishing this epoch ({interrupt.name} again: stop at once)")
 
     def end_of_epoch(self, history: list[Epoch]) -> None:
@@ -59,7 +61,7 @@ class _Bar:
 
 @contextmanager
 def progress(console: Console, training: Run, epochs: int) -> Iterator[_Lines | _Bar]:
-    if not console.is_terminal:
+    if not (console.is_terminal or _is_notebook(console)):
         yield _Lines(console, training, epochs)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -68,6 +70,11 @@ def progress(console: Console, training: Run, epochs: int) -> Iterator[_Lines | 
     columns = (epoch, BarColumn(None), TimeRemainingColumn(elapsed_when_finished=True), scores)
     with Progress(*columns, console=console, expand=True) as bar:
         yield _Bar(bar, training, epochs)
+
+
+def _is_notebook(console: Console) -> bool:
+    """Whether rich can draw a bar in the notebook that this runs in."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 def _scores(epoch: Epoch) -> str:
@@ -89,15 +96,45 @@ def report(training: Run, arguments: argparse.Namespace, console: Console, stopp
     if mistakes:
         console.print(f"most often misread: {mistakes}", markup=False)
     if "save" in arguments:
-        with writing(arguments.save):
-            training.save(arguments.save)
-        console.print(f"saved {_shown(arguments.save)} (go on with --resume {arguments.save})", soft_wrap=True)
+        save(training, arguments.save, console)
     if "plot" in arguments:
-        from .plot import save_plot
-
-        with writing(arguments.plot):
-            save_plot(training, read, arguments.plot)
+        on_all(training.communicator, lambda: _plot(training, read, arguments.plot))
         console.print(f"drew {_shown(arguments.plot)}", soft_wrap=True)
+
+
+def report_break(training: Run, arguments: argparse.Namespace, console: Console, name: str) -> None:
+    """Say where in an epoch the training was left, and save it."""
+    console.print(
+        f"stopped by {name} after step {training.batch} of {training.batches} of epoch {len(training.history) + 1}"
+    )
+    save(training, arguments.save, console)
+
+
+def report_pace(training: Run, console: Console) -> None:
+    """How fast several processes were, and how much of their time one alone would have needed as well."""
+    paces = training.communicator.gather((training.pace.seconds, training.pace.waiting))
+    speed, size = training.images_per_second, len(paces)
+    if size > 1:
+        console.print(
+            f"{size} processes: {speed:,.0f} images/s in all, {speed / size:,.0f} a process; scaling efficiency "
+            f"{efficiency(paces):.0%} (the rest of their time they exchanged gradients or waited for each other)",
+            soft_wrap=True,
+        )
+
+
+def _plot(training: Run, read: np.ndarray, path: Path) -> None:
+    from .plot import save_plot
+
+    if training.communicator.rank == 0:
+        with writing(path):
+            save_plot(training, read, path)
+
+
+def save(training: Run, path: Path, console: Console) -> None:
+    training.save(path)
+    ends = training.settings.schedule_epochs  # past its end nothing goes on
+    advice = "" if ends and len(training.history) >= ends else f" (go on with --resume {path})"
+    console.print(f"saved {_shown(path)}{advice}", soft_wrap=True)
 
 
 def _mistakes(training: Run, read: np.ndarray) -> list[tuple[int, str, str]]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ... import models
-from ..._state import Check, is_int, is_number, items, record, scalar
-from ...kernels.dtypes import NAMES as DTYPES
 from ...layers import Conv2d, Layer, Linear, MaxPool2d, ReLU, Sequential
 from ...optim import schedules
 from .augment import KINDS
@@ -38,7 +34,8 @@ AUGMENTATIONS = ("none", *KINDS, "+".join(KINDS))
 class Settings:
     """What decides every bit of a run, besides the number of its epochs.
 
-    schedule_epochs: those that a schedule is made for; 0 for the constant one.
+    schedule_epochs: those that a schedule is made for; 0 for the constant one. shards: the parts of a batch whose
+    gradients are summed up in a fixed order, by as many processes or fewer.
     """
 
     batch_size: int = 32
@@ -50,6 +47,7 @@ class Settings:
     schedule_epochs: int = 0
     augment: str = "none"
     dtype: str = "float32"
+    shards: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,35 +83,3 @@ def model(settings: Settings, shape: tuple[int, int, int], classes: int) -> Laye
         classes, in_channels=shape[0], small_images=small_images, dtype=settings.dtype, rng=rng
     )
     return net
-
-
-def _one_of(names: Any) -> Check:
-    return scalar(f"one of {', '.join(names)}", lambda name: isinstance(name, str) and name in names)
-
-
-_LOSS = scalar("a number of at least 0, or NaN", lambda loss: is_number(loss) and not loss < 0)
-_SHARE = scalar("a number from 0 to 1", lambda share: is_number(share) and 0 <= share <= 1)
-CHECK: Check = record(
-    settings=record(
-        batch_size=scalar("an int of at least 1", lambda size: is_int(size, 1)),
-        lr=scalar("a finite number above 0", lambda lr: is_number(lr) and 0 < lr < math.inf),
-        seed=scalar("an int of at least 0", lambda seed: is_int(seed, 0)),
-        model=_one_of(MODELS),
-        data=scalar("a path", lambda path: isinstance(path, str)),
-        schedule=_one_of(SCHEDULES),
-        schedule_epochs=scalar("an int of at least 0", lambda epochs: is_int(epochs, 0)),
-        augment=_one_of(AUGMENTATIONS),
-        dtype=_one_of(DTYPES),
-    ),
-    history=items(record(loss=_LOSS, accuracy=_SHARE, test_loss=_LOSS, test_accuracy=_SHARE)),
-    loss_scale=items(scalar("a number of at least 0", lambda number: is_number(number) and 0 <= number < math.inf)),
-)
-"""What a saved training state must be."""
-
-
-def filled(training: Any) -> Any:
-    """A training state of version 0.2, which knew fewer settings, as one of this version."""
-    if isinstance(training, dict) and isinstance(training.get("settings"), dict):
-        later = {field.name: field.default for field in fields(Settings)[3:]}
-        training = {"loss_scale": [], **training, "settings": {**later, **training["settings"]}}
-    return training

@@ -11,16 +11,13 @@ from ...precision import use_float32_precision
 from .library import CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC
 
 
-def layout(function: str, **formats: int) -> None:
-    """Refuse formats other than CUDNN_TENSOR_NCHW: NotImplementedError for NHWC, ValueError for what is no format."""
+def channels_last(function: str, **formats: int) -> list[bool]:
+    """Of each format whether it is CUDNN_TENSOR_NHWC; ValueError for what is no format."""
     for argument, value in formats.items():
-        if value == CUDNN_TENSOR_NHWC:
-            raise NotImplementedError(
-                f"{function}: {argument} is CUDNN_TENSOR_NHWC; supported is CUDNN_TENSOR_NCHW: arrays (N, C, ...) and "
-                "weights (K, C/groups, ...)"
-            )
-        if value != CUDNN_TENSOR_NCHW:
-            raise value_error(function, argument, value, f"CUDNN_TENSOR_NCHW ({CUDNN_TENSOR_NCHW})")
+        if value not in (CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC):
+            known = f"CUDNN_TENSOR_NCHW ({CUDNN_TENSOR_NCHW}) or CUDNN_TENSOR_NHWC ({CUDNN_TENSOR_NHWC})"
+            raise value_error(function, argument, value, known)
+    return [value == CUDNN_TENSOR_NHWC for value in formats.values()]
 
 
 def rank(function: str, argument: str, array: Any) -> int:

@@ -9,6 +9,7 @@ from ...kernels import checks
 from ...kernels.checks import value_error
 from ...kernels.conv.checked import path_of
 from ...kernels.conv.geometry import ConvGeometry
+from ...kernels.layout import NCHW, NHWC, in_layout, to_channels_first, to_channels_last
 from ...kernels.types import A
 from . import arguments
 from .library import CUDNN_TENSOR_NCHW
@@ -35,10 +36,9 @@ def convolution_forward(
     with P = floor((X + 2*pad - dilation*(R-1) - 1) / stride) + 1, overwritten. Arrays are all NumPy's or all CuPy's, of
     one dtype: float16, bfloat16, float32 or float64.
     pad, stride, dilation (None: 1): an int for each axis. groups: divides C and K. auto_tune: without effect.
-    tensor_core: 'never' is the precision "ieee"; 'auto' and 'always' are the one in force. d_layout, w_layout: of
-    CUDNN_TENSOR_NCHW alone.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before y is written.
+    tensor_core: 'never' is the precision "ieee"; 'auto' and 'always' are the one in force. d_layout: CUDNN_TENSOR_NHWC
+    where x is (N, *X, C) and y (N, *P, K). w_layout: CUDNN_TENSOR_NHWC where W is (K, *R, C/groups).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before y is written.
 
     >>> import numpy as np
     >>> x, W, y = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.empty((1, 1, 2, 2))
@@ -48,10 +48,11 @@ def convolution_forward(
            [4., 4.]])
     """
     name = "convolution_forward"
-    arguments.layout(name, d_layout=d_layout, w_layout=w_layout)
+    layouts = arguments.channels_last(name, d_layout=d_layout, w_layout=w_layout)
     x, W, y, b = checks.arrays(name, x=x, W=W, y=y, b=b)
-    geometry = _geometry(name, "x", x, W, pad, stride, dilation, groups)
-    checks.has_shape(name, "y", y, geometry.y_shape, "(N, K, ...)")
+    W = _weights(W, *layouts)
+    geometry = _geometry(name, "x", x, W, layouts[0], pad, stride, dilation, groups)
+    checks.has_shape(name, "y", y, geometry.y_shape, _axes(layouts[0]))
     b = _bias(name, b, geometry.K)
     with arguments.precision(name, tensor_core):
         arguments.write(y, path_of(x).conv(x, W, b, geometry))
@@ -81,9 +82,9 @@ def convolution_backward_data(
     float16, bfloat16, float32 or float64.
     pad, stride, dilation (None: 1): an int for each axis. groups: divides C and K. deterministic: every result is.
     auto_tune: without effect. tensor_core: 'never' is the precision "ieee"; 'auto' and 'always' are the one in force.
-    d_layout, w_layout: of CUDNN_TENSOR_NCHW alone.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before y is written.
+    d_layout: CUDNN_TENSOR_NHWC where x is (N, *P, K) and y (N, *X, C). w_layout: CUDNN_TENSOR_NHWC where W is
+    (K, *R, C/groups).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before y is written.
 
     >>> import numpy as np
     >>> W, x, y = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), np.empty((1, 1, 3, 3))
@@ -95,10 +96,11 @@ def convolution_backward_data(
            [1., 2., 1.]])
     """
     name = "convolution_backward_data"
-    arguments.layout(name, d_layout=d_layout, w_layout=w_layout)
+    layouts = arguments.channels_last(name, d_layout=d_layout, w_layout=w_layout)
     W, x, y, b = checks.arrays(name, W=W, x=x, y=y, b=b)
-    geometry = _geometry(name, "y", y, W, pad, stride, dilation, groups)
-    checks.has_shape(name, "x", x, geometry.y_shape, "(N, K, ...) of a convolution of y")
+    W = _weights(W, *layouts)
+    geometry = _geometry(name, "y", y, W, layouts[0], pad, stride, dilation, groups)
+    checks.has_shape(name, "x", x, geometry.y_shape, f"{_axes(layouts[0])} of a convolution of y")
     b = _bias(name, b, geometry.C)
     with arguments.precision(name, tensor_core):
         arguments.write(y, path_of(x).conv_transpose(x, W, b, geometry))
@@ -126,9 +128,9 @@ def convolution_backward_filter(
     float32 or float64.
     pad, stride, dilation (None: 1): an int for each axis. groups: divides C and K. deterministic: every result is.
     auto_tune: without effect. tensor_core: 'never' is the precision "ieee"; 'auto' and 'always' are the one in force.
-    d_layout, w_layout: of CUDNN_TENSOR_NCHW alone.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before gW is written.
+    d_layout: CUDNN_TENSOR_NHWC where x is (N, *X, C) and gy (N, *P, K). w_layout: CUDNN_TENSOR_NHWC where gW is
+    (K, *R, C/groups).
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before gW is written.
 
     >>> import numpy as np
     >>> x, gy, gW = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)), np.empty((1, 1, 2, 2))
@@ -139,10 +141,11 @@ def convolution_backward_filter(
            [20., 24.]])
     """
     name = "convolution_backward_filter"
-    arguments.layout(name, d_layout=d_layout, w_layout=w_layout)
+    layouts = arguments.channels_last(name, d_layout=d_layout, w_layout=w_layout)
     x, gy, gW = checks.arrays(name, x=x, gy=gy, gW=gW)
-    geometry = _geometry(name, "x", x, gW, pad, stride, dilation, groups, weights="gW")
-    checks.has_shape(name, "gy", gy, geometry.y_shape, "(N, K, ...)")
+    gW = _weights(gW, *layouts)
+    geometry = _geometry(name, "x", x, gW, layouts[0], pad, stride, dilation, groups, weights="gW")
+    checks.has_shape(name, "gy", gy, geometry.y_shape, _axes(layouts[0]))
     with arguments.precision(name, tensor_core):
         arguments.write(gW, path_of(x).conv_weight_grad(gy, x, geometry))
 
@@ -152,6 +155,7 @@ def _geometry(
     image: str,
     x: Any,
     W: Any,
+    channels_last: bool,
     pad: Any,
     stride: Any,
     dilation: Any,
@@ -168,9 +172,22 @@ def _geometry(
         padding=arguments.padding(function, pad, rank),
         dilation=1 if dilation is None else dilation,
         groups=groups,
+        layout=NHWC if channels_last else NCHW,
         names=(f"{image}.shape", f"{weights}.shape"),
         rank=rank,
     )
+
+
+def _axes(channels_last: bool) -> str:
+    """What messages call the shape of an output."""
+    return f"({', '.join(in_layout(('N', 'K', '...'), channels_last))})"
+
+
+def _weights(W: Any, images_last: bool, weights_last: bool) -> Any:
+    """The view of the weights in the layout of the images."""
+    if images_last == weights_last or W.ndim < 3:
+        return W
+    return to_channels_first(W) if weights_last else to_channels_last(W)
 
 
 def _bias(function: str, b: Any, channels: int) -> Any:

@@ -40,7 +40,7 @@ def batch_normalization_forward_training(
     mean and inv_std are given.
 
     x, gamma, beta, running_mean, running_var, mean, inv_std, eps, decay, is_for_conv2d, cudnn_mode, debug and d_layout
-    are that function's, and so are its errors: ValueError, TypeError and NotImplementedError.
+    are that function's, and so are its errors: ValueError and TypeError.
 
     >>> import numpy as np
     >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
@@ -92,11 +92,11 @@ def batch_normalization_forward_training_ex(
     each, and any float dtype.
     running_mean and running_var are written: decay times what they are, plus (1 - decay) times the batch's mean and
     unbiased variance; one value for each channel leaves running_var as it is.
-    mean, inv_std: both None, or arrays that are written. debug: without effect. d_layout: CUDNN_TENSOR_NCHW alone.
+    mean, inv_std: both None, or arrays that are written. debug: without effect. d_layout: CUDNN_TENSOR_NHWC where
+    is_for_conv2d and x is (N, *X, C).
     Returns (None, y, mean, inv_std), or (None, y) where mean and inv_std are given: inv_std = 1 / sqrt(var + eps), var
     biased, of gamma's shape, float32 where x is of 16 bits, else of its dtype. None stands for cuDNN's reserve_space.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before anything is written.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before anything is written.
 
     >>> import numpy as np
     >>> x, one, zero, running_mean = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), np.zeros(1)
@@ -146,9 +146,8 @@ def batch_normalization_forward_inference(
     x: is_for_conv2d: (N, C, *X), normalised by channels, or, where cudnn_mode is CUDNN_BATCHNORM_PER_ACTIVATION, by
     elements of an image. Otherwise normalised by the elements of its last axis, in every mode. float16, bfloat16,
     float32 or float64, of NumPy or CuPy. gamma, beta, mean, var: of any shape with an element for each, and any float
-    dtype. d_layout: CUDNN_TENSOR_NCHW alone. Returns y, as x.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before any work.
+    dtype. d_layout: CUDNN_TENSOR_NHWC where is_for_conv2d and x is (N, *X, C). Returns y, as x.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> x, one, mean, var = np.array([[1.0], [7.0]]), np.ones(1), np.array([5.0]), np.array([4.0])
@@ -180,12 +179,10 @@ def batch_normalization_backward(
 ) -> tuple[Any, Any, Any]:
     """The gradients of batch_normalization_forward_training: (gx, ggamma, gbeta).
 
-    x, gamma, is_for_conv2d, cudnn_mode: as that function took them. gy: of x's shape and dtype. mean, inv_std: as it
-    returned them; eps is in inv_std, and not read. debug, reserve_space: without effect. d_layout: CUDNN_TENSOR_NCHW
-    alone. gx is as x; ggamma and gbeta have gamma's shape and are of the dtype of mean, or of x's where gamma is of
-    another than that.
-    Raises ValueError for shapes and options, TypeError for dtypes and array kinds and NotImplementedError for
-    CUDNN_TENSOR_NHWC, before any work.
+    x, gamma, is_for_conv2d, cudnn_mode, d_layout: as that function took them. gy: of x's shape and dtype. mean,
+    inv_std: as it returned them; eps is in inv_std, and not read. debug, reserve_space: without effect. gx is as x;
+    ggamma and gbeta have gamma's shape and are of the dtype of mean, or of x's where gamma is of another than that.
+    Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> x, one, gy = np.array([[1.0], [3.0], [5.0]]), np.ones(1), np.array([[1.0], [0.0], [0.0]])
@@ -206,16 +203,17 @@ def batch_normalization_backward(
 
 def _view(function: str, x: Any, is_for_conv2d: bool, cudnn_mode: int, d_layout: int) -> Any:
     """x with the axis along which elements have a mean and a variance of their own as its second."""
-    arguments.layout(function, d_layout=d_layout)
+    (last,) = arguments.channels_last(function, d_layout=d_layout)
     if cudnn_mode not in _MODES:
         raise value_error(function, "cudnn_mode", cudnn_mode, "one of CUDNN_BATCHNORM_*")
     (x,) = checks.arrays(function, x=x)
     least = 2 if is_for_conv2d else 1
     if x.ndim < least or 0 in x.shape[1:]:
-        raise value_error(function, "x.shape", x.shape, "(N, C, ...), each extent after N at least 1")
-    if not is_for_conv2d:
-        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return x.reshape(x.shape[0], math.prod(x.shape[1:])) if cudnn_mode == CUDNN_BATCHNORM_PER_ACTIVATION else x
+        axes = "(N, ..., C)" if last else "(N, C, ...)"
+        raise value_error(function, "x.shape", x.shape, f"{axes}, each extent after N at least 1")
+    if is_for_conv2d and cudnn_mode == CUDNN_BATCHNORM_PER_ACTIVATION:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    return x if is_for_conv2d and not last else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _parameters(function: str, x: Any, **named: Any) -> list[Any]:

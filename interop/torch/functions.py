@@ -1,5 +1,7 @@
 """The operations as functions of tensors, with gradients of any order.
 
+Images that lie in memory as torch.channels_last go to the kernels as "NHWC", and results come back so.
+
 A convolution, a transposed one and a fully connected layer are linear in x and in w (`Product`), so the gradients of
 their gradients are the same three operations again. An average is linear (`Map`): it and its gradient are each other's
 gradient. That of a max pooling is linear, once it is known where the maxima stand.
@@ -18,14 +20,32 @@ from torch.autograd.function import Function
 
 from ... import kernels
 from ...kernels.checks import explicit_padding, per_axis
-from .tensors import array, current, on_arrays, tensor
+from ...kernels.layout import NHWC, in_layout, to_channels_first, to_channels_last
+from .tensors import array, current, is_channels_last, on_arrays, tensor
 
 Options = dict[str, Any]
 
 
-def _kernel(family: str, rank: int, suffix: str = "") -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(kernels, f"{family}{rank}d{suffix}")
-    return function
+def _kernel(family: str, x: Tensor, suffix: str = "") -> Callable[..., Any]:
+    """The function of arrays with axes (N, C, *X), as torch has them, that suits the layout of x."""
+    return _in_layout(getattr(kernels, f"{family}{x.ndim - 2}d{suffix}"), x)
+
+
+def _in_layout(function: Callable[..., Any], x: Tensor) -> Callable[..., Any]:
+    return partial(_on_channels_last, function) if is_channels_last(x) else function
+
+
+def _on_channels_last(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a kernel function makes, with channels last, of views of its arrays; it is given shapes by name."""
+    for name in options.keys() & {"x_shape", "w_shape"}:
+        options[name] = in_layout(options[name], True)
+    results = function(*map(_channels_last, arguments), layout=NHWC, **options)
+    return tuple(map(to_channels_first, results)) if isinstance(results, tuple) else to_channels_first(results)
+
+
+def _channels_last(argument: Any) -> Any:
+    """An image or weights; a bias, or an option, stays as it is."""
+    return to_channels_last(argument) if getattr(argument, "ndim", 0) > 2 else argument
 
 
 def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
@@ -170,16 +190,16 @@ def conv(
     x: (N, C, *X), w: (K, C/groups, *R), b: (K,) or None. Options as there. Returns y (N, K, *P).
     """
     options: Options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    kernel, x_shape, w_shape = partial(_kernel, "conv", x.ndim - 2), tuple(x.shape), tuple(w.shape)
+    kernel, x_shape, w_shape = partial(_kernel, "conv", x), tuple(x.shape), tuple(w.shape)
 
     def parameter_grads(dy: Any, x: Any) -> Any:
-        dw, db = kernel("_parameter_grads")(dy, x, w_shape, **options)
+        dw, db = kernel("_parameter_grads")(dy, x, w_shape=w_shape, **options)
         return dw, db.reshape(-1)
 
     product = Product(
         forward=partial(kernel(), **options),
-        input_grad=lambda dy, w: kernel("_input_grad")(dy, w, x_shape, **options),
-        weight_grad=lambda dy, x: kernel("_weight_grad")(dy, x, w_shape, **options),
+        input_grad=lambda dy, w: kernel("_input_grad")(dy, w, x_shape=x_shape, **options),
+        weight_grad=lambda dy, x: kernel("_weight_grad")(dy, x, w_shape=w_shape, **options),
         parameter_grads=parameter_grads,
         bias_grad=lambda dy: kernel("_bias_grad")(dy).reshape(-1),
         db_shape=(-1, *[1] * (x.ndim - 2)),
@@ -205,8 +225,8 @@ def conv_transpose(
     """
     rank, w_shape = x.ndim - 2, tuple(w.shape)
     options: Options = {"stride": stride, "dilation": dilation, "groups": groups}
-    kernel = partial(_kernel, "conv", rank)
-    forward = partial(_kernel("conv_transpose", rank), padding=padding, output_padding=output_padding, **options)
+    kernel = partial(_kernel, "conv", x)
+    forward = partial(_kernel("conv_transpose", x), padding=padding, output_padding=output_padding, **options)
     # With an output padding of a stride or more, the convolution back has windows at the end that x has not.
     operation, pads = f"conv_transpose{rank}d", []
     strides = per_axis(operation, "stride", stride, rank, 1)
@@ -220,7 +240,7 @@ def conv_transpose(
         return weight_grad(dy, x), kernel("_bias_grad")(dy).reshape(-1)
 
     def weight_grad(dy: Any, x: Any) -> Any:
-        return kernel("_weight_grad")(x, dy[within], w_shape, **options)
+        return kernel("_weight_grad")(x, dy[within], w_shape=w_shape, **options)
 
     product = Product(
         forward=forward,
@@ -259,12 +279,12 @@ class MaxPool(Function):
 
     @staticmethod
     def forward(ctx: Any, options: Options, indices: bool, x: Tensor) -> Any:
-        kernel = partial(_kernel, "max_pool", x.ndim - 2)
+        kernel = partial(_kernel, "max_pool", x)
         x_shape = tuple(x.shape)
         with current(x.device):
             y, taps = kernel()(array(x), **options)
             ctx.taps, ctx.scatter = taps, partial(kernel("_grad"), x_shape=x_shape, **options)
-            ctx.indices = partial(kernel("_indices"), taps, x_shape, **options)
+            ctx.indices = partial(kernel("_indices"), taps, x_shape=x_shape, **options)
             found = tensor(ctx.indices()) if indices else None
         if found is None:
             return tensor(y)
@@ -309,21 +329,23 @@ def max_pool(
 def avg_pool(x: Tensor, kernel_size: Any, **options: Any) -> Any:
     """Average pooling along one to three axes: kernels.avg_pool1d, avg_pool2d or avg_pool3d of tensors, with their
     options, and with gradients of any order. x: (N, C, *X). Returns y (N, C, *P)."""
-    rank, x_shape = x.ndim - 2, tuple(x.shape)
-    there, back = _kernel("avg_pool", rank), _kernel("avg_pool", rank, "_grad")
+    x_shape = tuple(x.shape)
+    there, back = _kernel("avg_pool", x), _kernel("avg_pool", x, "_grad")
     return Map.apply(
         partial(on_arrays, lambda x: there(x, kernel_size, **options)),
-        partial(on_arrays, lambda dy: back(dy, x_shape, kernel_size, **options)),
+        partial(on_arrays, lambda dy: back(dy, x_shape=x_shape, kernel_size=kernel_size, **options)),
         x,
     )
 
 
 def adaptive_avg_pool(x: Tensor, output_size: Any) -> Any:
     """Average pooling to `output_size`, along one to three axes, with gradients of any order. x: (N, C, *X)."""
-    rank, x_shape = x.ndim - 2, tuple(x.shape)
-    there, back = _kernel("adaptive_avg_pool", rank), _kernel("adaptive_avg_pool", rank, "_grad")
+    x_shape = tuple(x.shape)
+    there, back = _kernel("adaptive_avg_pool", x), _kernel("adaptive_avg_pool", x, "_grad")
     return Map.apply(
-        partial(on_arrays, lambda x: there(x, output_size)), partial(on_arrays, lambda dy: back(dy, x_shape)), x
+        partial(on_arrays, lambda x: there(x, output_size)),
+        partial(on_arrays, lambda dy: back(dy, x_shape=x_shape)),
+        x,
     )
 
 
@@ -336,11 +358,11 @@ class BatchNorm(Function):
     @staticmethod
     def forward(ctx: Any, eps: float, x: Tensor, gamma: Tensor | None, beta: Tensor | None, *statistics: Tensor) -> Any:
         if statistics:
-            y = on_arrays(partial(kernels.batch_norm_inference, eps=eps), x, gamma, beta, *statistics)
-            ctx.grads, result = kernels.batch_norm_inference_grads, y
+            forward, ctx.grads = _in_layout(kernels.batch_norm_inference, x), kernels.batch_norm_inference_grads
+            result = on_arrays(partial(forward, eps=eps), x, gamma, beta, *statistics)
         else:
-            y, *statistics = on_arrays(partial(kernels.batch_norm, eps=eps), x, gamma, beta)
-            ctx.grads, result = kernels.batch_norm_grads, (y, *statistics)
+            forward, ctx.grads = _in_layout(kernels.batch_norm, x), kernels.batch_norm_grads
+            result = _, *statistics = on_arrays(partial(forward, eps=eps), x, gamma, beta)
             ctx.mark_non_differentiable(*statistics)
         ctx.eps = eps
         ctx.save_for_backward(x, gamma, *statistics)
@@ -353,7 +375,7 @@ class BatchNorm(Function):
         if torch.is_grad_enabled():  # a graph of the gradient is asked for
             grads = _differentiable_grads(dy, x, gamma, mean, var, ctx.eps, given=len(needed) > 3)
         else:
-            grads = on_arrays(partial(ctx.grads, eps=ctx.eps), dy, x, gamma, mean, var)
+            grads = on_arrays(partial(_in_layout(ctx.grads, x), eps=ctx.eps), dy, x, gamma, mean, var)
         return None, *(grad if wanted else None for grad, wanted in zip((*grads, None, None), needed, strict=False))
 
 

@@ -23,6 +23,12 @@ def on_arrays(function: Callable[..., Any], *tensors: torch.Tensor | None) -> An
         return tuple(map(tensor, results)) if isinstance(results, tuple) else tensor(results)
 
 
+def is_channels_last(x: torch.Tensor) -> bool:
+    """Whether an image lies in memory as torch.channels_last and in no other way too."""
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    return layout is not None and x.is_contiguous(memory_format=layout) and not x.is_contiguous()
+
+
 class _Stream:
     """A stream of PyTorch's in the form that CuPy takes."""
 

@@ -1,15 +1,23 @@
-"""Activations explained: their formulas, and the one term of an element of the gradient, its derivative by hand."""
+"""Activations explained: their formulas, and the one product of an element of the gradient, its slope by hand."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from string import ascii_lowercase
 from typing import Any
 
-from ..explain import Explain, Formulas, Index, Shape, Term, element, term
+import numpy as np
+
+from ..explain import Arrays, Explain, Formulas
+from ..sums import Factor, Shape, Sum, Sums
 from .geometry import ActivationGeometry, GeluGeometry, LeakyReluGeometry
 
 Derivative = Callable[[float, Any], float]
+
+
+_RECAP = "Every element goes through the same curve, by itself."
+_REASONS = {"dx": "An element of the output moves with its own input alone, by the slope of the curve there."}
 
 
 def _sigmoid(x: float) -> float:
@@ -39,15 +47,17 @@ def _explain(
 
     def formulas(g: ActivationGeometry, shapes: Mapping[str, Shape]) -> Formulas:
         y, dx = (text if isinstance(text, str) else text(g) for text in (forward, gradient))
-        return Formulas(name, f"Y = {y}", {"dx": f"dX = {dx}"})
+        return Formulas(name, f"Y = {y}", {"dx": f"dX = {dx}"}, recap=_RECAP, reasons=_REASONS)
 
-    def terms(gradient: str, index: Index, g: ActivationGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-        factor = derivative(float(arrays["x"][index]), g)
-        arriving = element("dY", arrays["dy"], *index)
-        if factor:
-            yield term(arriving) if factor == 1 else term(arriving, ("f'(X)", factor))
+    def sums(g: ActivationGeometry, shapes: Mapping[str, Shape]) -> Sums:
+        at = ascii_lowercase[: len(g.x_shape)]
+        return {"dx": (Sum(at, (Factor("dy", at), Factor("f'(X)", at))),)}
 
-    return Explain(formulas, terms)
+    def slopes(g: ActivationGeometry, arrays: Arrays) -> dict[str, Any]:
+        values = [derivative(x, g) for x in arrays["x"].ravel().tolist()]
+        return {"f'(X)": np.array(values, float).reshape(g.x_shape)}
+
+    return Explain(formulas, sums, slopes)
 
 
 def _leaky(g: LeakyReluGeometry) -> str:

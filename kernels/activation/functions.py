@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import checks
 from ..dispatch import Paths
 from ..types import A
 from .geometry import ActivationGeometry, GeluGeometry, LeakyReluGeometry
 from .path import ActivationPath
 
-path_of = Paths[ActivationPath]("activation").of
+_call = Paths[ActivationPath]("activation").call
 
 
 def relu(x: A) -> A:
@@ -23,8 +25,7 @@ def relu(x: A) -> A:
     >>> relu(np.array([-2.0, 3.0]))
     array([0., 3.])
     """
-    (x,) = checks.arrays("relu", x=x)
-    return path_of(x).relu(x, ActivationGeometry(x.shape))
+    return _call("relu", _forward, (x,), "relu")
 
 
 def relu_grad(dy: A, y: A) -> A:
@@ -39,9 +40,7 @@ def relu_grad(dy: A, y: A) -> A:
     >>> relu_grad(np.ones(2), np.array([0.0, 3.0]))
     array([0., 1.])
     """
-    dy, y = checks.arrays("relu_grad", dy=dy, y=y)
-    checks.has_shape("relu_grad", "dy", dy, y.shape, "the shape of y")
-    return path_of(dy).relu_grad(dy, y, ActivationGeometry(dy.shape))
+    return _call("relu_grad", _backward, (dy, y), "relu_grad", "y")
 
 
 def relu6(x: A) -> A:
@@ -56,8 +55,7 @@ def relu6(x: A) -> A:
     >>> relu6(np.array([-2.0, 3.0, 8.0]))
     array([0., 3., 6.])
     """
-    (x,) = checks.arrays("relu6", x=x)
-    return path_of(x).relu6(x, ActivationGeometry(x.shape))
+    return _call("relu6", _forward, (x,), "relu6")
 
 
 def relu6_grad(dy: A, y: A) -> A:
@@ -72,9 +70,7 @@ def relu6_grad(dy: A, y: A) -> A:
     >>> relu6_grad(np.ones(3), np.array([0.0, 3.0, 6.0]))
     array([0., 1., 0.])
     """
-    dy, y = checks.arrays("relu6_grad", dy=dy, y=y)
-    checks.has_shape("relu6_grad", "dy", dy, y.shape, "the shape of y")
-    return path_of(dy).relu6_grad(dy, y, ActivationGeometry(dy.shape))
+    return _call("relu6_grad", _backward, (dy, y), "relu6_grad", "y")
 
 
 def leaky_relu(x: A, *, negative_slope: float = 0.01) -> A:
@@ -90,8 +86,7 @@ def leaky_relu(x: A, *, negative_slope: float = 0.01) -> A:
     >>> leaky_relu(np.array([-2.0, 3.0]))
     array([-0.02,  3.  ])
     """
-    (x,) = checks.arrays("leaky_relu", x=x)
-    return path_of(x).leaky_relu(x, LeakyReluGeometry.of("leaky_relu", x.shape, negative_slope))
+    return _call("leaky_relu", _forward, (x,), "leaky_relu", negative_slope)
 
 
 def leaky_relu_grad(dy: A, y: A, *, negative_slope: float = 0.01) -> A:
@@ -107,9 +102,7 @@ def leaky_relu_grad(dy: A, y: A, *, negative_slope: float = 0.01) -> A:
     >>> leaky_relu_grad(np.ones(2), np.array([-0.02, 3.0]))
     array([0.01, 1.  ])
     """
-    dy, y = checks.arrays("leaky_relu_grad", dy=dy, y=y)
-    checks.has_shape("leaky_relu_grad", "dy", dy, y.shape, "the shape of y")
-    return path_of(dy).leaky_relu_grad(dy, y, LeakyReluGeometry.of("leaky_relu_grad", dy.shape, negative_slope))
+    return _call("leaky_relu_grad", _backward, (dy, y), "leaky_relu_grad", "y", negative_slope)
 
 
 def sigmoid(x: A) -> A:
@@ -124,8 +117,7 @@ def sigmoid(x: A) -> A:
     >>> sigmoid(np.array([-1000.0, 0.0]))
     array([0. , 0.5])
     """
-    (x,) = checks.arrays("sigmoid", x=x)
-    return path_of(x).sigmoid(x, ActivationGeometry(x.shape))
+    return _call("sigmoid", _forward, (x,), "sigmoid")
 
 
 def sigmoid_grad(dy: A, y: A) -> A:
@@ -140,9 +132,7 @@ def sigmoid_grad(dy: A, y: A) -> A:
     >>> sigmoid_grad(np.ones(2), np.array([0.0, 0.5]))
     array([0.  , 0.25])
     """
-    dy, y = checks.arrays("sigmoid_grad", dy=dy, y=y)
-    checks.has_shape("sigmoid_grad", "dy", dy, y.shape, "the shape of y")
-    return path_of(dy).sigmoid_grad(dy, y, ActivationGeometry(dy.shape))
+    return _call("sigmoid_grad", _backward, (dy, y), "sigmoid_grad", "y")
 
 
 def tanh(x: A) -> A:
@@ -157,8 +147,7 @@ def tanh(x: A) -> A:
     >>> tanh(np.array([0.0, 1000.0]))
     array([0., 1.])
     """
-    (x,) = checks.arrays("tanh", x=x)
-    return path_of(x).tanh(x, ActivationGeometry(x.shape))
+    return _call("tanh", _forward, (x,), "tanh")
 
 
 def tanh_grad(dy: A, y: A) -> A:
@@ -173,9 +162,7 @@ def tanh_grad(dy: A, y: A) -> A:
     >>> tanh_grad(np.ones(2), np.array([0.5, 1.0]))
     array([0.75, 0.  ])
     """
-    dy, y = checks.arrays("tanh_grad", dy=dy, y=y)
-    checks.has_shape("tanh_grad", "dy", dy, y.shape, "the shape of y")
-    return path_of(dy).tanh_grad(dy, y, ActivationGeometry(dy.shape))
+    return _call("tanh_grad", _backward, (dy, y), "tanh_grad", "y")
 
 
 def silu(x: A) -> A:
@@ -190,8 +177,7 @@ def silu(x: A) -> A:
     >>> silu(np.array([-1000.0, 0.0, 1000.0]))
     array([  -0.,    0., 1000.])
     """
-    (x,) = checks.arrays("silu", x=x)
-    return path_of(x).silu(x, ActivationGeometry(x.shape))
+    return _call("silu", _forward, (x,), "silu")
 
 
 def silu_grad(dy: A, x: A) -> A:
@@ -206,9 +192,7 @@ def silu_grad(dy: A, x: A) -> A:
     >>> silu_grad(np.ones(2), np.array([0.0, 1000.0]))
     array([0.5, 1. ])
     """
-    dy, x = checks.arrays("silu_grad", dy=dy, x=x)
-    checks.has_shape("silu_grad", "dy", dy, x.shape, "the shape of x")
-    return path_of(dy).silu_grad(dy, x, ActivationGeometry(dy.shape))
+    return _call("silu_grad", _backward, (dy, x), "silu_grad", "x")
 
 
 def gelu(x: A, *, approximate: str = "none") -> A:
@@ -225,8 +209,7 @@ def gelu(x: A, *, approximate: str = "none") -> A:
     >>> gelu(np.array([0.0, 1.0]))
     array([0.        , 0.84134475])
     """
-    (x,) = checks.arrays("gelu", x=x)
-    return path_of(x).gelu(x, GeluGeometry.of("gelu", x.shape, approximate))
+    return _call("gelu", _forward, (x,), "gelu", approximate)
 
 
 def gelu_grad(dy: A, x: A, *, approximate: str = "none") -> A:
@@ -243,9 +226,7 @@ def gelu_grad(dy: A, x: A, *, approximate: str = "none") -> A:
     >>> gelu_grad(np.ones(2), np.array([0.0, 1.0]))
     array([0.5       , 1.08331547])
     """
-    dy, x = checks.arrays("gelu_grad", dy=dy, x=x)
-    checks.has_shape("gelu_grad", "dy", dy, x.shape, "the shape of x")
-    return path_of(dy).gelu_grad(dy, x, GeluGeometry.of("gelu_grad", dy.shape, approximate))
+    return _call("gelu_grad", _backward, (dy, x), "gelu_grad", "x", approximate)
 
 
 def hardswish(x: A) -> A:
@@ -260,8 +241,7 @@ def hardswish(x: A) -> A:
     >>> hardswish(np.array([-4.0, 1.5, 4.0]))
     array([-0.   ,  1.125,  4.   ])
     """
-    (x,) = checks.arrays("hardswish", x=x)
-    return path_of(x).hardswish(x, ActivationGeometry(x.shape))
+    return _call("hardswish", _forward, (x,), "hardswish")
 
 
 def hardswish_grad(dy: A, x: A) -> A:
@@ -276,6 +256,23 @@ def hardswish_grad(dy: A, x: A) -> A:
     >>> hardswish_grad(np.ones(3), np.array([-4.0, 1.5, 4.0]))
     array([0., 1., 1.])
     """
-    dy, x = checks.arrays("hardswish_grad", dy=dy, x=x)
-    checks.has_shape("hardswish_grad", "dy", dy, x.shape, "the shape of x")
-    return path_of(dy).hardswish_grad(dy, x, ActivationGeometry(dy.shape))
+    return _call("hardswish_grad", _backward, (dy, x), "hardswish_grad", "x")
+
+
+def _forward(x: Any, operation: str, *options: Any) -> tuple[Any, ...]:
+    (x,) = checks.arrays(operation, x=x)
+    return x, _geometry(operation, x.shape, *options)
+
+
+def _backward(dy: Any, saved: Any, operation: str, name: str, *options: Any) -> tuple[Any, ...]:
+    """name: that of the saved array, x or y."""
+    dy, saved = checks.arrays(operation, **{"dy": dy, name: saved})
+    checks.has_shape(operation, "dy", dy, saved.shape, f"the shape of {name}")
+    return dy, saved, _geometry(operation, dy.shape, *options)
+
+
+def _geometry(operation: str, shape: tuple[int, ...], *options: Any) -> ActivationGeometry:
+    if not options:
+        return ActivationGeometry(shape)
+    made = GeluGeometry if operation.startswith("gelu") else LeakyReluGeometry
+    return made.of(operation, shape, *options)

@@ -83,6 +83,8 @@ CONV_LARGE = (
     case("7x7-stem", (3, 3, 61, 58), (64, 3, 7, 7), stride=2, padding=3),
     case("depthwise-96", (3, 96, 41, 40), (96, 1, 3, 3), padding=1, groups=96),
     case("many-images", (70, 16, 15, 13), (20, 16, 3, 3), padding=1),
+    case("strips-of-rows", (2, 1, 90, 70), (64, 1, 3, 3), padding=((1, 0), (0, 1))),
+    case("strips-unpadded", (2, 2, 131, 64), (60, 2, 3, 2), stride=(2, 1)),
 )
 """Large enough that a path chooses its blocked, threaded or transformed algorithms; too large for an emulator."""
 

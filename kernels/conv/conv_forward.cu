@@ -41,11 +41,15 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_forwar
     long long group_y = (long long)block.group * images.group_y;
     Output<ByImage> out(product, block.split, group_y, group_bias(product, block.group), product.rows,
                         images.plane_y.divisor, {images.plane_y, images.image_y});
-    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
-#if !POINTWISE
+    bool again = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    if (POINTWISE && !mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth);
-    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
-        return add_product(sum, image.word(m, k), w[(long long)n * product.depth + k]);
-    });
+    mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
+        Element weight = w[(long long)n * product.depth + k];
+#if POINTWISE
+        return add_product(sum, x[pixels(m) + (long long)k * images.plane_x], weight);
+#else
+        return add_product(sum, image.word(m, k), weight);
 #endif
+    });
 }

@@ -24,7 +24,7 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_halo(c
     Block block(blockIdx.x, product);
     Share share(product.depth, block.split, product.splits);  // of the channels
     int taps = params.tiles.taps.divisor;
-    int rows = params.tiles.N * (int)params.window.P.divisor, columns = params.window.Q.divisor;
+    int P = params.window.P.divisor, Q = params.window.Q.divisor;
 
     const Element* x = params.x + (long long)block.group * images.group_x;
     HaloImage image{x, images.image_x, product.depth, params.window, params.tiles};
@@ -38,15 +38,16 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_halo(c
     gemm_tile(mma, a, b, share.first * taps, share.last * taps, (Element*)shared);
 
     long long group_y = (long long)block.group * images.group_y;
-    TilePixels<TILE_M> pixels{params.tiles.column_tiles, params.window.P, rows, columns, images.image_y};
+    TilePixels<TILE_M> pixels{params.tiles.column_tiles, image.period(), image.rows(), P, Q, images.image_y};
     Output<TilePixels<TILE_M>> out(product, block.split, group_y, group_bias(product, block.group),
                                    product.m_tiles.divisor * TILE_M, images.plane_y.divisor, pixels);
-    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    bool again = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
     int last = min(share.last * TILE_K, product.depth) * taps;
-    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K * taps, last, [&](Acc sum, int m, int n, int k) {
-        HaloTile<TILE_M> tile(m / TILE_M, params.tiles.column_tiles);
-        int channel = k, tap = split_off(channel, params.tiles.taps);
-        Word word = image.word(tile.row(m), tile.column(m), channel, tap);
-        return add_product(sum, word, w[((long long)tap * product.columns + n) * params.packed_channels + channel]);
-    });
+    mend_tile(
+        mma, again, out, block.m0, block.n0, share.first * TILE_K * taps, last, [&](Acc sum, int m, int n, int k) {
+            HaloTile<TILE_M> tile(m / TILE_M, params.tiles.column_tiles);
+            int channel = k, tap = split_off(channel, params.tiles.taps);
+            Word word = image.word(tile.row(m), tile.column(m), channel, tap);
+            return add_product(sum, word, w[((long long)tap * product.columns + n) * params.packed_channels + channel]);
+        });
 }

@@ -54,12 +54,17 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
 #endif
 
     long long group_w = (long long)block.group * product.columns * product.rows;
-    Output<Contiguous> out(product, block.split, group_w, nullptr, product.rows, product.rows, {});
-    bool nan = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
-#if !POINTWISE
+    int split = Block(blockIdx.x, product).split;  // found again: kept over the products, it costs a register
+    Output<Contiguous> out(product, split, group_w, nullptr, product.rows, product.rows, {});
+    bool again = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
+    if (POINTWISE && !mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth), plane = images.plane_y.divisor;
-    mend_tile(nan, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
-        return add_product(sum, image.word(k, m), dy[(long long)n * plane + pixels_y(k)]);
-    });
+    mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
+        Element gradient = dy[(long long)n * plane + pixels_y(k)];
+#if POINTWISE
+        return add_product(sum, x[pixels_x(k) + (long long)m * images.plane_x], gradient);
+#else
+        return add_product(sum, image.word(k, m), gradient);
 #endif
+    });
 }

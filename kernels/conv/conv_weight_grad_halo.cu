@@ -29,12 +29,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     Block block(blockIdx.x, product);
     Share share(product.depth, block.split, product.splits);  // of the tiles of pixels
     int channel0 = block.m0 / TILE_M * CHANNELS;
-    int rows = params.tiles.N * (int)params.window.P.divisor, columns = params.window.Q.divisor;
+    int P = params.window.P.divisor, Q = params.window.Q.divisor;
 
     const Element* x = params.x + (long long)block.group * images.group_x;
     HaloImage image{x, images.image_x, params.group_channels, params.window, params.tiles};
     const Element* dy = params.dy + (long long)block.group * images.group_y;
-    TilePixels<TILE_K> pixels{params.tiles.column_tiles, params.window.P, rows, columns, images.image_y};
+    TilePixels<TILE_K> pixels{params.tiles.column_tiles, image.period(), image.rows(), P, Q, images.image_y};
     Loader b(KMajor<TILE_N, B_VECTOR, TilePixels<TILE_K>>(dy, block.n0, product.columns, product.depth,
                                                           images.plane_y.divisor, pixels));
     Element* halos = (Element*)shared + STAGES * decltype(b)::Image::SIZE;
@@ -54,9 +54,9 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     long long group_w = (long long)block.group * product.columns * product.rows;
     Output<TapPlaces> out(product, block.split, group_w, nullptr, TILE_M, product.rows,
                           {params.tiles.taps, channel0, params.group_channels});
-    bool nan = store_tile(mma, out, 0, block.n0, (Element*)shared);
+    bool again = store_tile(mma, out, 0, block.n0, (Element*)shared);
     int first = share.first * TILE_K, last = share.last * TILE_K, plane = images.plane_y.divisor;
-    mend_tile(nan, out, 0, block.n0, first, last, [&](Acc sum, int m, int n, int k) {
+    mend_tile(mma, again, out, 0, block.n0, first, last, [&](Acc sum, int m, int n, int k) {
         long long pixel = pixels(k);
         if (pixel < 0) return sum;
         HaloTile<TILE_K> tile(k / TILE_K, params.tiles.column_tiles);

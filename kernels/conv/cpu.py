@@ -5,32 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import quietly
+from ...batch_invariance import batches
 from ..cpu import im2col
 from ..dtypes import accumulation_dtype
+from ..layout import by_channels_first
 from .geometry import ConvGeometry
 
 
+@by_channels_first
 def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     y = np.empty(geometry.y_shape, x.dtype)
     bias = None if b is None else b.reshape(geometry.groups, -1)
-    im2col.correlate(
-        _by_group(x, 1, geometry), _by_group(w, 0, geometry), bias, _by_group(y, 1, geometry), geometry.axes
-    )
+    for some in batches(geometry.N):
+        images, results = _by_group(x[some], 1, geometry), _by_group(y[some], 1, geometry)
+        im2col.correlate(images, _by_group(w, 0, geometry), bias, results, geometry.axes)
     return y
 
 
+@by_channels_first
 def conv_input_grad(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     return conv_transpose(dy, w, None, geometry)
 
 
+@by_channels_first
 def conv_transpose(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     y = np.empty(g.x_shape, x.dtype)
     bias = None if b is None else b.reshape(g.groups, -1)
-    im2col.input_grad(_by_group(x, 1, g), _by_group(w, 0, g), bias, _by_group(y, 1, g), g.axes)
+    for some in batches(g.N):
+        images, results = _by_group(x[some], 1, g), _by_group(y[some], 1, g)
+        im2col.input_grad(images, _by_group(w, 0, g), bias, results, g.axes)
     return y
 
 
+@by_channels_first
 def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     g = geometry
     dw = np.empty(g.w_shape, x.dtype)
@@ -38,16 +46,19 @@ def conv_weight_grad(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> n
     return dw
 
 
+@by_channels_first
 @quietly
 def conv_bias_grad(dy: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     acc = accumulation_dtype(dy.dtype)
     return dy.sum(axis=(0, *range(2, dy.ndim)), dtype=acc).astype(dy.dtype).reshape(geometry.b_shape)
 
 
+@by_channels_first
 def conv_parameter_grads(dy: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
     return conv_weight_grad(dy, x, geometry), conv_bias_grad(dy, geometry)
 
 
+@by_channels_first
 def conv_grads(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, geometry: ConvGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

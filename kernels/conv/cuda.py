@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from ..cuda.gemm.choice import vector
-from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration
+from ...batch_invariance import get_batch_invariant
+from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration, vector
 from ..cuda.gemm.halo import Halo
 from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
 from ..cuda.runtime.errors import launcher
-from ..cuda.runtime.launch import check_index, inputs, launch
-from ..cuda.runtime.loader import C_TYPES, fast_div
+from ..cuda.runtime.launch import check_index, inputs
+from ..cuda.runtime.loader import fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import bias_grad
-from ..cuda.windows import axes_macro, volume_axes
-from . import direct, few_channels, few_channels_input_grad, tiny
+from ..cuda.windows import axes_macro
+from . import channels_last, direct, few_channels, few_channels_input_grad, tiny
+from .channels_last import either_layout
 from .geometry import ConvGeometry
+from .packing import pack_weights
 from .planar import planar
+from .residues import NOT_PACKED, class_values, pack_class_weights
+from .window import check, window
 
-_PACK_THREADS = 256
 
-
+@either_layout(channels_last.conv)
 @launcher
 @planar
 def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
@@ -29,11 +33,12 @@ def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
     few = few_channels.choose(geometry, x.dtype) if geometry.rank == 2 else None
-    if few and few_channels.is_faster(few, geometry, _forward_product(geometry), x):
+    if few and few_channels.is_faster(few, geometry, _forward_product, x):
         return direct.few_channels_forward(x, w, b, geometry, few)
     return _forward(x, w, b, geometry)
 
 
+@either_layout(channels_last.conv_input_grad)
 @launcher
 @planar
 def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
@@ -41,6 +46,7 @@ def conv_input_grad(dy: Any, w: Any, geometry: ConvGeometry) -> Any:
     return _conv_transpose(dy, w, None, geometry)
 
 
+@either_layout(channels_last.conv_transpose)
 @launcher
 @planar
 def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
@@ -48,6 +54,7 @@ def conv_transpose(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     return _conv_transpose(x, w, b, geometry)
 
 
+@either_layout(channels_last.conv_weight_grad)
 @launcher
 @planar
 def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
@@ -57,6 +64,7 @@ def conv_weight_grad(dy: Any, x: Any, geometry: ConvGeometry) -> Any:
     return _weight_grad("weight_grad", dy, x, geometry)
 
 
+@either_layout(channels_last.conv_bias_grad)
 @launcher
 def conv_bias_grad(dy: Any, geometry: ConvGeometry) -> Any:
     (dy,) = inputs(dy)
@@ -67,6 +75,7 @@ def _bias_grad(dy: Any, g: ConvGeometry) -> Any:
     return bias_grad(dy, g.N, g.K, math.prod(g.windows), g.b_shape)
 
 
+@either_layout(channels_last.conv_parameter_grads)
 @launcher
 @planar
 def conv_parameter_grads(dy: Any, x: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
@@ -83,11 +92,12 @@ def _parameter_grads(dy: Any, x: Any, g: ConvGeometry) -> tuple[Any, Any]:
     return _weight_grad("parameter_grads", dy, x, g, db), db
 
 
+@either_layout(channels_last.conv_grads)
 @launcher
 @planar
 def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
-    if geometry.rank > 2 or not tiny.applies(geometry):
+    if geometry.rank > 2 or not tiny.applies(geometry) or get_batch_invariant():
         return _conv_transpose(dy, w, None, geometry), *_parameter_grads(dy, x, geometry)
     dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, geometry)
@@ -95,10 +105,10 @@ def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, An
 
 
 def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
-    _check(f"conv{g.rank}d", g)
+    check(f"conv{g.rank}d", g)
     y = empty(g.y_shape, x.dtype)
     product = _forward_product(g)
-    configuration = configure(product, y)
+    configuration = configure("conv", product, y, _of_one_image(_forward_product, g))
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
@@ -107,6 +117,7 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         **_gather(g),
         "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
         "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
+        "C_VECTOR": configuration.vector_c(windows),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
@@ -119,7 +130,7 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         channels=(g.K, windows),
         x=x,
         w=w,
-        **_window(g),
+        **window(g),
     )
     return y
 
@@ -144,6 +155,11 @@ def _forward_product(g: ConvGeometry) -> Product:
     )
 
 
+def _of_one_image(product: Callable[[ConvGeometry], Product], g: ConvGeometry) -> Product | None:
+    """The product of one image, where that alone may decide its bits."""
+    return product(g.of_one_image) if get_batch_invariant() else None
+
+
 def _by_halo(g: ConvGeometry) -> ConvGeometry | None:
     """The convolution, where halo tiles are written for it: along two axes."""
     return None if g.is_pointwise or g.rank > 2 else g
@@ -154,24 +170,25 @@ def _conv_transpose(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     if direct.applies_depthwise(g):
         return direct.depthwise_input_grad(dy, w, b, g)
     few = few_channels_input_grad.choose(g, dy.dtype) if g.rank == 2 else None
-    if few and few_channels.is_faster(few, g, _input_grad_product(g), dy):
+    if few and few_channels.is_faster(few, g, _input_grad_product, dy):
         return direct.few_channels_input_grad(dy, w, b, g, few)
     return _input_grad(dy, w, b, g)
 
 
 def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
-    _check(f"conv{g.rank}d_input_grad", g)
+    check(f"conv{g.rank}d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
     product = _input_grad_product(g)
-    configuration = configure(product, dx)
+    configuration = configure("conv_input_grad", product, dx, _of_one_image(_input_grad_product, g))
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, dy, w, b, dx, g.reversed, gradient=True)
         return dx
-    axis_d, axis_h, axis_w = volume_axes(g.axes)
+    packed, packing = (w, NOT_PACKED) if g.is_pointwise else pack_class_weights(w, g)
     defines = {
         **_gather(g),
         "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, math.prod(g.windows)),
-        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, g.C // g.groups)),
+        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, packing["packed_depth"] or g.C // g.groups)),
+        "C_VECTOR": configuration.vector_c(math.prod(g.extents) if max(g.stride) == 1 else 1),
         "BIAS_ALONG_M": 0,
     }
     launch_product(
@@ -183,21 +200,10 @@ def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         groups=g.groups,
         channels=(g.C, math.prod(g.extents)),
         dy=dy,
-        w=w,
-        **_window(g),
-        filters=g.K // g.groups,
-        classes=fast_div(axis_d.class_count * axis_h.class_count * axis_w.class_count),
-        classes_h=fast_div(axis_h.class_count),
-        classes_w=fast_div(axis_w.class_count),
-        class_slices=fast_div(axis_d.class_positions),
-        class_rows=fast_div(axis_h.class_positions),
-        class_columns=fast_div(axis_w.class_positions),
-        gcd_d=axis_d.gcd,
-        gcd_h=axis_h.gcd,
-        gcd_w=axis_w.gcd,
-        inverse_d=axis_d.inverse,
-        inverse_h=axis_h.inverse,
-        inverse_w=axis_w.inverse,
+        w=packed,
+        **packing,
+        **window(g),
+        **class_values(g),
     )
     return dx
 
@@ -215,6 +221,7 @@ def _input_grad_product(g: ConvGeometry) -> Product:
         b_k_major=not pointwise,
         gathered=int(not pointwise),  # registers do not suffice for words
         convolution=_by_halo(g.reversed) if max(g.stride) == 1 else None,
+        packed=not pointwise,
     )
 
 
@@ -224,25 +231,15 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
         return
     channels, filters = g.C // g.groups, g.K // g.groups
     packed_channels = -(-channels // configuration.k) * configuration.k
-    packed = empty((g.groups, g.R * g.S, filters, packed_channels), w.dtype)
-    check_index("conv2d", elements_of_packed_weights=packed.size)
-    if packed.size:
-        launch(
-            "pack_weights.cu",
-            "pack_weights",
-            {"TYPE": C_TYPES[w.dtype.name], "THREADS": _PACK_THREADS, "GRADIENT": int(gradient)},
-            -(-packed.size // _PACK_THREADS),
-            _PACK_THREADS,
-            0,
-            w=w,
-            packed=packed,
-            size=packed.size,
-            channels=channels,
-            packed_channels=fast_div(packed_channels),
-            filters=fast_div(filters),
-            taps=fast_div(g.R * g.S),
-        )
-    defines = {"AXES": 2, "B_VECTOR": configuration.vector_b(16 // w.itemsize), "BIAS_ALONG_M": 0}
+    shape = (g.groups, g.R * g.S, filters, packed_channels)
+    check_index("conv2d", elements_of_packed_weights=math.prod(shape))
+    packed = pack_weights(w, shape, channels, gradient=gradient)
+    defines = {
+        "AXES": 2,
+        "B_VECTOR": configuration.vector_b(16 // w.itemsize),
+        "C_VECTOR": configuration.vector_c(g.Q),
+        "BIAS_ALONG_M": 0,
+    }
     launch_product(
         "conv_halo",
         configuration,
@@ -256,7 +253,7 @@ def _halo(configuration: HaloConfiguration, x: Any, w: Any, b: Any, y: Any, g: C
         w=packed,
         packed_channels=packed_channels,
         tiles=_halo_tiles(configuration.tiles, g),
-        **_window(g),
+        **window(g),
     )
 
 
@@ -274,7 +271,7 @@ def _halo_tiles(halo: Halo, g: ConvGeometry) -> dict[str, Any]:
 
 def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = None) -> Any:
     """dw; db, where it is given, is filled too."""
-    _check(f"conv{g.rank}d_{operation}", g)
+    check(f"conv{g.rank}d_{operation}", g)
     dw = empty(g.w_shape, dy.dtype)
     pointwise = g.is_pointwise
     channels = g.C // g.groups
@@ -288,14 +285,14 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
         0 if pointwise else _aligned(g),
         _by_halo(g),
     )
-    configuration = configure(product, dw)
-    values = {"groups": g.groups, "dy": dy, "x": x, **_window(g)}
+    configuration = configure("conv_weight_grad", product, dw)
+    values = {"groups": g.groups, "dy": dy, "x": x, **window(g)}
     if isinstance(configuration, WeightHaloConfiguration):
         halo = configuration.tiles
         launch_product_and_bias_grad(
             "conv_weight_grad_halo",
             configuration,
-            {"AXES": 2, "B_VECTOR": vector(dy.itemsize, g.Q), "BIAS_ALONG_M": 0},
+            {"AXES": 2, "B_VECTOR": vector(dy.itemsize, g.Q), "C_VECTOR": 1, "BIAS_ALONG_M": 0},
             dw,
             None,
             db,
@@ -310,8 +307,12 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
         **_gather(g),
         "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
         "B_VECTOR": configuration.vector_b(vector(dy.itemsize, windows)),
+        "C_VECTOR": configuration.vector_c(product.m),
         "BIAS_ALONG_M": 0,
     }
+    if pointwise and defines["A_VECTOR"] == 1 and configuration.multiply == "Ffma":
+        # The addresses of single elements take the registers of other blocks; else 156 bytes are spilled.
+        defines["BLOCKS_PER_SM"] = max(1, configuration.blocks_per_sm // 2)
     launch_product_and_bias_grad("conv_weight_grad", configuration, defines, dw, None, db, **values)
     return dw
 
@@ -322,37 +323,3 @@ def _aligned(g: ConvGeometry) -> int:
     row = g.axes[-1]
     taps = () if row.taps == 1 else (row.dilation,)
     return 1 if row.stride > 1 else vector(2, row.extent, row.windows, row.before, *taps)
-
-
-def _window(g: ConvGeometry) -> dict[str, Any]:
-    """The structs Window and Images of windowed_image.cuh."""
-    window: dict[str, Any] = {}
-    names = ("D", "Z", "T", "front"), ("H", "P", "R", "top"), ("W", "Q", "S", "left")
-    for (extent, windows, taps, before), axis in zip(names, volume_axes(g.axes), strict=True):
-        window |= {extent: axis.extent, windows: fast_div(axis.windows), taps: fast_div(axis.taps), before: axis.before}
-        window |= {f"stride_{extent.lower()}": axis.stride, f"dilation_{extent.lower()}": axis.dilation}
-    plane_x, plane_y = math.prod(g.extents), math.prod(g.windows)
-    images = {
-        "plane_x": plane_x,
-        "plane_y": fast_div(plane_y),
-        "image_x": g.C * plane_x,
-        "image_y": g.K * plane_y,
-        "group_x": g.C // g.groups * plane_x,
-        "group_y": g.K // g.groups * plane_y,
-    }
-    return {"window": window, "images": images}
-
-
-def _check(operation: str, g: ConvGeometry) -> None:
-    """Kernels address images by 64-bit pointers and count pixels and the elements of one image in 32 bits."""
-    plane_x, plane_y = math.prod(g.extents), math.prod(g.windows)
-    padded = max(axis.padded.extent + axis.stride + axis.dilation * axis.taps for axis in g.axes)
-    check_index(
-        operation,
-        pixels_of_x=g.N * plane_x,
-        pixels_of_y=g.N * plane_y,
-        elements_of_one_image_of_x=g.C * plane_x,
-        elements_of_one_image_of_y=g.K * plane_y,
-        elements_of_w=math.prod(g.w_shape),
-        twice_the_padded_extent=2 * padded,
-    )

@@ -1,29 +1,52 @@
-"""Convolution and its transpose explained: their formulas, and the products of one element of a gradient."""
+"""Convolution and its transpose explained: their formulas, and the products that add up to an element."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from itertools import product
-from typing import Any
 
-import numpy as np
-
-from ..explain import Explain, Formulas, Index, Shape, Term, element, letters, reads, stands_at, term, window_facts
+from ..explain import (
+    Explain,
+    Formulas,
+    element,
+    index_letters,
+    letters,
+    meetings,
+    place,
+    stands_at,
+    window_facts,
+    windows_of,
+)
+from ..sums import ONLY, Factor, Shape, Sum, Sums, Table
 from .geometry import ConvGeometry
 
 
 def _formulas(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Formulas:
     (p, r, h), where = letters(g), stands_at(g)
     group = _group(g)
+    y, w = element(g, "n", "k", p), element(g, "k", "c", r)
+    x, read = element(g, "n", "c", h), element(g, "n", "c", where)
     return Formulas(
         "conv",
-        f"Y[n,k,{p}] = {_bias(shapes)}Σ_c,{r} X[n,c,{where}] · W[k,c,{r}]{group}",
+        f"Y[{y}] = {_bias(shapes)}Σ_c,{r} X[{read}] · W[{w}]{group}",
         {
-            "dw": f"dW[k,c,{r}] = Σ_n,{p} dY[n,k,{p}] · X[n,c,{where}]{group}",
-            "dx": f"dX[n,c,{h}] = Σ_k,{r} dY[n,k,{p}] · W[k,c,{r}] where {_equal(g)}{group}",
-            "db": f"db[k] = Σ_n,{p} dY[n,k,{p}]",
+            "dw": f"dW[{w}] = Σ_n,{p} dY[{y}] · X[{read}]{group}",
+            "dx": f"dX[{x}] = Σ_k,{r} dY[{y}] · W[{w}] where {_equal(g)}{group}",
+            "db": f"db[k] = Σ_n,{p} dY[{y}]",
         },
         _facts(g),
+        recap=f"{g.K} filters of shape {g.w_shape[1:]} are laid over the input in steps of {g.stride}. Where a filter "
+        f"lies, its weights are multiplied by what is under them and added up{_and_bias(shapes)}: one element of the "
+        f"output, {g.windows} for each filter and image.",
+        reasons={
+            "dw": "A weight was multiplied, in every window of every image, by what lay under it: dW is the input "
+            "convolved with dY.",
+            "dx": "An element of the input lay under several windows, under another weight in each: every one of these "
+            "windows returns its dY times that weight. That is a full correlation of dY, spread out by the stride, "
+            "with the kernel turned round: the last weight meets the first window.",
+            "db": "The bias was added in every window of every image: its gradient is the sum of them all.",
+        },
     )
 
 
@@ -31,15 +54,24 @@ def _transposed_formulas(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Formul
     """X has the windows of the convolution whose input gradient Y is."""
     (p, r, h), where = letters(g), stands_at(g)
     group = _group(g)
+    x, w = element(g, "n", "c", p), element(g, "c", "k", r)
+    y, written = element(g, "n", "k", h), element(g, "n", "k", where)
     return Formulas(
         "conv transpose",
-        f"Y[n,k,{h}] = {_bias(shapes)}Σ_c,{r} X[n,c,{p}] · W[c,k,{r}] where {_equal(g)}{group}",
+        f"Y[{y}] = {_bias(shapes)}Σ_c,{r} X[{x}] · W[{w}] where {_equal(g)}{group}",
         {
-            "dw": f"dW[c,k,{r}] = Σ_n,{p} X[n,c,{p}] · dY[n,k,{where}]{group}",
-            "dx": f"dX[n,c,{p}] = Σ_k,{r} dY[n,k,{where}] · W[c,k,{r}]{group}",
-            "db": f"db[k] = Σ_n,{h} dY[n,k,{h}]",
+            "dw": f"dW[{w}] = Σ_n,{p} X[{x}] · dY[{written}]{group}",
+            "dx": f"dX[{x}] = Σ_k,{r} dY[{written}] · W[{w}]{group}",
+            "db": f"db[k] = Σ_n,{h} dY[{y}]",
         },
         _facts(g),
+        recap=f"Every element of the input lays a kernel, scaled by itself, over the output, in steps of {g.stride}; "
+        "where they overlap they are added up. It is the input gradient of a convolution, used forwards.",
+        reasons={
+            "dw": "A weight carried every element of the input to a place of the output: their products are added up.",
+            "dx": "An element of the input reached the output through every weight: dX is a convolution of dY.",
+            "db": "The bias was added everywhere in the output of every image.",
+        },
     )
 
 
@@ -49,6 +81,10 @@ def _group(g: ConvGeometry) -> str:
 
 def _bias(shapes: Mapping[str, Shape]) -> str:
     return "b[k] + " if "b" in shapes else ""
+
+
+def _and_bias(shapes: Mapping[str, Shape]) -> str:
+    return " with its bias" if "b" in shapes else ""
 
 
 def _equal(g: ConvGeometry) -> str:
@@ -62,80 +98,60 @@ def _facts(g: ConvGeometry) -> tuple[tuple[str, str], ...]:
     return (("kernel", str(g.w_shape)), *window_facts(g), *groups)
 
 
-def _terms(gradient: str, index: Index, g: ConvGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    x, w, dy = arrays["x"], arrays["w"], arrays["dy"]
-    if gradient == "db":
-        yield from _sum_of(dy, index[0])
-    elif gradient == "dw":
-        k, c, *taps = index
-        for n, p, h in _met_by(taps, g):
-            yield term(element("dY", dy, n, k, *p), element("X", x, n, _channel(k, c, g), *h))
-    else:
-        n, channel, *position = index
-        group, c = divmod(channel, g.C // g.groups)
-        for k, (p, r) in product(_of_group(group, g.K, g), _reaching(position, g)):
-            yield term(element("dY", dy, n, k, *p), element("W", w, k, c, *r))
+def _sums(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    p, r, h = index_letters(g)
+    channel, of_group = _channels(g, "kc")
+    x, w, y = place(g, "n", channel, h), place(g, "k", "c", r), place(g, "n", "k", p)
+    taps = (*of_group, *meetings(g))
+    return _with_bias(
+        shapes,
+        y,
+        "k",
+        {
+            "y": Sum(y, (Factor("x", x), Factor("w", w)), taps, nothing="its window lies in padding"),
+            "dw": Sum(w, (Factor("dy", y), Factor("x", x)), taps, nothing="this tap meets nothing but padding"),
+            "dx": Sum(x, (Factor("dy", y), Factor("w", w)), taps, nothing="no window covers it"),
+        },
+    )
 
 
-def _transposed_terms(gradient: str, index: Index, g: ConvGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    x, w, dy = arrays["x"], arrays["w"], arrays["dy"]
-    if gradient == "db":
-        yield from _sum_of(dy, index[0])
-    elif gradient == "dw":
-        c, k, *taps = index
-        for n, p, h in _met_by(taps, g):
-            yield term(element("X", x, n, c, *p), element("dY", dy, n, _channel(c, k, g), *h))
-    else:
-        n, c, *window = index
-        group = c // (g.K // g.groups)
-        for k, (r, h) in product(range(g.C // g.groups), _under(window, g)):
-            channel = group * (g.C // g.groups) + k
-            yield term(element("dY", dy, n, channel, *h), element("W", w, c, k, *r))
+def _transposed_sums(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    p, r, h = index_letters(g)
+    channel, of_group = _channels(g, "ck")
+    x, w, y = place(g, "n", "c", p), place(g, "c", "k", r), place(g, "n", channel, h)
+    taps = (*of_group, *meetings(g))
+    return _with_bias(
+        shapes,
+        y,
+        channel,
+        {
+            "y": Sum(y, (Factor("x", x), Factor("w", w)), taps, nothing="no window covers it"),
+            "dw": Sum(w, (Factor("x", x), Factor("dy", y)), taps, nothing="this tap meets nothing but padding"),
+            "dx": Sum(x, (Factor("dy", y), Factor("w", w)), taps, nothing="its window lies in padding"),
+        },
+    )
 
 
-def _sum_of(dy: Any, k: int) -> Iterator[Term]:
-    for n, *p in np.ndindex(len(dy), *dy.shape[2:]):
-        yield term(element("dY", dy, n, k, *p))
+def _channels(g: ConvGeometry, of_weight: str) -> tuple[str, tuple[Table, ...]]:
+    """The letter of the channel that a column of a row of weights stands for, and which it is: with one group the
+    column itself. of_weight: the letters of row and column."""
+    if g.groups == 1:
+        return of_weight[1], ()
+    rows, columns = g.K // g.groups, g.C // g.groups
+    numbered = ((k, c, k // rows * columns + c) for k, c in product(range(g.K), range(columns)))
+    return "i", (Table(f"{of_weight}i", tuple(numbered)),)
 
 
-def _channel(row: int, of_group: int, g: ConvGeometry) -> int:
-    """The channel that column `of_group` of a row of weights reads."""
-    return row // (g.K // g.groups) * (g.C // g.groups) + of_group
+def _with_bias(shapes: Mapping[str, Shape], y: str, channel: str, sums: dict[str, Sum]) -> Sums:
+    found: Sums = {name: (each,) for name, each in sums.items()}
+    if "b" in shapes:
+        b = f"{channel}{ONLY * (len(shapes['b']) - 1)}"
+        found["y"] += (Sum(y, (Factor("b", b),)),)
+        found["db"] = (Sum(b, (Factor("dy", y),)),)
+    return found
 
 
-def _of_group(group: int, channels: int, g: ConvGeometry) -> range:
-    return range(group * (channels // g.groups), (group + 1) * (channels // g.groups))
-
-
-def _met_by(taps: Any, g: ConvGeometry) -> Iterator[tuple[int, Index, Index]]:
-    """Every image, window and position that a tap meets."""
-    along = [reads(axis)[tap] for axis, tap in zip(g.axes, taps, strict=True)]
-    for n, *pairs in product(range(g.N), *along):
-        p, h = zip(*pairs, strict=True)
-        yield n, p, h
-
-
-def _reaching(position: Any, g: ConvGeometry) -> Iterator[tuple[Index, Index]]:
-    """Every window and tap that stands at a position, by taps in row-major order."""
-    along = [
-        [[(window, tap) for window, h in reads(axis)[tap] if h == at] for tap in range(axis.taps)]
-        for axis, at in zip(g.axes, position, strict=True)
-    ]
-    for taps in product(*along):
-        for pairs in product(*taps):
-            p, r = zip(*pairs, strict=True)
-            yield p, r
-
-
-def _under(window: Any, g: ConvGeometry) -> Iterator[tuple[Index, Index]]:
-    """Every tap of a window with the position where it stands."""
-    along = [
-        [(tap, h) for tap, pairs in enumerate(reads(axis)) for p, h in pairs if p == at]
-        for axis, at in zip(g.axes, window, strict=True)
-    ]
-    for pairs in product(*along):
-        r, h = zip(*pairs, strict=True)
-        yield r, h
-
-
-EXPLAIN = {"conv": Explain(_formulas, _terms), "conv_transpose": Explain(_transposed_formulas, _transposed_terms)}
+EXPLAIN = {
+    "conv": Explain(_formulas, _sums, windows=windows_of),
+    "conv_transpose": Explain(_transposed_formulas, _transposed_sums, windows=partial(windows_of, transposed=True)),
+}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...batch_invariance import get_batch_invariant
 from ...precision import get_float32_precision
 from ..cuda.gemm import cost
 from ..cuda.gemm.choice import architecture_of, model_architecture
@@ -146,14 +148,16 @@ class Direct(Protocol):
     def multiply_adds(self, g: ConvGeometry) -> int: ...
 
 
-def is_faster(direct: Direct, g: ConvGeometry, product: Product, array: Any) -> bool:
+def is_faster(direct: Direct, g: ConvGeometry, product: Callable[[ConvGeometry], Product], array: Any) -> bool:
     """Whether a direct kernel is estimated to take no longer than the product of arrays like this one that would do the
-    same: a product's tile has at least 16 columns, however few there are to fill it, and fetches its operands for each
-    tap; but tensor cores multiply faster than FFMA, which is all that a direct kernel has."""
+    same, for one image where that alone may decide: a product's tile has at least 16 columns, however few there are to
+    fill it, and fetches its operands for each tap; but tensor cores multiply faster than FFMA, which is all that a
+    direct kernel has."""
     dtype, precision = array.dtype.name, get_float32_precision()
+    g = g.of_one_image if get_batch_invariant() else g
     model = model_architecture(dtype, architecture_of(array), precision)
     whole_waves = round_up(direct.blocks(g), model.multiprocessors) * direct.multiply_adds(g)
-    fastest = choose_product(product, dtype, model, precision)
+    fastest = choose_product(product(g), dtype, model, precision)
     estimates = Estimates(cost.direct_seconds(whole_waves, dtype, model), cost.seconds(fastest))
     record_estimates(estimates)
     return estimates.direct <= estimates.product

@@ -15,6 +15,7 @@ def conv1d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """1-D convolution (cross-correlation, as in the deep learning literature).
 
@@ -24,6 +25,7 @@ def conv1d(
     x: (N, C, W). w: (K, C/groups, S). b: (K,) or (K, 1), or None.
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, W, C), w (K, S, C/groups) and y (N, Q, K).
     Returns y (N, K, Q), where Q = floor((W + left + right - dilation*(S-1) - 1) / stride) + 1.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous. 16-bit sums are kept in float32 and rounded once; how
@@ -34,7 +36,7 @@ def conv1d(
     >>> conv1d(np.ones((1, 2, 5)), np.ones((3, 2, 2)), stride=2, padding=1).shape
     (1, 3, 3)
     """
-    return checked.conv(1, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.conv(1, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv1d_input_grad(
@@ -46,6 +48,7 @@ def conv1d_input_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv1d with respect to its input.
 
@@ -54,6 +57,7 @@ def conv1d_input_grad(
     dy: (N, K, Q). w: (K, C/groups, S). x_shape: (N, C, W) of the forward input.
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Q, K), w (K, S, C/groups) and x_shape (N, W, C).
     Returns dx (N, C, W); elements that no window reaches get 0.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -63,7 +67,9 @@ def conv1d_input_grad(
     >>> conv1d_input_grad(np.ones((1, 1, 2)), np.ones((1, 1, 2)), (1, 1, 3))[0, 0]
     array([1., 2., 1.])
     """
-    return checked.input_grad(1, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.input_grad(
+        1, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv1d_weight_grad(
@@ -75,6 +81,7 @@ def conv1d_weight_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv1d with respect to its weights.
 
@@ -84,6 +91,7 @@ def conv1d_weight_grad(
     dy: (N, K, Q). x: (N, C, W). w_shape: (K, C/groups, S).
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Q, K), x (N, W, C) and w_shape (K, S, C/groups).
     Returns dw of w_shape.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -93,20 +101,23 @@ def conv1d_weight_grad(
     >>> conv1d_weight_grad(np.ones((1, 1, 2)), np.arange(3.0).reshape(1, 1, 3), (1, 1, 2))[0, 0]
     array([1., 3.])
     """
-    return checked.weight_grad(1, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.weight_grad(
+        1, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
-def conv1d_bias_grad(dy: A) -> A:
+def conv1d_bias_grad(dy: A, *, layout: str = "NCHW") -> A:
     """The gradient of conv1d with respect to its bias: db[k] = sum over n,q of dy[n,k,q].
 
     dy: (N, K, Q), of NumPy or CuPy, float16, bfloat16, float32 or float64. Returns db (K, 1).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Q, K) and db (K,).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> conv1d_bias_grad(np.ones((2, 3, 5))).ravel()
     array([10., 10., 10.])
     """
-    return checked.bias_grad(1, dy)
+    return checked.bias_grad(1, dy, layout=layout)
 
 
 def conv1d_parameter_grads(
@@ -118,6 +129,7 @@ def conv1d_parameter_grads(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A]:
     """(dw, db) of conv1d_weight_grad and conv1d_bias_grad. On CUDA the product that computes dw gives db as well, but
     for depthwise convolutions: dy is read once.
@@ -125,6 +137,7 @@ def conv1d_parameter_grads(
     dy: (N, K, Q). x: (N, C, W). w_shape: (K, C/groups, S).
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Q, K), x (N, W, C), w_shape (K, S, C/groups) and db (K,).
     Returns dw of w_shape and db (K, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -135,7 +148,9 @@ def conv1d_parameter_grads(
     >>> dw.shape, db.shape
     ((4, 3, 2), (4, 1))
     """
-    return checked.parameter_grads(1, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.parameter_grads(
+        1, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv1d_grads(
@@ -147,6 +162,7 @@ def conv1d_grads(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A, A]:
     """(dx, dw, db) of conv1d_input_grad, conv1d_weight_grad and conv1d_bias_grad. On CUDA one kernel gives all three of
     a tiny convolution, where separate launches take longer than the work.
@@ -154,6 +170,7 @@ def conv1d_grads(
     dy: (N, K, Q). x: (N, C, W). w: (K, C/groups, S).
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Q, K), x (N, W, C), w (K, S, C/groups) and db (K,).
     Returns dx and dw, shaped as x and w, and db (K, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -164,7 +181,7 @@ def conv1d_grads(
     >>> dx.shape, dw.shape, db.shape
     ((1, 3, 3), (4, 3, 2), (4, 1))
     """
-    return checked.grads(1, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.grads(1, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv_transpose1d(
@@ -177,12 +194,14 @@ def conv_transpose1d(
     output_padding: PerAxis = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The input gradient of conv1d, used as a forward operation (PyTorch's ConvTranspose1d).
 
     x: (N, C, W). w: (C, K/groups, S). b: (K,) or (K, 1), or None.
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),). output_padding: an int or a (w,) tuple, less than stride or dilation.
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, W, C), w (C, S, K/groups) and y (N, W', K).
     Returns y (N, K, W'), where W' = (W-1)*stride - left - right + dilation*(S-1) + output_padding + 1. Its own
     gradients, where output_padding is less than stride, are dx = conv1d(dy, w) and dw = conv1d_weight_grad(x, dy,
     w.shape), with the same stride, padding, dilation and groups.
@@ -195,5 +214,14 @@ def conv_transpose1d(
     (1, 2, 8)
     """
     return checked.transpose(
-        1, x, w, b, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
+        1,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
     )

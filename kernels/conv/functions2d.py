@@ -15,6 +15,7 @@ def conv2d(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """2-D convolution (cross-correlation, as in the deep learning literature).
 
@@ -25,6 +26,7 @@ def conv2d(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C), w (K, R, S, C/groups) and y (N, P, Q, K).
     Returns y (N, K, P, Q), where P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous. 16-bit sums are kept in float32 and rounded once; how
@@ -35,7 +37,7 @@ def conv2d(
     >>> conv2d(np.ones((1, 2, 4, 5)), np.ones((3, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 2, 3)
     """
-    return checked.conv(2, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.conv(2, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv2d_input_grad(
@@ -47,6 +49,7 @@ def conv2d_input_grad(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv2d with respect to its input.
 
@@ -56,6 +59,7 @@ def conv2d_input_grad(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, K), w (K, R, S, C/groups) and x_shape (N, H, W, C).
     Returns dx (N, C, H, W); elements that no window reaches get 0.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -67,7 +71,9 @@ def conv2d_input_grad(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    return checked.input_grad(2, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.input_grad(
+        2, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv2d_weight_grad(
@@ -79,6 +85,7 @@ def conv2d_weight_grad(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv2d with respect to its weights.
 
@@ -89,6 +96,7 @@ def conv2d_weight_grad(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, K), x (N, H, W, C) and w_shape (K, R, S, C/groups).
     Returns dw of w_shape.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -99,20 +107,23 @@ def conv2d_weight_grad(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    return checked.weight_grad(2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.weight_grad(
+        2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
-def conv2d_bias_grad(dy: A) -> A:
+def conv2d_bias_grad(dy: A, *, layout: str = "NCHW") -> A:
     """The gradient of conv2d with respect to its bias: db[k] = sum over n,p,q of dy[n,k,p,q].
 
     dy: (N, K, P, Q), of NumPy or CuPy, float16, bfloat16, float32 or float64. Returns db (K, 1, 1).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, K) and db (K,).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> conv2d_bias_grad(np.ones((2, 3, 4, 5))).ravel()
     array([40., 40., 40.])
     """
-    return checked.bias_grad(2, dy)
+    return checked.bias_grad(2, dy, layout=layout)
 
 
 def conv2d_parameter_grads(
@@ -124,6 +135,7 @@ def conv2d_parameter_grads(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A]:
     """(dw, db) of conv2d_weight_grad and conv2d_bias_grad. On CUDA the product that computes dw gives db as well, but
     for depthwise convolutions: dy is read once.
@@ -132,6 +144,8 @@ def conv2d_parameter_grads(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, K), x (N, H, W, C), w_shape (K, R, S, C/groups) and
+    db (K,).
     Returns dw of w_shape and db (K, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -142,7 +156,9 @@ def conv2d_parameter_grads(
     >>> dw.shape, db.shape
     ((4, 3, 2, 2), (4, 1, 1))
     """
-    return checked.parameter_grads(2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.parameter_grads(
+        2, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv2d_grads(
@@ -154,6 +170,7 @@ def conv2d_grads(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A, A]:
     """(dx, dw, db) of conv2d_input_grad, conv2d_weight_grad and conv2d_bias_grad. On CUDA one kernel gives all three of
     a tiny convolution, where separate launches take longer than the work.
@@ -162,6 +179,8 @@ def conv2d_grads(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, K), x (N, H, W, C), w (K, R, S, C/groups) and db
+    (K,).
     Returns dx and dw, shaped as x and w, and db (K, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -172,7 +191,7 @@ def conv2d_grads(
     >>> dx.shape, dw.shape, db.shape
     ((1, 3, 3, 3), (4, 3, 2, 2), (4, 1, 1))
     """
-    return checked.grads(2, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.grads(2, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv_transpose2d(
@@ -185,12 +204,14 @@ def conv_transpose2d(
     output_padding: IntOrPair = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The input gradient of conv2d, used as a forward operation (PyTorch's ConvTranspose2d).
 
     x: (N, C, H, W). w: (C, K/groups, R, S). b: (K,) or (K, 1, 1), or None.
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)). output_padding: an int or an (h, w) pair, less than stride or dilation.
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C), w (C, R, S, K/groups) and y (N, H', W', K).
     Returns y (N, K, H', W'), where H' = (H-1)*stride - top - bottom + dilation*(R-1) + output_padding + 1, and W'
     likewise. Its own gradients, where output_padding is less than stride, are dx = conv2d(dy, w) and dw =
     conv2d_weight_grad(x, dy, w.shape), with the same stride, padding, dilation and groups.
@@ -203,5 +224,14 @@ def conv_transpose2d(
     (1, 2, 8, 8)
     """
     return checked.transpose(
-        2, x, w, b, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
+        2,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
     )

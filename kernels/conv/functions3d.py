@@ -15,6 +15,7 @@ def conv3d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """3-D convolution (cross-correlation, as in the deep learning literature).
 
@@ -26,6 +27,8 @@ def conv3d(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, D, H, W, C), w (K, T, R, S, C/groups) and y (N, Z, P, Q,
+    K).
     Returns y (N, K, Z, P, Q), where Z = floor((D + front + back - dilation*(T-1) - 1) / stride) + 1, and P and Q
     likewise.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
@@ -37,7 +40,7 @@ def conv3d(
     >>> conv3d(np.ones((1, 2, 6, 4, 5)), np.ones((3, 2, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 4, 2, 3)
     """
-    return checked.conv(3, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.conv(3, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv3d_input_grad(
@@ -49,6 +52,7 @@ def conv3d_input_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv3d with respect to its input.
 
@@ -59,6 +63,8 @@ def conv3d_input_grad(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Z, P, Q, K), w (K, T, R, S, C/groups) and x_shape (N, D,
+    H, W, C).
     Returns dx (N, C, D, H, W); elements that no window reaches get 0.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -70,7 +76,9 @@ def conv3d_input_grad(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    return checked.input_grad(3, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.input_grad(
+        3, dy, w, x_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv3d_weight_grad(
@@ -82,6 +90,7 @@ def conv3d_weight_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of conv3d with respect to its weights.
 
@@ -93,6 +102,8 @@ def conv3d_weight_grad(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Z, P, Q, K), x (N, D, H, W, C) and w_shape (K, T, R, S,
+    C/groups).
     Returns dw of w_shape.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -104,20 +115,23 @@ def conv3d_weight_grad(
     array([[52., 60.],
            [76., 84.]])
     """
-    return checked.weight_grad(3, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.weight_grad(
+        3, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
-def conv3d_bias_grad(dy: A) -> A:
+def conv3d_bias_grad(dy: A, *, layout: str = "NCHW") -> A:
     """The gradient of conv3d with respect to its bias: db[k] = sum over n,z,p,q of dy[n,k,z,p,q].
 
     dy: (N, K, Z, P, Q), of NumPy or CuPy, float16, bfloat16, float32 or float64. Returns db (K, 1, 1, 1).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Z, P, Q, K) and db (K,).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> conv3d_bias_grad(np.ones((2, 3, 2, 4, 5))).ravel()
     array([80., 80., 80.])
     """
-    return checked.bias_grad(3, dy)
+    return checked.bias_grad(3, dy, layout=layout)
 
 
 def conv3d_parameter_grads(
@@ -129,6 +143,7 @@ def conv3d_parameter_grads(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A]:
     """(dw, db) of conv3d_weight_grad and conv3d_bias_grad. On CUDA the product that computes dw gives db as well, but
     for depthwise convolutions: dy is read once.
@@ -137,6 +152,8 @@ def conv3d_parameter_grads(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Z, P, Q, K), x (N, D, H, W, C), w_shape (K, T, R, S,
+    C/groups) and db (K,).
     Returns dw of w_shape and db (K, 1, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -147,7 +164,9 @@ def conv3d_parameter_grads(
     >>> dw.shape, db.shape
     ((4, 3, 2, 2, 2), (4, 1, 1, 1))
     """
-    return checked.parameter_grads(3, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.parameter_grads(
+        3, dy, x, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout
+    )
 
 
 def conv3d_grads(
@@ -159,6 +178,7 @@ def conv3d_grads(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> tuple[A, A, A]:
     """(dx, dw, db) of conv3d_input_grad, conv3d_weight_grad and conv3d_bias_grad. On CUDA one kernel gives all three of
     a tiny convolution, where separate launches take longer than the work.
@@ -167,6 +187,8 @@ def conv3d_grads(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, Z, P, Q, K), x (N, D, H, W, C), w (K, T, R, S, C/groups)
+    and db (K,).
     Returns dx and dw, shaped as x and w, and db (K, 1, 1, 1).
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
     strides and are never modified; results are C-contiguous.
@@ -177,7 +199,7 @@ def conv3d_grads(
     >>> dx.shape, dw.shape, db.shape
     ((1, 3, 3, 3, 3), (4, 3, 2, 2, 2), (4, 1, 1, 1))
     """
-    return checked.grads(3, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return checked.grads(3, dy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
 
 
 def conv_transpose3d(
@@ -190,6 +212,7 @@ def conv_transpose3d(
     output_padding: PerAxis = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    layout: str = "NCHW",
 ) -> A:
     """The input gradient of conv3d, used as a forward operation (PyTorch's ConvTranspose3d).
 
@@ -197,6 +220,8 @@ def conv_transpose3d(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)). output_padding: an int or a (d, h, w) tuple, less than stride or
     dilation.
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, D, H, W, C), w (C, T, R, S, K/groups) and y (N, D', H', W',
+    K).
     Returns y (N, K, D', H', W'), where D' = (D-1)*stride - front - back + dilation*(T-1) + output_padding + 1, and H'
     and W' likewise. Its own gradients, where output_padding is less than stride, are dx = conv3d(dy, w) and dw =
     conv3d_weight_grad(x, dy, w.shape), with the same stride, padding, dilation and groups.
@@ -209,5 +234,14 @@ def conv_transpose3d(
     (1, 2, 8, 8, 8)
     """
     return checked.transpose(
-        3, x, w, b, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
+        3,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
     )

@@ -13,6 +13,7 @@ from .. import checks
 from ..axis import Axis, Windowed, check_extents, check_fits, parse_axes, parse_transposed_axes
 from ..checks import value_error
 from ..kept import hashed_once, kept
+from ..layout import NCHW, image, is_channels_last, shape
 
 
 @hashed_once
@@ -25,6 +26,7 @@ class ConvGeometry(Windowed):
     K: int
     groups: int
     axes: tuple[Axis, ...]
+    channels_last: bool = False
 
     @classmethod
     @kept
@@ -38,6 +40,7 @@ class ConvGeometry(Windowed):
         padding: Any,
         dilation: Any,
         groups: Any,
+        layout: Any = NCHW,
         names: tuple[str, str] = ("x.shape", "w.shape"),
         rank: int = 2,
     ) -> ConvGeometry:
@@ -46,18 +49,20 @@ class ConvGeometry(Windowed):
         `names` are what the caller's arguments are called in messages. ValueError where a shape or option is
         wrong, or where no window fits.
         """
-        n, c, *extents = checks.shape(operation, names[0], x_shape, ("N", "C", *"DHW"[-rank:]))
-        k, group_channels, *taps = checks.shape(operation, names[1], w_shape, ("K", "C/groups", *"TRS"[-rank:]))
+        last = is_channels_last(operation, layout)
+        n, c, *extents = image(operation, names[0], x_shape, rank, last)
+        k, group_channels, *taps = shape(operation, names[1], w_shape, ("K", "C/groups", *"TRS"[-rank:]), last)
         groups = check_groups(operation, groups, c, k)
         _check_kernel(operation, names[1], k, taps)
         if group_channels != c // groups:
-            got = f"{tuple(w_shape)} (axis 1 is {group_channels})"
-            expected = f"axis 1 to be C/groups = {c}/{groups} = {c // groups}, with C from {names[0]}"
+            axis = rank + 1 if last else 1
+            got = f"{tuple(w_shape)} (axis {axis} is {group_channels})"
+            expected = f"axis {axis} to be C/groups = {c}/{groups} = {c // groups}, with C from {names[0]}"
             raise value_error(operation, names[1], got, expected)
         check_extents(operation, names[0], extents)
         axes = parse_axes(operation, extents, taps, stride, padding, dilation)
         check_fits(operation, axes)
-        return cls(n, c, k, groups, axes)
+        return cls(n, c, k, groups, axes, last)
 
     @classmethod
     @kept
@@ -72,6 +77,7 @@ class ConvGeometry(Windowed):
         output_padding: Any,
         dilation: Any,
         groups: Any,
+        layout: Any = NCHW,
         rank: int = 2,
     ) -> ConvGeometry:
         """Geometry of the convolution whose input gradient a transposed convolution is.
@@ -79,8 +85,9 @@ class ConvGeometry(Windowed):
         x_shape is that convolution's output shape and the transposed result has its input shape:
         H = (P-1)*stride - padding + dilation*(R-1) + output_padding + 1 (PyTorch, ConvTranspose2d).
         """
-        n, k, *windows = checks.shape(operation, "x.shape", x_shape, ("N", "C", *"DHW"[-rank:]))
-        rows, group_channels, *taps = checks.shape(operation, "w.shape", w_shape, ("C", "K/groups", *"TRS"[-rank:]))
+        last = is_channels_last(operation, layout)
+        n, k, *windows = image(operation, "x.shape", x_shape, rank, last)
+        rows, group_channels, *taps = shape(operation, "w.shape", w_shape, ("C", "K/groups", *"TRS"[-rank:]), last)
         if rows != k:
             raise value_error(operation, "w.shape", tuple(w_shape), f"axis 0 to be C = {k}, from x.shape")
         groups = checks.integer(operation, "groups", groups, 1)
@@ -89,14 +96,15 @@ class ConvGeometry(Windowed):
         _check_kernel(operation, "w.shape", c, taps)
         check_extents(operation, "x.shape", windows)
         axes = parse_transposed_axes(operation, windows, taps, stride, padding, output_padding, dilation)
-        return cls(n, c, k, groups, axes)
+        return cls(n, c, k, groups, axes, last)
 
     @classmethod
     @kept
-    def of_output(cls, operation: str, y_shape: Any, *, rank: int = 2) -> ConvGeometry:
+    def of_output(cls, operation: str, y_shape: Any, *, layout: Any = NCHW, rank: int = 2) -> ConvGeometry:
         """Geometry of the 1x1 convolution that has this output: a bias gradient depends on nothing else."""
-        n, k, *windows = checks.shape(operation, "dy.shape", y_shape, ("N", "K", *"ZPQ"[-rank:]))
-        return cls.pointwise(n, k, k, *windows)
+        last = is_channels_last(operation, layout)
+        n, k, *windows = shape(operation, "dy.shape", y_shape, ("N", "K", *"ZPQ"[-rank:]), last)
+        return replace(cls.pointwise(n, k, k, *windows), channels_last=last)
 
     @classmethod
     def pointwise(cls, n: int, c: int, k: int, *extents: int) -> ConvGeometry:
@@ -105,16 +113,25 @@ class ConvGeometry(Windowed):
 
     @property
     def w_shape(self) -> tuple[int, ...]:
-        return self.K, self.C // self.groups, *self.kernel_size
+        return self.in_layout(self.K, self.C // self.groups, *self.kernel_size)
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        return self.N, self.K, *self.windows
+        return self.in_layout(self.N, self.K, *self.windows)
 
     @property
     def b_shape(self) -> tuple[int, ...]:
         """The bias's, as the layers keep it; (K,) is the same bias."""
-        return self.K, *(1 for _ in self.axes)
+        return self._bias(self.K)
+
+    @property
+    def transposed_b_shape(self) -> tuple[int, ...]:
+        """conv_transpose's, whose outputs have C channels."""
+        return self._bias(self.C)
+
+    def _bias(self, channels: int) -> tuple[int, ...]:
+        """As it is broadcast to an output, of which channels are the last axis or the second."""
+        return (channels,) if self.channels_last else (channels, *(1 for _ in self.axes))
 
     @property
     def output_padding(self) -> tuple[int, ...]:
@@ -137,6 +154,10 @@ class ConvGeometry(Windowed):
     def with_row(self) -> ConvGeometry:
         """Of lines: the same as images of one row."""
         return replace(self, axes=(Axis.of_points(1), *self.axes))
+
+    @property
+    def of_one_image(self) -> ConvGeometry:
+        return replace(self, N=1)
 
     @property
     def reversed(self) -> ConvGeometry:

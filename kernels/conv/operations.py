@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any
 
 from ..axis import RANKS
+from ..layout import NCHW, NHWC
 from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
-from . import cases, cases1d, cases3d
+from . import cases, cases1d, cases3d, cases_nhwc
 from .geometry import ConvGeometry
 
 
@@ -19,6 +21,8 @@ def _options(g: ConvGeometry) -> dict[str, Any]:
         found["dilation"] = g.dilation
     if g.groups != 1:
         found["groups"] = g.groups
+    if g.channels_last:
+        found["layout"] = NHWC
     return found
 
 
@@ -33,20 +37,20 @@ def _transposed_case(g: ConvGeometry) -> Case:
 _CONV = Family(
     "conv",
     "conv",
-    options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
+    options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "layout": NCHW},
     geometry=ConvGeometry.of,
     case=_case,
-    cases=cases.CONV + cases1d.CONV + cases3d.CONV,
+    cases=cases.CONV + cases1d.CONV + cases3d.CONV + cases_nhwc.CONV,
     large_cases=cases.CONV_LARGE + cases1d.CONV_LARGE + cases3d.CONV_LARGE,
     ranks=RANKS,
 )
 _CONV_TRANSPOSE = Family(
     "conv_transpose",
     "conv",
-    options={"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1},
+    options={"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "layout": NCHW},
     geometry=ConvGeometry.of_transposed,
     case=_transposed_case,
-    cases=cases.CONV_TRANSPOSE + cases1d.CONV_TRANSPOSE + cases3d.CONV_TRANSPOSE,
+    cases=cases.CONV_TRANSPOSE + cases1d.CONV_TRANSPOSE + cases3d.CONV_TRANSPOSE + cases_nhwc.CONV_TRANSPOSE,
     ranks=RANKS,
 )
 
@@ -56,11 +60,11 @@ def _flops(g: ConvGeometry) -> int:
 
 
 def _input_grad_terms(g: ConvGeometry) -> int:
-    return g.K // g.groups * math.prod(g.w_shape[2:])
+    return g.K // g.groups * math.prod(g.kernel_size)
 
 
 def _batch_terms(g: ConvGeometry) -> int:
-    return g.N * math.prod(g.y_shape[2:])
+    return g.N * math.prod(g.windows)
 
 
 _X, _DY = Input("x", X_SHAPE), Input("dy", Y_SHAPE)
@@ -105,7 +109,7 @@ _TRANSPOSE = Operation(
     "conv_transpose",
     "conv transpose",
     _CONV_TRANSPOSE,
-    inputs=(Input("x", Y_SHAPE), _W, Input("b", lambda g: (g.C, *(1 for _ in g.axes)))),
+    inputs=(Input("x", Y_SHAPE), _W, Input("b", attrgetter("transposed_b_shape"))),
     outputs=(Output("y", X_SHAPE, _input_grad_terms),),
     flops=_flops,
     is_product=True,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, unpadded
+from ..layout import by_channels_first
+from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, torch_layout, unpadded
 from .geometry import ConvGeometry
 
 
@@ -30,6 +31,7 @@ def _by_group(y: Array, g: ConvGeometry) -> Array:
     return y.reshape(g.groups, g.K // g.groups, math.prod(g.windows))
 
 
+@by_channels_first
 def conv(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
     x, y = padded(x, g), np.empty(g.y_shape, x.dtype)
     for n in range(g.N):
@@ -37,6 +39,7 @@ def conv(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
     return y
 
 
+@by_channels_first
 def conv_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
     for n in range(g.N):
@@ -47,6 +50,7 @@ def conv_input_grad(dy: Array, w: Array, g: ConvGeometry) -> Array:
     return unpadded(dx, g)
 
 
+@by_channels_first
 def conv_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     x, dw = padded(x, g), np.zeros(g.w_shape, dy.dtype)
     for n in range(g.N):
@@ -54,6 +58,7 @@ def conv_weight_grad(dy: Array, x: Array, g: ConvGeometry) -> Array:
     return dw
 
 
+@by_channels_first
 def conv_bias_grad(dy: Array, g: ConvGeometry) -> Array:
     return dy.sum(axis=(0, *range(2, dy.ndim))).reshape(g.b_shape)
 
@@ -66,15 +71,18 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
 }
 
 
+@torch_layout
 def _torch_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Callable[[], Any]:
     conv, padding, bias = torch_function(f"conv{g.rank}d"), symmetric_padding(g), b.flatten()
     return lambda: conv(x, w, bias, g.stride, padding, g.dilation, g.groups)
 
 
+@torch_layout
 def _torch_input_grad(dy: Any, w: Any, g: ConvGeometry) -> Callable[[], Any]:
     return _torch_backward(dy, torch_empty(g.x_shape, dy), w, 0, g)
 
 
+@torch_layout
 def _torch_weight_grad(dy: Any, x: Any, g: ConvGeometry) -> Callable[[], Any]:
     return _torch_backward(dy, x, torch_empty(g.w_shape, dy), 1, g)
 
@@ -92,6 +100,7 @@ def _torch_backward(dy: Any, x: Any, w: Any, result: int, g: ConvGeometry) -> Ca
     return call
 
 
+@torch_layout
 def _torch_bias_grad(dy: Any, g: ConvGeometry) -> Callable[[], Any]:
     return lambda: dy.sum((0, *range(2, dy.ndim))).view(g.b_shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_COEFFICIENTS = (
+COEFFICIENTS = (
     -0.6513268598908547,
     0.6419697923564903,
     0.019476473204185836,
@@ -38,7 +38,7 @@ _COEFFICIENTS = (
 Schonfelder, Chebyshev expansions for the error and related functions, Math. Comp. 32 (1978), has such expansions;
 these coefficients were worked out with 50 digits, at 60 nodes.
 """
-_ENOUGH = {4: 12, 8: len(_COEFFICIENTS)}
+ENOUGH = {4: 12, 8: len(COEFFICIENTS)}
 """How many of them are worth adding, by the bytes of a number."""
 
 
@@ -50,7 +50,7 @@ def erfc(x: np.ndarray) -> np.ndarray:
     z = np.abs(x)
     t = 2 / (2 + z)
     two_s = 4 * t - 2
-    first, *others = _COEFFICIENTS[: _ENOUGH[x.itemsize]]
+    first, *others = COEFFICIENTS[: ENOUGH[x.itemsize]]
     b, before = np.zeros_like(z), np.zeros_like(z)
     for coefficient in reversed(others):  # Clenshaw's recurrence
         b, before = two_s * b - before + coefficient, b

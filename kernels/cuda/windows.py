@@ -109,7 +109,7 @@ def outputs_tiling(g: Windowed, itemsize: int, tile: int, *, share: bool = True)
     """
     check_offsets(g)
     _, rows, columns = volume_axes(g.axes)
-    if not _is_small(g, itemsize) or (share and not _overlap(g) and rows.taps * columns.taps >= WARP):
+    if not is_small(g, itemsize) or (share and not _overlap(g) and rows.taps * columns.taps >= WARP):
         return _shared_windows(g, itemsize) if share else Tiling(unrolled=False)
     vec_x = largest_power_of_two(columns.extent, ALIGNMENT // itemsize)
     stride = columns.stride
@@ -156,7 +156,7 @@ def inputs_tiling(g: Windowed, itemsize: int, tile: int, most_taps: int = MAX_TA
     _, rows, columns = volume_axes(g.axes)
     width, stride = columns.extent, columns.stride
     vec_x = largest_power_of_two(width, ALIGNMENT // itemsize)
-    if not _is_small(g, itemsize) or rows.taps * columns.taps > most_taps or max(rows.stride, stride) > MAX_STRIDE:
+    if not is_small(g, itemsize) or rows.taps * columns.taps > most_taps or max(rows.stride, stride) > MAX_STRIDE:
         return Tiling(unrolled=False, tile_w=largest_power_of_two(width, tile), vec_x=vec_x)
     tile_w = vec_x if vec_x % stride == 0 else stride
     vec_x, vec_y = largest_power_of_two(tile_w, vec_x), largest_power_of_two(columns.windows, tile_w // stride)
@@ -177,7 +177,7 @@ def flattened(g: Pooling) -> Pooling:
     return replace(g, N=1, C=1, axes=axes)  # type: ignore[type-var]
 
 
-def _is_small(g: Windowed, itemsize: int) -> bool:
+def is_small(g: Windowed, itemsize: int) -> bool:
     """Whether the unrolled window's code and registers stay small: a slice's, where there is a depth."""
     most = 25 if itemsize == 8 else MAX_TAPS
     taps = [axis.taps for axis in g.axes[-2:]]

@@ -17,7 +17,7 @@ def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dt
 
     Worth it or not, every block is computed alike: how many threads there are never shows in a result.
     """
-    if not worth or count == 1:
+    if not worth or count == 1 or (not scratch and threads.count() == 1):
         work(0, count, *(np.empty(size, dtype) for size in scratch))
         return
 
@@ -26,4 +26,4 @@ def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dt
 
     step = -(-count // PARTS)
     parts = [(low, min(count, low + step)) for low in range(0, count, step)]
-    threads.run(some, parts, sum(scratch) * dtype.itemsize)
+    threads.run(some if scratch else work, parts, sum(scratch) * dtype.itemsize)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,12 +17,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from ... import jit
 from ..._files import distrusted
 from ..._notices import logger, warn_once
+from ..dtypes import accumulation_dtype, is_float
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 REGROUPED = {"contract", "reassoc", "nsz"}
 """Sums may be regrouped, once, by the compiler; NaN and infinities are kept."""
 COPIED = 8 << 20  # bytes
+_HALVES = "eE"  # float16 and bfloat16
 
 
 def compiled(function: F) -> F:
@@ -34,13 +36,29 @@ def regrouped(function: F) -> F:
     return _made(function, fastmath=REGROUPED)
 
 
+def inlined(function: F) -> F:
+    """Compiled as a part of its callers: handing a short line to a function takes longer than the line does."""
+    return _made(function, inline="always")
+
+
 def _made(function: F, **options: Any) -> F:
     make = partial(njit, nogil=True, error_model="numpy", **options)
     try:
         kept = make(cache=True)(function)
     except RuntimeError:  # there is no folder to keep it in
         return cast(F, make()(function))
+    file = kept._cache._cache_file  # Numba's own stamp is that of the function's file, whatever it calls from others
+    file._source_stamp = (file._source_stamp, *_sources())
     return cast(F, kept if _trusted(Path(kept.stats.cache_path), function) else make()(function))
+
+
+@cache
+def _sources() -> tuple[tuple[str, int, int], ...]:
+    """Every file of compiled loops as it is now: what is on disk was compiled from these, or is compiled again."""
+    kernels = Path(__file__).parents[1]
+    files = [file for pattern in ("jit/*.py", "*/jit.py", "*/*_loops.py") for file in kernels.glob(pattern)]
+    found = [(file, file.stat()) for file in sorted(files)]
+    return tuple((str(file.relative_to(kernels)), status.st_mtime_ns, status.st_size) for file, status in found)
 
 
 def _trusted(folder: Path, function: Any) -> bool:
@@ -59,8 +77,37 @@ def suits(*arrays: np.ndarray | None) -> bool:
 
 
 def contiguous(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arrays with gaps are copied, so that no bit of a result depends on where its inputs lay."""
-    return tuple(map(_writable, map(np.ascontiguousarray, arrays)))
+    """The arrays as compiled loops take them, in float32 where they are of 16 bits. Those with gaps are copied, so that
+    no bit of a result depends on where its inputs lay."""
+    return tuple([a if is_ready(a) else _writable(np.require(a, wide(a.dtype), ["C", "A"])) for a in arrays])
+
+
+def wide(dtype: np.dtype) -> np.dtype:
+    """What loops compute in; of taps, their own dtype."""
+    return accumulation_dtype(dtype) if is_float(dtype) else dtype
+
+
+def is_ready(a: np.ndarray) -> bool:
+    """Whether loops take this array as it is."""
+    return a.flags.carray and a.dtype.char not in _HALVES
+
+
+def over_images(work: Callable[..., None], inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    """work(*inputs, *outputs) for images whose results do not depend on each other: for all at once, or, of
+    arrays that must be copied, for some at a time. Outputs of 16 bits are rounded once."""
+    if all(map(is_ready, inputs)) and all(map(is_ready, outputs)):
+        work(*inputs, *outputs)
+        return
+    copied = sum(a.nbytes for a in (*inputs, *outputs) if not is_ready(a))
+    n = len(inputs[0])
+    step = max(1, COPIED * n // copied)
+    for some in [slice(start, min(n, start + step)) for start in range(0, n, step)]:
+        results = [a[some] if is_ready(a) else np.zeros(a[some].shape, wide(a.dtype)) for a in outputs]
+        work(*contiguous(*(a[some] for a in inputs)), *results)
+        with np.errstate(all="ignore"):
+            for a, result in zip(outputs, results, strict=True):
+                if not is_ready(a):
+                    a[some] = result
 
 
 def pieces(a: np.ndarray) -> list[slice]:
@@ -92,7 +139,8 @@ class _Told(event.Listener, threading.local):
         function = event.data["dispatcher"].py_func
         timer = threading.Timer(jit.PATIENCE, _tell, (f"{function.__module__}.{function.__name__}",))
         timer.daemon = True
-        if not self._waiting and function.__module__.startswith(__name__.partition(".kernels")[0]):
+        own = str(function.__module__).startswith(__name__.partition(".kernels")[0])  # others' may be None
+        if own and not self._waiting:
             timer.start()
         self._waiting.append(timer)
 

@@ -9,13 +9,17 @@ import numpy as np
 
 from ..axis import Axis
 from .blocks import over_blocks
-from .compiled import compiled, regrouped
+from .compiled import compiled
 from .correlate import with_three_axes
 from .layout import forward, layout_of
-from .planes import lay_out, put_row
+from .planes import block_of, get_block, lay_out
+from .vectors import make_dots
 
 CHAIN = 2048
+TAPS = 6  # sums at a time
 WORTH = 1 << 18  # flops: fewer are not worth a second thread
+
+_dots = make_dots(TAPS)
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: tuple[Axis, ...]) -> None:
@@ -26,57 +30,34 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: tuple[Axis,
     src, gradients, out = with_three_axes(x), with_three_axes(dy), dw.reshape(K, -1)
 
     def work(low: int, high: int, run: np.ndarray, line: np.ndarray) -> None:
-        _weight_grad(
-            gradients, src, out, at.offsets, at.block, at.steps, at.origins, at.phases, at.extents, run, line, low, high
-        )
+        _weight_grad(gradients, src, out, at, run, line, low, high)
 
     over_blocks(work, C, c.flops > WORTH, x.dtype, at.run, at.ld)
 
 
 @compiled
-def _weight_grad(dy, x, dw, offsets, block, steps, origins, phases, extents, run, line, low, high):
+def _weight_grad(dy, x, dw, at, run, line, low, high):
     """For channels low:high of x."""
-    N, C = x.shape[:2]
-    _, K, Z, P, Q = dy.shape
-    multiplier, taps, flat, zero = K // C, offsets.size, dy.reshape(-1), x.dtype.type(0)
-    total = np.empty((multiplier, taps), np.float64)
+    multiplier, taps, zero = dy.shape[1] // x.shape[1], at.offsets.size, x.dtype.type(0)
+    total, sums = np.empty((multiplier, taps), np.float64), np.empty(TAPS, x.dtype)
+    offsets = np.empty(max(taps, TAPS), np.int64)
+    offsets[:taps], offsets[taps:] = at.offsets, 0
     for channel in range(low, high):
         total[:] = 0
-        for n0 in range(0, N, block[0]):
-            for z0 in range(0, Z, block[1]):
-                for p0 in range(0, P, block[2]):
-                    images, depths, rows = min(block[0], N - n0), min(block[1], Z - z0), min(block[2], P - p0)
-                    corner = origins[0] + z0 * steps[0], origins[1] + p0 * steps[1], origins[2]
-                    lay_out(x, run, n0, block[0], channel, 1, steps, corner, phases, extents)
-                    length = (((images - 1) * extents[0] + depths - 1) * extents[1] + rows - 1) * extents[2] + Q
-                    for m in range(multiplier):
-                        k = channel * multiplier + m
-                        line[:length] = 0
-                        for image in range(images):
-                            for z in range(depths):
-                                for p in range(rows):
-                                    at = ((image * extents[0] + z) * extents[1] + p) * extents[2]
-                                    place = ((((n0 + image) * K + k) * Z + z0 + z) * P + p0 + p) * Q
-                                    put_row(line, at, 1, flat, place, Q, zero)
-                        for first in range(0, length, CHAIN):
-                            gradients = line[first : min(length, first + CHAIN)]
-                            for t in range(0, taps, 3):
-                                second, third = min(t + 1, taps - 1), min(t + 2, taps - 1)
-                                sums = _dots(gradients, run[first:], offsets[t], offsets[second], offsets[third])
-                                for i in range(min(3, taps - t)):
-                                    total[m, t + i] += sums[i]
+        for u in range(at.blocks):
+            first, count, corner, length = block_of(at, u, len(x))
+            clear = channel == low or at.blocks > 1
+            if clear:
+                line[:] = zero
+            lay_out(x, run, zero, clear, first[0], at.block[0], channel, 1, at.steps, corner, at.phases, at.extents)
+            for m in range(multiplier):
+                get_block(dy, channel * multiplier + m, line, at, first, count)
+                for i in range(0, length, CHAIN):
+                    for t in range(0, taps, TAPS):
+                        t0 = max(0, min(t, taps - TAPS))
+                        _dots(line, i, run, i, offsets, t0, min(CHAIN, length - i), sums)
+                        for tap in range(t, min(t + TAPS, taps)):
+                            total[m, tap] += sums[tap - t0]
         for m in range(multiplier):
             for t in range(taps):
                 dw[channel * multiplier + m, t] = total[m, t]
-
-
-@regrouped
-def _dots(line, run, first, second, third):
-    zero = line.dtype.type(0)
-    a, b, c = zero, zero, zero
-    x, y, z = run[first : first + line.size], run[second : second + line.size], run[third : third + line.size]
-    for i in range(line.size):
-        a += line[i] * x[i]
-        b += line[i] * y[i]
-        c += line[i] * z[i]
-    return a, b, c

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,23 +39,31 @@ class Line:
 @hashed_once
 @dataclass(frozen=True)
 class Correlation:
-    """For each group, K results of C channels of a source, along three axes."""
+    """For each group, K results of C channels of a source, along three axes.
+
+    lines: of each axis the residue classes of a stride, in whose turns the results stand; mostly one.
+    """
 
     N: int
     G: int
     C: int
     K: int
     kernel_size: Triple
-    lines: tuple[Line, ...]
+    lines: tuple[tuple[Line, ...], ...]
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        return tuple(line.axis for line in self.lines)
+        """Each with the windows of its first class, which no other has more of, from where any class's first begins."""
+        return tuple(
+            replace(lines[0].axis, before=max((line.axis.before for line in lines if line.taps), default=0))
+            for lines in self.lines
+        )
 
     @property
     def flops(self) -> int:
-        taps = math.prod(axis.taps for axis in self.axes)
-        return 2 * self.N * self.G * self.K * self.C * taps * math.prod(axis.windows for axis in self.axes)
+        """A multiply and an add for each product."""
+        products = (sum(len(line.taps) * line.axis.windows for line in lines) for lines in self.lines)
+        return 2 * self.N * self.G * self.K * self.C * math.prod(products)
 
 
 def three(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -63,31 +71,37 @@ def three(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
 
 
 def forward(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...]) -> Correlation:
-    lines = tuple(Line(axis, 0, 1, tuple(range(axis.taps))) for axis in three(axes))
+    lines = tuple((Line(axis, 0, 1, tuple(range(axis.taps))),) for axis in three(axes))
     return Correlation(n, groups, c, k, tuple(axis.taps for axis in three(axes)), lines)
 
 
-def gradients(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...]) -> Iterator[Correlation]:
-    """The correlations of dy that together make dx: one for each residue class of the strides (axis.ClassAxis)."""
-    kernel = tuple(axis.taps for axis in three(axes))
-    each = (
-        [
+def input_grad(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...]) -> Correlation:
+    """The correlation of dy that dx is: in a class of each stride for every residue (axis.ClassAxis)."""
+    lines = tuple(
+        tuple(
             Line(each.gradient, each.first, axis.stride, tuple(range(each.tap, axis.taps, each.step))[::-1])
             for each in axis.classes()
-        ]
+        )
         for axis in three(axes)
     )
-    for lines in itertools.product(*each):
-        yield Correlation(n, groups, k, c, kernel, lines)
+    return Correlation(n, groups, k, c, tuple(axis.taps for axis in three(axes)), lines)
+
+
+def gradients(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...]) -> Iterator[Correlation]:
+    """The same, one class at a time."""
+    joint = input_grad(n, groups, c, k, axes)
+    for lines in itertools.product(*joint.lines):
+        yield replace(joint, lines=tuple((line,) for line in lines))
 
 
 class Layout(NamedTuple):
     """Blocks of images, and of windows along the first two axes; the source of each is a run of rows.
 
-    weights: of every tap, its place in a kernel. offsets: of every product of a result, in the run. extents: of a plane
-    in the run. phases: planes that a plane of the source is split into by the strides. ld: positions of a run's
-    results. run: elements of a run. block: images, depths and rows. windows, steps, origins: of the axes. places: of
-    the first result along each axis, and the step to the next.
+    weights: of every tap, its place in a kernel. offsets: of every product of a result, in the run. Both are one class
+    after another; classes: their numbers along the axes, ends: where the taps of each end. extents: of a plane in the
+    run. phases: planes that a plane of the source is split into by the strides. ld: positions of a run's results. run:
+    elements of a run. block: images, depths and rows. windows, steps, origins: of the axes. places: of the first result
+    along each axis, and the step to the next of its class.
     """
 
     block: Triple
@@ -99,6 +113,8 @@ class Layout(NamedTuple):
     phases: Triple
     weights: np.ndarray
     offsets: np.ndarray
+    classes: Triple
+    ends: np.ndarray
     ld: int
     run: int
     blocks: int
@@ -107,15 +123,21 @@ class Layout(NamedTuple):
 @lru_cache(1024)
 def layout_of(c: Correlation, dtype: np.dtype) -> Layout:
     axes = c.axes
-    shifts = [[tap * axis.dilation // axis.stride for tap in range(axis.taps)] for axis in axes]
-    parts = [[tap * axis.dilation % axis.stride for tap in range(axis.taps)] for axis in axes]
-    phases = tuple(max(part) + 1 for part in parts)
+    places = [
+        [
+            [divmod(axis.before + line.axis.position(0, tap), axis.stride) for tap in range(line.axis.taps)]
+            for line in lines
+        ]
+        for axis, lines in zip(axes, c.lines, strict=True)
+    ]
+    every = [list(itertools.chain(*each)) for each in places]
+    reaches = [max((shift for shift, _ in each), default=0) for each in every]
+    phases = tuple(max((part for _, part in each), default=0) + 1 for each in every)
     Z, P, Q = (axis.windows for axis in axes)
-    tall_d, tall_h, _ = (axis.windows + max(shift) for axis, shift in zip(axes, shifts, strict=True))
-    shared = [_shared(axis, max(shift), phase) for axis, shift, phase in zip(axes, shifts, phases, strict=True)]
+    tall_d, tall_h, _ = (axis.windows + reach for axis, reach in zip(axes, reaches, strict=True))
     pitch_d, pitch_h, pitch_w = (
-        max(axis.windows, axis.windows + max(shift) - zeros)
-        for axis, shift, zeros in zip(axes, shifts, shared, strict=True)
+        axis.windows + max(0, reach - _shared(axis, reach, phase))
+        for axis, reach, phase in zip(axes, reaches, phases, strict=True)
     )
     line = c.C * math.prod(phases) * pitch_w * dtype.itemsize
     images, depths, rows = 1, Z, P
@@ -138,31 +160,35 @@ def layout_of(c: Correlation, dtype: np.dtype) -> Layout:
         pitch_w,
     )
     plane = images * math.prod(extents)
-    taps = [
-        ((part[0] * phases[1] + part[1]) * phases[2] + part[2]) * plane
-        + (shift[0] * extents[1] + shift[1]) * extents[2]
-        + shift[2]
-        for part, shift in zip(itertools.product(*parts), itertools.product(*shifts), strict=True)
-    ]
     _, R, S = c.kernel_size
-    weights = [(t * R + r) * S + s for t, r, s in itertools.product(*(line.taps for line in c.lines))]
     channels = np.arange(c.C)[:, None] * (math.prod(phases) * plane)
-    offsets = (channels + np.array(taps, np.int64)).reshape(-1)
+    weights, offsets, ends = [], [], []
+    for lines, taps in zip(itertools.product(*c.lines), itertools.product(*places), strict=True):
+        weights += [(t * R + r) * S + s for t, r, s in itertools.product(*(line.taps for line in lines))]
+        at = [
+            ((part_d * phases[1] + part_h) * phases[2] + part_w) * plane + (d * extents[1] + h) * extents[2] + w
+            for (d, part_d), (h, part_h), (w, part_w) in itertools.product(*taps)
+        ]
+        offsets.append((channels + np.array(at, np.int64)).reshape(-1))
+        ends.append(len(weights))
+    products = np.concatenate(offsets)
     results = (((images - 1) * extents[0] + depths - 1) * extents[1] + rows - 1) * extents[2] + Q
     width = WIDEST * vectors.lanes(dtype)
-    ld = -(-results // width) * width
-    run = max(c.C * math.prod(phases) * plane, int(offsets.max(initial=0)) + ld)
+    ld = -(-results // width) * width + (width if images > 1 else 0)  # a tile may begin at any image's start
+    run = max(c.C * math.prod(phases) * plane, int(products.max(initial=0)) + ld)
     blocks = -(-c.N // images) * -(-Z // depths) * -(-P // rows)
     return Layout(
         (images, depths, rows),
         (Z, P, Q),
         tuple(axis.stride for axis in axes),
         tuple(-axis.before for axis in axes),
-        tuple((line.first, line.step) for line in c.lines),
+        tuple((lines[0].first, lines[0].step) for lines in c.lines),
         extents,
         phases,
-        np.array(weights),
-        offsets,
+        np.array(weights, np.int64),
+        products,
+        tuple(map(len, c.lines)),
+        np.array(ends),
         ld,
         run,
         blocks,

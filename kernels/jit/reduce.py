@@ -43,6 +43,25 @@ def line_sum(line):
     return total
 
 
+@regrouped
+def square_sum(line, centre):
+    """Of the distances from the centre."""
+    total = line.dtype.type(0)
+    for i in range(line.size):
+        total += (line[i] - centre) * (line[i] - centre)
+    return total
+
+
+@regrouped
+def gradient_sums(gradient, line, centre):
+    """The sum of gradients, and that of their products with the distances from the centre."""
+    total, product = line.dtype.type(0), line.dtype.type(0)
+    for i in range(line.size):
+        total += gradient[i]
+        product += gradient[i] * (line[i] - centre)
+    return total, product
+
+
 @compiled
 def column_sums(a, sums):
     total, part = np.zeros(sums.size, np.float64), np.empty(sums.size, a.dtype)

@@ -11,15 +11,15 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-_FEATURES = llvm.get_host_cpu_features()
-BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+_FEATURES = (config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()).split(",")  # as Numba compiles
+BYTES = 64 if "+avx512f" in _FEATURES else 32 if "+avx2" in _FEATURES else 16
 ROWS, VECTORS = (6, 2) if BYTES == 32 else (8, 3)
 """Of a tile: with AVX2 there are 16 registers, else 32."""
 
-I64, I32, BOOL = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+I64, I32 = ir.IntType(64), ir.IntType(32)
 
 
 def lanes(dtype: np.dtype) -> int:
@@ -64,8 +64,27 @@ class _Emit:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         return self.b.call(cgutils.get_or_insert_function(self.b.module, kind, name), arguments)
 
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return self.call(f"llvm.fma.{self.name(self.lanes)}", self.vector, a, b, c)
+
     def name(self, count: int) -> str:
         return f"v{count}f{self.bits}"
+
+    def load_every(self, pointer: Any, step: int, count: int) -> Any:
+        """Lanes that stand 1 or 2 apart; nothing past the last of them is read."""
+        if step == 1 or count == 1:
+            return self.load(pointer, count)
+        low, high = self.load(pointer, count), self.load(self.b.gep(pointer, [I64(count - 1)]), count)
+        half = range(0, count, 2)
+        return self.shuffle(low, high, [*half, *(count + 1 + i for i in half)])
+
+    def store_every(self, value: Any, pointer: Any, step: int) -> None:
+        """Into lanes so far apart."""
+        if step == 1:
+            self.store(value, pointer)
+            return
+        for i in range(value.type.count):
+            self.b.store(self.b.extract_element(value, I32(i)), self.b.gep(pointer, [I64(i * step)]))
 
     def times(self, count: Any, step: int, body: Any) -> None:
         """body(i) for i = 0, step, ... below count."""
@@ -81,6 +100,19 @@ class _Emit:
         i.add_incoming(self.b.add(i, I64(step)), self.b.block)
         self.b.branch(head)
         self.b.position_at_end(after)
+
+    def pieces(self, count: Any, body: Any, width: int = 0) -> None:
+        """body(i, width) for spans that cover range(count): a vector wide, or less where there are not so many. The
+        last may begin before the one ahead of it ends."""
+        width = width or self.lanes
+        with self.b.if_else(self.b.icmp_signed(">=", count, I64(width))) as (enough, fewer):
+            with enough:
+                last = self.b.sub(count, I64(width))
+                self.times(last, width, lambda i: body(i, width))
+                body(last, width)
+            with fewer:
+                if width > 1:
+                    self.pieces(count, body, width // 2)
 
 
 def _indices(order: list[int]) -> Any:
@@ -128,9 +160,7 @@ def make_tile(rows: int, vectors: int, packed: bool = True) -> Any:
                 at = builder.gep(row, [I64(k)]) if packed else builder.gep(bases[k], [place])
                 factor = e.splat(builder.load(at))
                 for j in range(vectors):
-                    totals.append(
-                        e.call(f"llvm.fma.{e.name(e.lanes)}", e.vector, factor, read[j], sums[k * vectors + j])
-                    )
+                    totals.append(e.fma(factor, read[j], sums[k * vectors + j]))
             following = builder.add(t, I64(1))
             t.add_incoming(following, body)
             for each, total in zip(sums, totals, strict=True):
@@ -154,48 +184,185 @@ def make_tile(rows: int, vectors: int, packed: bool = True) -> Any:
     return tile
 
 
-def make_copy(in_step: int, out_step: int) -> Any:
-    """copy(dst, d0, src, s0, n, bias): dst[d0 + i*out_step] = src[s0 + i*in_step] + bias for i < n; steps 1 or 2.
+def make_dots(count: int) -> Any:
+    """dots(a, a0, b, b0, offsets, t0, n, out): out[i] = sum over j < n of a[a0 + j] * b[b0 + offsets[t0 + i] + j].
 
-    By masked vectors: nothing else is read or written."""
+    For i < count. n is rounded up to whole vectors.
+    """
 
     @intrinsic
-    def copy(typingctx, dst, d0, src, s0, n, bias):
+    def dots(typingctx, a, a0, b, b0, offsets, t0, n, out):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, dst)
-            dst_, d0_, src_, s0_, n_, bias_ = arguments
-            target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
-            added = e.splat(bias_)
-            wide_in, wide_out = in_step * e.lanes, out_step * e.lanes
+            e = _Emit(context, builder, a)
+            a_, a0_, b_, b0_, offsets_, t0_, n_, out_ = arguments
+            left, right, target = e.pointer(a, a_, a0_), e.pointer(b, b_, b0_), e.pointer(out, out_, I64(0))
+            places = e.pointer(offsets, offsets_, t0_)
+            rows = [builder.gep(right, [builder.load(builder.gep(places, [I64(i)]))]) for i in range(count)]
+            zero = ir.Constant(e.vector, [0.0] * e.lanes)
+            sums = [cgutils.alloca_once(builder, e.vector) for _ in rows]
+            for each in sums:
+                builder.store(zero, each)
 
-            def mask(count: int, step: int, left: Any) -> Any:
-                places = [i // step if i % step == 0 else 1 << 62 for i in range(count)]
-                return builder.icmp_unsigned("<", ir.Constant(ir.VectorType(I64, count), places), e.splat(left, count))
+            def step(j: Any) -> None:
+                value = e.load(builder.gep(left, [j]))
+                for row, each in zip(rows, sums, strict=True):
+                    other = e.load(builder.gep(row, [j]))
+                    builder.store(e.fma(value, other, builder.load(each)), each)
 
-            def body(i: Any) -> None:
-                left = builder.sub(n_, i)
-                align = I32(e.bits // 8)
-                at = builder.gep(source, [builder.mul(i, I64(in_step))])
-                at = builder.bitcast(at, e.vector_of(wide_in).as_pointer())
-                zeros = ir.Constant(e.vector_of(wide_in), [0.0] * wide_in)
-                name = f"llvm.masked.load.{e.name(wide_in)}.p0"
-                value = e.call(name, e.vector_of(wide_in), at, align, mask(wide_in, in_step, left), zeros)
-                if in_step == 2:
-                    value = e.shuffle(value, e.undefined(wide_in), [2 * j for j in range(e.lanes)])
-                value = builder.fadd(value, added)
-                if out_step == 2:
-                    value = e.shuffle(value, e.undefined(e.lanes), [j // 2 for j in range(wide_out)])
-                at = builder.gep(target, [builder.mul(i, I64(out_step))])
-                at = builder.bitcast(at, e.vector_of(wide_out).as_pointer())
-                name = f"llvm.masked.store.{e.name(wide_out)}.p0"
-                e.call(name, ir.VoidType(), value, at, align, mask(wide_out, out_step, left))
-
-            e.times(n_, e.lanes, body)
+            e.times(n_, e.lanes, step)
+            for i, each in enumerate(sums):
+                total, width = builder.load(each), e.lanes
+                while width > 1:
+                    width //= 2
+                    total = builder.fadd(
+                        total, e.shuffle(total, total, [(j + width) % e.lanes for j in range(e.lanes)])
+                    )
+                builder.store(builder.extract_element(total, I32(0)), builder.gep(target, [I64(i)]))
             return context.get_dummy_value()
 
-        return types.void(dst, types.int64, src, types.int64, types.int64, dst.dtype), generate
+        index = types.int64
+        return types.void(a, index, b, index, offsets, index, index, out), generate
+
+    return dots
+
+
+def make_highest(vectors: int) -> Any:
+    """highest(v, v0, offsets, T, values, winners, place), for so many vectors of lanes:
+    values[place + lane] = the highest of v[v0 + offsets[t] + lane] over t < T, winners[place + lane] = its t.
+
+    The first of equals wins, NaN over all, the last of them; -1 where nothing is above -inf.
+    """
+
+    @intrinsic
+    def highest(typingctx, v, v0, offsets, T, values, winners, place):
+        def generate(context, builder, signature, arguments):
+            e = _Emit(context, builder, v)
+            v_, v0_, offsets_, T_, values_, winners_, place_ = arguments
+            source, places = e.pointer(v, v_, v0_), e.pointer(offsets, offsets_, I64(0))
+            count = range(vectors)
+            best = [cgutils.alloca_once_value(builder, ir.Constant(e.vector, [float("-inf")] * e.lanes)) for _ in count]
+            none = ir.Constant(ir.VectorType(I32, e.lanes), [-1] * e.lanes)
+            taps = [cgutils.alloca_once_value(builder, none) for _ in count]
+            for each in count:  # allocated once, begun anew each time
+                builder.store(ir.Constant(e.vector, [float("-inf")] * e.lanes), best[each])
+                builder.store(none, taps[each])
+
+            def tap(t: Any) -> None:
+                line = builder.gep(source, [builder.load(builder.gep(places, [t]))])
+                number = e.splat(builder.trunc(t, I32))
+                for j in count:
+                    value, before = e.load(builder.gep(line, [I64(j * e.lanes)])), builder.load(best[j])
+                    higher = builder.fcmp_ordered(">", value, before)
+                    wins = builder.or_(higher, builder.fcmp_unordered("uno", value, value))
+                    builder.store(builder.select(wins, value, before), best[j])
+                    builder.store(builder.select(wins, number, builder.load(taps[j])), taps[j])
+
+            e.times(T_, 1, tap)
+            for j in count:
+                at = builder.add(place_, I64(j * e.lanes))
+                e.store(builder.load(best[j]), e.pointer(values, values_, at))
+                e.store(builder.load(taps[j]), e.pointer(winners, winners_, at))
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(v, index, offsets, index, values, winners, index), generate
+
+    return highest
+
+
+def make_copy(in_step: int, out_step: int) -> Any:
+    """copy(dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias), for rows j and i < n; the steps are 1 or 2:
+    dst[d0 + j*d_pitch + i*out_step] = src[s0 + j*s_pitch + i*in_step] + bias
+
+    Nothing else is read or written. A bias of -0.0 changes nothing.
+    """
+
+    @intrinsic
+    def copy(typingctx, dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias):
+        def generate(context, builder, signature, arguments):
+            e = _Emit(context, builder, dst)
+            dst_, d0_, d_pitch_, src_, s0_, s_pitch_, rows_, n_, bias_ = arguments
+            target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
+
+            def row(j: Any) -> None:
+                to = builder.gep(target, [builder.mul(j, d_pitch_)])
+                at = builder.gep(source, [builder.mul(j, s_pitch_)])
+
+                def piece(i: Any, width: int) -> None:
+                    value = e.load_every(builder.gep(at, [builder.mul(i, I64(in_step))]), in_step, width)
+                    value = builder.fadd(value, e.splat(bias_, width))
+                    e.store_every(value, builder.gep(to, [builder.mul(i, I64(out_step))]), out_step)
+
+                e.pieces(n_, piece)
+
+            e.times(rows_, 1, row)
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(dst, index, index, src, index, index, index, index, dst.dtype), generate
 
     return copy
+
+
+@intrinsic
+def interleave(typingctx, dst, d0, d_pitch, src, a0, b0, s_pitch, rows, n, bias):
+    """dst[d0 + j*d_pitch + i] = src[(a0 for even i, b0 for odd) + j*s_pitch + i//2] + bias, for rows j and i < n."""
+
+    def generate(context, builder, signature, arguments):
+        e = _Emit(context, builder, dst)
+        dst_, d0_, d_pitch_, src_, a0_, b0_, s_pitch_, rows_, n_, bias_ = arguments
+        target, sources = e.pointer(dst, dst_, d0_), [e.pointer(src, src_, at) for at in (a0_, b0_)]
+        pairs, odd = builder.lshr(n_, I64(1)), builder.trunc(n_, ir.IntType(1))
+
+        def row(j: Any) -> None:
+            to = builder.gep(target, [builder.mul(j, d_pitch_)])
+            even, other = (builder.gep(source, [builder.mul(j, s_pitch_)]) for source in sources)
+
+            def piece(i: Any, width: int) -> None:
+                read = (e.load(builder.gep(source, [i]), width) for source in (even, other))
+                a, b = (builder.fadd(value, e.splat(bias_, width)) for value in read)
+                both = e.shuffle(a, b, [k // 2 + k % 2 * width for k in range(2 * width)])
+                e.store(both, builder.gep(to, [builder.shl(i, I64(1))]))
+
+            e.pieces(pairs, piece)
+            with builder.if_then(odd):
+                value = builder.fadd(builder.load(builder.gep(even, [pairs])), bias_)
+                builder.store(value, builder.gep(to, [builder.sub(n_, I64(1))]))
+
+        e.times(rows_, 1, row)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(dst, index, index, src, index, index, index, index, index, dst.dtype), generate
+
+
+@intrinsic
+def put_pairs(typingctx, dst, d0, src, numbers, s0, number, n):
+    """dst[d0 + 2*i + j] = src[s0 + i] where numbers[s0 + i] is number + j, else 0; j is 0 or 1, i < n."""
+
+    def generate(context, builder, signature, arguments):
+        e = _Emit(context, builder, dst)
+        dst_, d0_, src_, numbers_, s0_, number_, n_ = arguments
+        target, source, tags = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_), e.pointer(numbers, numbers_, s0_)
+        tag = context.get_value_type(numbers.dtype)
+        each = [builder.trunc(builder.add(number_, I64(j)), tag) for j in range(2)]
+
+        def piece(i: Any, width: int) -> None:
+            zeros = ir.Constant(e.vector_of(width), None)
+            value = builder.fadd(e.load(builder.gep(source, [i]), width), zeros)  # -0.0 is added to 0
+            kind = ir.VectorType(tag, width).as_pointer()
+            found = builder.load(builder.bitcast(builder.gep(tags, [i]), kind), align=numbers.dtype.bitwidth // 8)
+            first, second = (
+                builder.select(builder.icmp_signed("==", found, e.splat(j, width)), value, zeros) for j in each
+            )
+            pairs = e.shuffle(first, second, [i // 2 + i % 2 * width for i in range(2 * width)])
+            e.store(pairs, builder.gep(target, [builder.mul(i, I64(2))]))
+
+        e.pieces(n_, piece)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(dst, index, src, numbers, index, index, index), generate
 
 
 @intrinsic

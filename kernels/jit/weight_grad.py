@@ -20,22 +20,25 @@ from .planes import lay_out
 from .vectors import BYTES, lanes, make_tile, transpose_square
 
 TALL, PIXELS = 12, 192  # taps of a tile; products in a chain
+LONE = 14  # taps of a tile a vector wide: two for 5x5 take a sixth less than three of TALL
 MANY_REGISTERS = BYTES != 32
-FEW_TAPS = 192  # of all channels: then images are shared among threads instead of channels
-STRIP = 1 << 18  # bytes of x that stay in the second cache
+STRIP = 1 << 18  # bytes of x, of transposed dy or of sums that stay in the second cache
 MOST = 1 << 22  # elements of transposed dy, of laid-out x or of sums that are held at a time
-SHARES = 8
+SHARES, SHARE = 8, 256  # of strips, at most, and windows of each at least
 
-_tall1, _tall2 = make_tile(TALL, 1, packed=False), make_tile(TALL, 2, packed=False)
+_lone1, _tall2 = make_tile(LONE, 1, packed=False), make_tile(TALL, 2, packed=False)
 _half2, _half4 = make_tile(TALL // 2, 2, packed=False), make_tile(TALL // 2, 4, packed=False)
 
 
 class Plan(NamedTuple):
     """How one group's gradient is cut. chunk: channels whose taps are summed together. images: laid out together.
-    shares: of the images, whose sums are added in order. lines: channels of dy, rounded up to vectors."""
+    strip: depths, rows and columns of windows; strips: of them in an image. shares: of all strips, whose sums are added
+    in order. lines: channels of dy, rounded up to vectors."""
 
     chunk: int
     images: int
+    strip: Triple
+    strips: int
     shares: int
     lines: int
     padded: bool
@@ -43,7 +46,7 @@ class Plan(NamedTuple):
     taps: np.ndarray
     columns: np.ndarray
     pixels: np.ndarray
-    by_image: bool
+    by_strip: bool
     worth: bool
     run: int
 
@@ -53,19 +56,27 @@ def _plan(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...], dtype: np
     """None: for shapes that need too much memory this way."""
     axes = three(axes)
     kernel, windows = math.prod(axis.taps for axis in axes), math.prod(axis.windows for axis in axes)
-    padded = any(axis.reaches_outside for axis in axes)
-    extents = tuple(axis.span(axis.windows) if padded else axis.extent for axis in axes)
-    plane, vector = math.prod(extents), lanes(dtype)
+    vector = lanes(dtype)
     lines = -(-k // vector) * vector
-    by_image = c * kernel <= FEW_TAPS and c * plane <= 1 << 16 and windows * lines <= MOST // 4
-    shares = min(SHARES, n) if by_image and n * windows >= 1 << 12 else 1
+    by_strip = c * kernel * lines * dtype.itemsize <= STRIP
+    depths, rows, columns = (axis.windows for axis in axes)
+    while by_strip and (depths > 1 or rows > 1) and depths * rows * columns * lines * dtype.itemsize > STRIP:
+        depths, rows = ((depths + 1) // 2, rows) if depths > 1 else (depths, (rows + 1) // 2)
+    strips = -(-axes[0].windows // depths) * -(-axes[1].windows // rows)
+    padded = any(axis.reaches_outside for axis in axes)
+    strip = depths, rows, columns
+    extents = tuple(axis.span(count) if padded else axis.extent for axis, count in zip(axes, strip, strict=True))
+    plane, pixels = math.prod(extents), math.prod(strip)
+    worth = 2 * n * windows * c * k * kernel > WORTH
+    shares = max(1, min(SHARES, n * strips, n * windows // SHARE)) if by_strip and worth else 1
     chunk = c
-    if not by_image:
+    if not by_strip:
         chunk = max(1, min(-(-c // 8), STRIP // (dtype.itemsize * plane)))
         while chunk * kernel % TALL and chunk * 2 <= -(-c // 4) and chunk * kernel < 8 * TALL:
             chunk *= 2
-    images = max(1, min(n // shares, -(-2 * PIXELS // windows)))
-    if max(windows * lines, chunk * images * plane, chunk * kernel * lines) > MOST:
+    images = max(1, min(n // shares, -(-2 * PIXELS // windows))) if strips == 1 else 1
+    run = chunk * images * plane if padded else 0
+    if max(pixels * lines, run, chunk * kernel * lines) > MOST:
         return None
     apart = images * plane if padded else plane
     places = [
@@ -73,15 +84,27 @@ def _plan(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...], dtype: np
         for channel in range(chunk)
         for t, r, s in itertools.product(*(range(axis.taps) for axis in axes))
     ]
-    taps = np.array(places + [0] * (-len(places) % TALL), np.int64)
+    taps = np.array(places + [0] * (LONE - 1), np.int64)  # a last tile reaches past them
     steps = np.array([axis.stride for axis in axes]) * (extents[1] * extents[2], extents[2], 1)
-    grid = (np.arange(axis.windows) * step for axis, step in zip(axes, steps, strict=True))
-    pixels = sum(np.meshgrid(*grid, indexing="ij"), np.int64(0)).reshape(-1)
+    grid = (np.arange(count) * step for count, step in zip(strip, steps, strict=True))
+    windows_at = sum(np.meshgrid(*grid, indexing="ij"), np.int64(0)).reshape(-1)
     image = np.arange(images)[:, None] * (plane if padded else groups * c * plane)
-    worth = 2 * n * windows * c * k * kernel > WORTH
-    run = chunk * images * plane if padded else 0
-    columns, pixels = np.arange(PIXELS, dtype=np.int64) * lines, (image + pixels).reshape(-1)
-    return Plan(chunk, images, shares, lines, padded, extents, taps, columns, pixels, by_image, worth, run)
+    return Plan(
+        chunk,
+        images,
+        strip,
+        strips,
+        shares,
+        lines,
+        padded,
+        extents,
+        taps,
+        np.arange(PIXELS, dtype=np.int64) * lines,
+        (image + windows_at).reshape(-1),
+        by_strip,
+        worth,
+        run,
+    )
 
 
 def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int, axes: tuple[Axis, ...]) -> bool:
@@ -93,18 +116,19 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, groups: int, axes
         return False
     rows, out = dy.reshape(n, K, -1), dw.reshape(K, -1)
     src = x.reshape(n, groups * C, *(axis.extent for axis in axes))
-    origins = tuple(-axis.before for axis in axes)
-    cut = plan.chunk, plan.images, plan.padded, plan.extents
+    along = tuple((-axis.before, axis.stride, axis.windows) for axis in axes)
+    cut = plan.chunk, plan.images, plan.strip, plan.padded, plan.extents
     for group in range(groups):
         operands = Operands(
-            rows, src, group, K // groups, C, out.shape[1] // C, *cut, origins, plan.columns, plan.pixels, plan.taps
+            rows, src, group, K // groups, C, out.shape[1] // C, *cut, along, plan.columns, plan.pixels, plan.taps
         )
-        (_by_image if plan.by_image else _by_chunk)(operands, out, plan)
+        (_by_strip if plan.by_strip else _by_chunk)(operands, out, plan)
     return True
 
 
 class Operands(NamedTuple):
-    """One group's arrays and plan, as compiled loops take them. columns: where each pixel of a chain has its lanes."""
+    """One group's arrays and plan, as compiled loops take them. axes: where each one's first window begins, the step to
+    the next, and how many there are. columns: where each pixel of a chain has its lanes."""
 
     dy: np.ndarray
     x: np.ndarray
@@ -114,21 +138,23 @@ class Operands(NamedTuple):
     kernel: int
     chunk: int
     images: int
+    strip: Triple
     padded: bool
     extents: Triple
-    origins: Triple
+    axes: tuple[Triple, ...]
     columns: np.ndarray
     pixels: np.ndarray
     taps: np.ndarray
 
 
-def _by_image(o: Operands, dw: np.ndarray, p: Plan) -> None:
-    """Shares of the images on several threads; each transposes what it needs of dy, where it stays in cache."""
-    n, pixels, vector = len(o.x), o.dy.shape[2], lanes(o.x.dtype)
+def _by_strip(o: Operands, dw: np.ndarray, p: Plan) -> None:
+    """Shares of the strips on several threads; each strip of dy is transposed where it stays in cache."""
+    pixels, vector = math.prod(p.strip), lanes(o.x.dtype)
     sums = np.zeros((p.shares, 1, len(p.taps), p.lines), dw.dtype)
 
     def work(low: int, high: int, turned: np.ndarray, planes: np.ndarray) -> None:
-        _accumulate(o, sums, 0, turned.reshape(p.images, pixels, p.lines), True, planes, vector, 0, n, low, high)
+        turned = turned.reshape(p.images, pixels, p.lines)
+        _accumulate(o, sums, 0, turned, True, planes, vector, 0, len(o.x) * p.strips, low, high)
 
     over_blocks(work, p.shares, p.worth, dw.dtype, p.images * pixels * p.lines, p.run + vector)
     _gather(sums, dw, o.group * o.K, o.K, o.C, o.kernel, p.chunk, 0, vector)
@@ -150,7 +176,7 @@ def _add_images(o: Operands, sums: np.ndarray, first: int, p: Plan, vector: int,
     turned = np.empty((n1 - n0, o.dy.shape[2], p.lines), sums.dtype)
 
     def turn(low: int, high: int) -> None:
-        _transpose(o.dy, turned, n0, o.group * o.K, o.K, vector, low, high)
+        _transpose(o.dy, turned, n0, 0, o.dy.shape[2], o.group * o.K, o.K, vector, low, high)
 
     def work(low: int, high: int, planes: np.ndarray) -> None:
         _accumulate(o, sums, first, turned, False, planes, vector, n0, n1, low, high)
@@ -160,52 +186,58 @@ def _add_images(o: Operands, sums: np.ndarray, first: int, p: Plan, vector: int,
 
 
 @compiled
-def _transpose(dy, lines, first_image, first_channel, channels, lanes, low, high):
-    """lines[n, pixel, channel] = dy[n, channel, pixel]; what stands in the lanes past the channels does not count."""
-    pixels, source, target = dy.shape[2], dy.reshape(-1), lines.reshape(-1)
+def _transpose(dy, lines, first_image, first_pixel, pixels, first_channel, channels, lanes, low, high):
+    """lines[n, pixel, channel] = dy[n, channel, pixel], for `pixels` of an image; what stands in the lanes past the
+    channels does not count."""
+    apart, source, target = dy.shape[2], dy.reshape(-1), lines.reshape(-1)
     for n in range(low, high):
         for k0 in range(0, channels, lanes):
-            line = ((first_image + n) * dy.shape[1] + first_channel + k0) * pixels
+            line = ((first_image + n) * dy.shape[1] + first_channel + k0) * apart + first_pixel
             whole = 0
-            if k0 + lanes <= channels:
+            if line + (lanes - 1) * apart + pixels <= source.size:
                 whole = pixels // lanes * lanes
                 for p in range(0, whole, lanes):
-                    to = (n * pixels + p) * lines.shape[2] + k0
-                    transpose_square(target, to, lines.shape[2], source, line + p, pixels)
+                    to = (n * lines.shape[1] + p) * lines.shape[2] + k0
+                    transpose_square(target, to, lines.shape[2], source, line + p, apart)
             for p in range(whole, pixels):
                 for k in range(min(lanes, channels - k0)):
-                    lines[n, p, k0 + k] = source[line + k * pixels + p]
+                    lines[n, p, k0 + k] = source[line + k * apart + p]
                 for k in range(channels - k0, lanes):
                     lines[n, p, k0 + k] = 0
 
 
 @compiled
-def _accumulate(o, sums, first, turned, by_image, planes, lanes, n0, n1, low, high):
-    """sums[share, chunk, tap, k] += what images n0:n1 give. Units: chunks, or shares of the images."""
-    dy, x, C, chunk, images = o.dy, o.x, o.C, o.chunk, o.images
-    shares, N, windows, flat = sums.shape[0], len(x), dy.shape[2], x.reshape(-1)
-    kernel, one = o.kernel, (1, 1, 1)
+def _accumulate(o, sums, first, turned, by_strip, planes, lanes, n0, n1, low, high):
+    """sums[share, chunk, tap, k] += what strips n0:n1 give. Units: chunks, or shares of the strips."""
+    dy, x, C, chunk = o.dy, o.x, o.C, o.chunk
+    shares, flat, kernel, one, zero = sums.shape[0], x.reshape(-1), o.kernel, (1, 1, 1), dy.dtype.type(0)
+    (d_start, d_step, Z), (h_start, h_step, P), (w_start, _, Q) = o.axes
+    depths, rows, _ = o.strip
+    high_strips = -(-P // rows)
+    strips = -(-Z // depths) * high_strips
     for u in range(low, high):
-        share, c0 = (u, 0) if by_image else (0, (first + u) * chunk)
-        out = sums[share, 0 if by_image else u].reshape(-1)
+        share, c0 = (u, 0) if by_strip else (0, (first + u) * chunk)
+        out = sums[share, 0 if by_strip else u].reshape(-1)
         width = min(chunk, C - c0)
         own = o.taps.copy()
         own[width * kernel :] = 0  # of channels that the last chunk has not
-        rows = -(-width * kernel // TALL) * TALL
-        start, end = (N * share // shares, N * (share + 1) // shares) if by_image else (n0, n1)
-        for n in range(start, end, images):
-            some = min(images, end - n)
-            channel = o.group * C + c0
+        start, end = (n1 * share // shares, n1 * (share + 1) // shares) if by_strip else (n0, n1)
+        for number in range(start, end, o.images):
+            some = min(o.images, end - number)
+            n, z, p = number // strips, number % strips // high_strips * depths, number % high_strips * rows
+            pixels = min(depths, Z - z) * min(rows, P - p) * Q
+            d, h, channel = d_start + z * d_step, h_start + p * h_step, o.group * C + c0
             at, source = 0, planes
             if o.padded:
-                lay_out(x, planes, n, images, channel, width, one, o.origins, one, o.extents)
+                corner = d, h, w_start
+                lay_out(x, planes, zero, True, n, o.images, channel, width, one, corner, one, o.extents)
             else:
-                at, source = (n * x.shape[1] + channel) * (x.shape[2] * x.shape[3] * x.shape[4]), flat
-            image = n - n0
-            if by_image:
-                image = 0
-                _transpose(dy[n : n + some], turned, 0, o.group * o.K, o.K, lanes, 0, some)
-            _products(source, at, turned, image, out, some * windows, o.columns, o.pixels, own, rows, lanes)
+                plane = (n * x.shape[1] + channel) * x.shape[2] + d
+                at, source = (plane * x.shape[3] + h) * x.shape[4] + w_start, flat
+            if by_strip:
+                _transpose(dy, turned, n, (z * P + p) * Q, pixels, o.group * o.K, o.K, lanes, 0, some)
+            image = 0 if by_strip else n - n0
+            _products(source, at, turned, image, out, some * pixels, o.columns, o.pixels, own, width * kernel, lanes)
 
 
 @compiled
@@ -231,8 +263,8 @@ def _products(source, at, lines, image, out, every, columns, pixels, taps, rows,
                     _half2(flat, v, columns, 0, source, at, pixels, p, taps, t, T, out, t * width + k, width, 1)
                 k += 2 * lanes
             else:
-                for t in range(0, rows, TALL):
-                    _tall1(flat, v, columns, 0, source, at, pixels, p, taps, t, T, out, t * width + k, width, 1)
+                for t in range(0, rows, LONE):
+                    _lone1(flat, v, columns, 0, source, at, pixels, p, taps, t, T, out, t * width + k, width, 1)
                 k += lanes
 
 

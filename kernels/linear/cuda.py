@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from ...batch_invariance import get_batch_invariant
 from ..conv import tiny
 from ..conv.geometry import ConvGeometry
-from ..cuda.gemm.choice import vector
-from ..cuda.gemm.configuration import Product
+from ..cuda.gemm.configuration import Product, vector
 from ..cuda.gemm.product import configure, launch_product_and_bias_grad
 from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, inputs
@@ -22,9 +23,9 @@ def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
     x, w, b = inputs(x, w, b)
     y = empty(g.y_shape, x.dtype)
     if g.batch_axis == 0:
-        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), channels=(g.O, 1), bias_along_m=True)
+        _product("linear", w, x, y, b, k=g.F, k_major=(True, True), batch_axis=0, channels=(g.O, 1), bias_along_m=True)
     else:
-        _product("linear", x, w, y, b, k=g.F, k_major=(False, True), channels=(g.O, g.N))
+        _product("linear", x, w, y, b, k=g.F, k_major=(False, True), batch_axis=1, channels=(g.O, g.N))
     return y
 
 
@@ -34,9 +35,9 @@ def linear_input_grad(dy: Any, w: Any, geometry: LinearGeometry) -> Any:
     dy, w = inputs(dy, w)
     dx = empty(g.x_shape, dy.dtype)
     if g.batch_axis == 0:
-        _product("linear_input_grad", w, dy, dx, k=g.O, k_major=(False, True))
+        _product("linear_input_grad", w, dy, dx, k=g.O, k_major=(False, True), batch_axis=0)
     else:
-        _product("linear_input_grad", dy, w, dx, k=g.O, k_major=(False, False))
+        _product("linear_input_grad", dy, w, dx, k=g.O, k_major=(False, False), batch_axis=1)
     return dx
 
 
@@ -67,7 +68,7 @@ def linear_parameter_grads(dy: Any, x: Any, geometry: LinearGeometry) -> tuple[A
 def linear_grads(dy: Any, x: Any, w: Any, geometry: LinearGeometry) -> tuple[Any, Any, Any]:
     dy, x, w = inputs(dy, x, w)
     convolution = _as_convolution(geometry)
-    if not tiny.applies(convolution):
+    if not tiny.applies(convolution) or get_batch_invariant():
         return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
     dx, dw, db = (empty(shape, dy.dtype) for shape in (geometry.x_shape, geometry.w_shape, geometry.b_shape))
     tiny.grads(dy, x, w, dx, dw, db, convolution)
@@ -89,23 +90,27 @@ def _product(
     *,
     k: int,
     k_major: tuple[bool, bool],
+    batch_axis: int | None = None,
     channels: tuple[int, int] = (1, 1),
     bias_along_m: bool = False,
     db: Any = None,
 ) -> None:
     """c (n, m) = the sum over k of a and b; k_major says which of them is contiguous along k: (m, k) or (k, m).
 
-    db, where it is given, is filled with the sums of b over k.
+    batch_axis: of c, None where samples are summed over. db, where it is given, is filled with the sums of b over k.
     """
     n, m = c.shape
     check_index(operation, rows=n, columns=m, depth=k)
-    product = Product(m, n, k, 1, *k_major)
-    configuration = configure(product, c)
+    product, one = Product(m, n, k, 1, *k_major), None
+    if batch_axis is not None and get_batch_invariant():
+        one = replace(product, n=1) if batch_axis == 0 else replace(product, m=1)
+    configuration = configure("linear", product, c, one)
     defines = {
         "A_K_MAJOR": int(k_major[0]),
         "B_K_MAJOR": int(k_major[1]),
         "A_VECTOR": vector(a.itemsize, a.shape[1]),
         "B_VECTOR": configuration.vector_b(vector(b.itemsize, b.shape[1])),
+        "C_VECTOR": configuration.vector_c(m),
         "BIAS_ALONG_M": int(bias_along_m),
     }
     values = {"a": a, "b": b, "stride_a": a.shape[1], "stride_b": b.shape[1]}

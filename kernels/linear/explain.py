@@ -1,4 +1,4 @@
-"""A fully connected layer explained: its formulas, and the products of one element of a gradient.
+"""A fully connected layer explained: its formulas, and the products that add up to an element.
 
 X may have more than two axes, (N, ...): a layer flattens it. Elements of Y and X are named as they lie, [n,o], or [o,n]
 with samples as columns.
@@ -6,12 +6,11 @@ with samples as columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from string import ascii_uppercase
 
-import numpy as np
-
-from ..explain import Explain, Formulas, Index, Shape, Term, element, term
+from ..explain import Explain, Formulas
+from ..sums import ONLY, Factor, Flat, Shape, Sum, Sums
 from .geometry import LinearGeometry
 
 _PARTS = (("X · Wᵀ", "dYᵀ · X", "dY · W", "dY[n,o]"), ("W · X", "dY · Xᵀ", "Wᵀ · dY", "dY[o,n]"))
@@ -29,26 +28,32 @@ def _formulas(g: LinearGeometry, shapes: Mapping[str, Shape]) -> Formulas:
         f"Y = {y}{bias}{flat}",
         {"dw": f"dW = {dw}{flat}", "dx": f"dX = {dx}{again}", "db": f"db[o] = Σ_n {summed}"},
         (("weight", str(g.w_shape)),),
+        recap=f"{f'The input is flattened to {g.x_shape}. ' if flattened else ''}Each of the {g.O} outputs is the sum "
+        f"of the {g.F} features of a sample, each times a weight of its own{', and a bias' if bias else ''}.",
+        reasons={
+            "dw": "A weight met one feature of every sample: its gradient is their sum, each times dY of that sample.",
+            "dx": "A feature went into every output: each returns its dY times the weight on the way.",
+            "db": "The bias was added for every sample: its gradient is the sum over the batch.",
+        },
     )
 
 
-def _terms(gradient: str, index: Index, g: LinearGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    x, w, dy = arrays["x"], arrays["w"], arrays["dy"]
+def _sums(g: LinearGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    y, x = ("no", "nf") if g.batch_axis == 0 else ("on", "fn")
+    flattened: tuple[Flat, ...] = ()
+    if len(shapes["x"]) > 2:
+        axes = ascii_uppercase[: len(shapes["x"]) - 1]
+        x, flattened = f"n{axes}", (Flat("f", axes, shapes["x"][1:]),)
+    found: Sums = {
+        "y": (Sum(y, (Factor("x", x), Factor("w", "of")), flattened),),
+        "dw": (Sum("of", (Factor("dy", y), Factor("x", x)), flattened),),
+        "dx": (Sum(x, (Factor("dy", y), Factor("w", "of")), flattened),),
+    }
+    if "b" in shapes:
+        b = f"o{ONLY * (len(shapes['b']) - 1)}"
+        found["y"] += (Sum(y, (Factor("b", b),)),)
+        found["db"] = (Sum(b, (Factor("dy", y),)),)
+    return found
 
-    def at(n: int, feature: int) -> Index:
-        return (n, feature) if g.batch_axis == 0 else (feature, n)
 
-    if gradient == "dx":
-        n, f = (index[0], int(np.ravel_multi_index(index[1:], x.shape[1:]))) if x.ndim > 2 else at(*index)
-        for o in range(g.O):
-            yield term(element("dY", dy, *at(n, o)), element("W", w, o, f))
-        return
-    if x.ndim > 2:
-        rows = x.reshape(g.N, g.F)
-        x = rows if g.batch_axis == 0 else rows.T
-    for n in range(g.N):
-        arriving = element("dY", dy, *at(n, index[0]))
-        yield term(arriving) if gradient == "db" else term(arriving, element("X", x, *at(n, index[1])))
-
-
-EXPLAIN = {"linear": Explain(_formulas, _terms)}
+EXPLAIN = {"linear": Explain(_formulas, _sums)}

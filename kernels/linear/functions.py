@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import checks
 from ..dispatch import Paths
 from ..types import A
 from .geometry import LinearGeometry
 from .path import LinearPath
 
-path_of = Paths[LinearPath]("linear").of
+_call = Paths[LinearPath]("linear").call
 
 
 def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0) -> A:
@@ -22,10 +24,14 @@ def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0) -> A:
     >>> linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).shape
     (2, 4)
     """
+    return _call("linear", _linear, (x, w, b), batch_axis)
+
+
+def _linear(x: Any, w: Any, b: Any, batch_axis: int) -> tuple[Any, ...]:
     x, w, b = checks.arrays("linear", x=x, w=w, b=b)
     geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape)
     checks.bias("linear", b, geometry.O, geometry.b_shape)
-    return path_of(x).linear(x, w, b, geometry)
+    return x, w, b, geometry
 
 
 def linear_input_grad(dy: A, w: A, *, batch_axis: int = 0) -> A:
@@ -39,9 +45,12 @@ def linear_input_grad(dy: A, w: A, *, batch_axis: int = 0) -> A:
     >>> linear_input_grad(np.ones((2, 4)), np.ones((4, 3))).shape
     (2, 3)
     """
+    return _call("linear_input_grad", _input_grad, (dy, w), batch_axis)
+
+
+def _input_grad(dy: Any, w: Any, batch_axis: int) -> tuple[Any, ...]:
     dy, w = checks.arrays("linear_input_grad", dy=dy, w=w)
-    geometry = LinearGeometry.of("linear_input_grad", batch_axis, w_shape=w.shape, dy_shape=dy.shape)
-    return path_of(dy).linear_input_grad(dy, w, geometry)
+    return dy, w, LinearGeometry.of("linear_input_grad", batch_axis, w_shape=w.shape, dy_shape=dy.shape)
 
 
 def linear_weight_grad(dy: A, x: A, *, batch_axis: int = 0) -> A:
@@ -55,9 +64,7 @@ def linear_weight_grad(dy: A, x: A, *, batch_axis: int = 0) -> A:
     >>> linear_weight_grad(np.ones((2, 4)), np.ones((2, 3)))[0]
     array([2., 2., 2.])
     """
-    dy, x = checks.arrays("linear_weight_grad", dy=dy, x=x)
-    geometry = LinearGeometry.of_gradient("linear_weight_grad", batch_axis, dy.shape, x.shape)
-    return path_of(dy).linear_weight_grad(dy, x, geometry)
+    return _call("linear_weight_grad", _parameter_grads, (dy, x), "linear_weight_grad", batch_axis)
 
 
 def linear_bias_grad(dy: A, *, batch_axis: int = 0) -> A:
@@ -70,9 +77,12 @@ def linear_bias_grad(dy: A, *, batch_axis: int = 0) -> A:
     >>> linear_bias_grad(np.ones((2, 4)))
     array([2., 2., 2., 2.])
     """
+    return _call("linear_bias_grad", _bias_grad, (dy,), batch_axis)
+
+
+def _bias_grad(dy: Any, batch_axis: int) -> tuple[Any, ...]:
     (dy,) = checks.arrays("linear_bias_grad", dy=dy)
-    geometry = LinearGeometry.of_output("linear_bias_grad", batch_axis, dy.shape)
-    return path_of(dy).linear_bias_grad(dy, geometry)
+    return dy, LinearGeometry.of_output("linear_bias_grad", batch_axis, dy.shape)
 
 
 def linear_parameter_grads(dy: A, x: A, *, batch_axis: int = 0) -> tuple[A, A]:
@@ -87,10 +97,13 @@ def linear_parameter_grads(dy: A, x: A, *, batch_axis: int = 0) -> tuple[A, A]:
     >>> dw.shape, db.shape
     ((4, 3), (4,))
     """
-    dy, x = checks.arrays("linear_parameter_grads", dy=dy, x=x)
-    geometry = LinearGeometry.of_gradient("linear_parameter_grads", batch_axis, dy.shape, x.shape)
-    dw, db = path_of(dy).linear_parameter_grads(dy, x, geometry)
+    dw, db = _call("linear_parameter_grads", _parameter_grads, (dy, x), "linear_parameter_grads", batch_axis)
     return dw, db
+
+
+def _parameter_grads(dy: Any, x: Any, operation: str, batch_axis: int) -> tuple[Any, ...]:
+    dy, x = checks.arrays(operation, dy=dy, x=x)
+    return dy, x, LinearGeometry.of_gradient(operation, batch_axis, dy.shape, x.shape)
 
 
 def linear_grads(dy: A, x: A, w: A, *, batch_axis: int = 0) -> tuple[A, A, A]:
@@ -107,9 +120,13 @@ def linear_grads(dy: A, x: A, w: A, *, batch_axis: int = 0) -> tuple[A, A, A]:
     >>> dx.shape, dw.shape, db.shape
     ((2, 3), (4, 3), (4,))
     """
+    dx, dw, db = _call("linear_grads", _grads, (dy, x, w), batch_axis)
+    return dx, dw, db
+
+
+def _grads(dy: Any, x: Any, w: Any, batch_axis: int) -> tuple[Any, ...]:
     operation = "linear_grads"
     dy, x, w = checks.arrays(operation, dy=dy, x=x, w=w)
     geometry = LinearGeometry.of(operation, batch_axis, w_shape=w.shape, x_shape=x.shape)
     checks.has_shape(operation, "dy", dy, geometry.y_shape, "(N, O)" if batch_axis == 0 else "(O, N)")
-    dx, dw, db = path_of(dy).linear_grads(dy, x, w, geometry)
-    return dx, dw, db
+    return dy, x, w, geometry

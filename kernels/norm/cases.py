@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..layout import NHWC
 from ..operation import Case
 
 
@@ -32,6 +33,13 @@ BATCH_NORM = (
     _norm("relu", 4, 3, 5, 3, activation="relu"),
     _norm("residual", 4, 3, 4, 4, residual=True),
     _norm("residual-and-relu", 4, 3, 5, 3, activation="relu", residual=True),
+    _norm("nhwc-images", 4, 5, 3, 3, layout=NHWC),
+    _norm("nhwc-whole-words", 2, 5, 3, 16, layout=NHWC),
+    _norm("nhwc-samples", 7, 5, layout=NHWC),
+    _norm("nhwc-volumes", 2, 2, 3, 4, 3, layout=NHWC, eps=0.25),
+    _norm("nhwc-empty-batch", 0, 4, 4, 3, layout=NHWC),
+    _norm("nhwc-parts-with-relu", 5, 29, 31, 6, layout=NHWC, activation="relu"),
+    _norm("nhwc-parts-with-residual-and-relu", 3, 29, 31, 20, layout=NHWC, activation="relu", residual=True),
 )
 
 GROUP_NORM = (

@@ -13,19 +13,20 @@ from ..cpu import threads
 from ..cpu.pieces import PIECE, cut, whole
 from ..dtypes import accumulation_dtype
 from .geometry import BatchNormGeometry, RowNormGeometry
+from .pixels import by_pixels
 
 Optional = np.ndarray | None
 
 
+@by_pixels
 def batch_norm(
     x: np.ndarray, gamma: Optional, beta: Optional, residual: Optional, geometry: BatchNormGeometry
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, (mean, var) = np.empty(_planes(g), x.dtype), np.empty((2, g.C), acc)
-    x, residual = (_reshaped(each, y.shape) for each in (x, residual))
 
     def work(c: slice) -> None:
-        part = x[:, c].astype(acc)
+        part = _channels(x, c, g).astype(acc)
         mean[c] = _sums(part) / max(1, g.count)
         part -= mean[c, None]
         var[c] = _sums(part * part) / max(1, g.count)
@@ -35,6 +36,7 @@ def batch_norm(
     return y.reshape(g.x_shape), mean, var
 
 
+@by_pixels
 def batch_norm_inference(
     x: np.ndarray,
     gamma: Optional,
@@ -46,16 +48,16 @@ def batch_norm_inference(
 ) -> np.ndarray:
     g = geometry
     y = np.empty(_planes(g), x.dtype)
-    x, residual = (_reshaped(each, y.shape) for each in (x, residual))
 
     def work(c: slice) -> None:
-        part = x[:, c] - mean[c, None]
+        part = _channels(x, c, g) - mean[c, None]
         y[:, c] = _finished(part, c, var, gamma, beta, residual, g, x.dtype)
 
     _run_channels(work, g.C, g.count)
     return y.reshape(g.x_shape)
 
 
+@by_pixels
 def batch_norm_grads(
     dy: np.ndarray,
     x: np.ndarray,
@@ -69,6 +71,7 @@ def batch_norm_grads(
     return _batch_norm_grads(dy, x, gamma, mean, var, y, geometry, of_statistics=True)
 
 
+@by_pixels
 def batch_norm_inference_grads(
     dy: np.ndarray,
     x: np.ndarray,
@@ -95,16 +98,17 @@ def _batch_norm_grads(
     """of_statistics: whether x reaches y through mean and var as well."""
     acc = accumulation_dtype(x.dtype)
     dx, (dgamma, dbeta) = np.empty(_planes(g), x.dtype), np.empty((2, g.C), acc)
-    dresidual = np.empty(g.x_shape, dy.dtype) if g.residual else None
-    dy, x, y, dr = (_reshaped(each, dx.shape) for each in (dy, x, y, dresidual))
+    dresidual = np.empty(_planes(g), dy.dtype) if g.residual else None
     count = max(1, g.count)
 
     def work(c: slice) -> None:
-        dz = dy[:, c].astype(acc) if y is None else np.where(y[:, c] <= 0, 0, dy[:, c]).astype(acc)
-        if dr is not None:
-            dr[:, c] = dz
+        dz = _channels(dy, c, g).astype(acc)
+        if y is not None:
+            dz = np.where(_channels(y, c, g) <= 0, 0, dz)
+        if dresidual is not None:
+            dresidual[:, c] = dz
         deviation = _inverse_deviation(var[c], g.eps)
-        normalised = (x[:, c] - mean[c, None]) * deviation[:, None]
+        normalised = (_channels(x, c, g) - mean[c, None]) * deviation[:, None]
         dbeta[c], dgamma[c] = _sums(dz), _sums(dz * normalised)
         if of_statistics:
             dz -= (dbeta[c] / count)[:, None]
@@ -113,7 +117,7 @@ def _batch_norm_grads(
 
     _run_channels(work, g.C, g.count)
     found = dx.reshape(g.x_shape), dgamma, dbeta
-    return found if dresidual is None else (*found, dresidual)
+    return found if dresidual is None else (*found, dresidual.reshape(g.x_shape))
 
 
 def group_norm(
@@ -202,7 +206,7 @@ def _finished(
     centred += 0 if beta is None else beta[c, None]
     y = centred.astype(dtype, copy=False)
     if residual is not None:
-        y += residual[:, c]
+        y += _channels(residual, c, g)
     return y if g.activation is None else np.maximum(y, 0, out=y)
 
 
@@ -213,6 +217,11 @@ def _sums(a: np.ndarray) -> np.ndarray:
 
 def _planes(g: BatchNormGeometry) -> tuple[int, int, int]:
     return g.N, g.C, g.plane
+
+
+def _channels(a: np.ndarray, c: slice, g: BatchNormGeometry) -> np.ndarray:
+    """Some channels of (N, C, *X) as (N, C, plane), in C order: in which order NumPy adds depends on it."""
+    return np.ascontiguousarray(a[:, c]).reshape(g.N, c.stop - c.start, g.plane)
 
 
 def _rows(g: RowNormGeometry) -> tuple[int, int, int]:

@@ -4,15 +4,19 @@ in two; the gradients likewise. Nothing is read or written more often than that 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ...batch_invariance import get_batch_invariant
 from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.sums import sum_partials
 from ..dtypes import accumulation_dtype
+from . import words
 from .geometry import BatchNormGeometry, RowNormGeometry
+from .pixels import by_pixels
 from .sharing import THREADS, Sharing
 
 _ONE_EACH, _OF_VECTOR, _OF_ELEMENT = range(3)  # CHANNELS of norm.cuh
@@ -21,27 +25,36 @@ _NOTHING, _AGAIN, _READ = range(3)  # MASK of norm_grad.cuh
 
 
 @launcher
+@by_pixels
 def batch_norm(x: Any, gamma: Any, beta: Any, residual: Any, geometry: BatchNormGeometry) -> tuple[Any, Any, Any]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, mean, var = empty(g.x_shape, x.dtype), empty(g.C, acc), empty(g.C, acc)
-    groups = _channels(g.N, g.C, g.plane, x.itemsize)
+    groups, matrix = _channels(g.N, g.C, g.plane, x.itemsize), _matrix(g, x.itemsize)
     following = {"residual": residual, "relu": g.activation is not None}
-    _normalise(groups, x, y, mean, var, _affine(g, gamma, beta), _ONE_EACH, **following)
+    if matrix is not None:
+        words.normalise(matrix, x, y, mean, var, _affine(g, gamma, beta), **following)
+    else:
+        _normalise(groups, x, y, mean, var, _affine(g, gamma, beta), _ONE_EACH, **following)
     return y, mean, var
 
 
 @launcher
+@by_pixels
 def batch_norm_inference(
     x: Any, gamma: Any, beta: Any, mean: Any, var: Any, residual: Any, geometry: BatchNormGeometry
 ) -> Any:
     g, y = geometry, empty(geometry.x_shape, x.dtype)
-    groups = _channels(g.N, g.C, g.plane, x.itemsize)
+    groups, matrix = _channels(g.N, g.C, g.plane, x.itemsize), _matrix(g, x.itemsize)
     following = {"residual": residual, "relu": g.activation is not None}
-    _normalise(groups, x, y, mean, var, _affine(g, gamma, beta), _ONE_EACH, given=True, **following)
+    if matrix is not None:
+        words.normalise(matrix, x, y, mean, var, _affine(g, gamma, beta), given=True, **following)
+    else:
+        _normalise(groups, x, y, mean, var, _affine(g, gamma, beta), _ONE_EACH, given=True, **following)
     return y
 
 
 @launcher
+@by_pixels
 def batch_norm_grads(
     dy: Any, x: Any, gamma: Any, mean: Any, var: Any, beta: Any, y: Any, geometry: BatchNormGeometry
 ) -> tuple[Any, ...]:
@@ -49,12 +62,20 @@ def batch_norm_grads(
     dx, dgamma, dbeta = _gradients(g, x)
     dresidual = empty(g.x_shape, x.dtype) if g.residual else None
     groups, affine = _channels(g.N, g.C, g.plane, x.itemsize), _affine(g, gamma, beta)
-    sums = {"dx": dx, "dresidual": dresidual, "dgamma": dgamma, "dbeta": dbeta}
-    _input_grad(groups, dy, x, y, mean, var, affine, _ONE_EACH, _mask(g), g.count, **sums)
+    matrix, sums = _matrix(g, x.itemsize), {"dgamma": dgamma, "dbeta": dbeta}
+    if matrix is not None:
+        gradient, mask = {"dy": dy, "x": x, "y": y, "mean": mean}, _mask(g)
+        words.sums(matrix, gradient, mask, var, affine, dresidual=dresidual, **sums)
+        gradient, mask = _of_residual(gradient, mask, dresidual)
+        words.input_grad(matrix, gradient, mask, var, affine, dx=dx, **sums)
+    else:
+        results = {"dx": dx, "dresidual": dresidual, **sums}
+        _input_grad(groups, dy, x, y, mean, var, affine, _ONE_EACH, _mask(g), g.count, **results)
     return (dx, dgamma, dbeta) if dresidual is None else (dx, dgamma, dbeta, dresidual)
 
 
 @launcher
+@by_pixels
 def batch_norm_inference_grads(
     dy: Any, x: Any, gamma: Any, mean: Any, var: Any, beta: Any, y: Any, geometry: BatchNormGeometry
 ) -> tuple[Any, ...]:
@@ -62,10 +83,14 @@ def batch_norm_inference_grads(
     dx, dgamma, dbeta = _gradients(g, x)
     dresidual = empty(g.x_shape, x.dtype) if g.residual else None
     groups, affine = _channels(g.N, g.C, g.plane, x.itemsize), _affine(g, gamma, beta)
-    gradient = {"dy": dy, "x": x, "y": y, "mean": mean}
+    gradient, matrix = {"dy": dy, "x": x, "y": y, "mean": mean}, _matrix(g, x.itemsize)
     defines = {"CHANNELS": _ONE_EACH, "MASK": _mask(g), "OF_RUN": 0, "INFERENCE": 1}
     values = {"var": var, "inverse": None, "affine": affine, "dx": dx, "dresidual": dresidual}
-    _channel_sums(groups, gradient, defines, values, dgamma, dbeta)
+    if matrix is not None:
+        results = {"dx": dx, "dresidual": dresidual, "dgamma": dgamma, "dbeta": dbeta}
+        words.sums(matrix, gradient, _mask(g), var, affine, **results)
+    else:
+        _channel_sums(groups, gradient, defines, values, dgamma, dbeta)
     return (dx, dgamma, dbeta) if dresidual is None else (dx, dgamma, dbeta, dresidual)
 
 
@@ -121,10 +146,23 @@ def _channels(n: int, c: int, plane: int, itemsize: int) -> Sharing:
     return Sharing.of(c, n, plane, c * plane, alike=plane, itemsize=itemsize)
 
 
+def _matrix(g: BatchNormGeometry, itemsize: int) -> words.Matrix | None:
+    """The pixels and channels, where words.py is for them."""
+    matrix = words.Matrix.of(g.N, g.C, itemsize) if g.plane == 1 and g.C > 0 else None
+    return matrix if matrix is not None and matrix.applies else None
+
+
+def _of_residual(gradient: dict[str, Any], mask: int, dresidual: Any) -> tuple[dict[str, Any], int]:
+    """The gradient read from the residual's, which is dz: dy and y need not be read again."""
+    return (gradient, mask) if dresidual is None else ({**gradient, "dy": dresidual, "y": None}, _NOTHING)
+
+
 def _rows(g: RowNormGeometry, itemsize: int) -> Sharing:
     check_index("normalisation", groups=g.N * g.num_groups, elements_of_a_group=g.count)
     alike = g.channels if g.plane == 1 else g.plane
-    return Sharing.of(g.N * g.num_groups, 1, g.count, 0, alike=alike, itemsize=itemsize)
+    number = g.N * g.num_groups
+    deciding = g.num_groups if get_batch_invariant() else number
+    return replace(Sharing.of(deciding, 1, g.count, 0, alike=alike, itemsize=itemsize), number=number)
 
 
 def _lie(g: RowNormGeometry) -> int:
@@ -242,8 +280,8 @@ def _input_grad(
         defines = {"CHANNELS": lie, "MASK": mask, "OF_RUN": 0, "INFERENCE": 0}
         values = {**common, "inverse": None, "dx": None, "dresidual": dresidual}
         dz, product = _sums(groups, gradient, defines, values)
-        if dresidual is not None:  # which is dz: dy and y need not be read again
-            gradient, mask, dresidual = {**gradient, "dy": dresidual, "y": None}, _NOTHING, None
+        gradient, mask = _of_residual(gradient, mask, dresidual)
+        dresidual = None
     launch(
         "norm_input_grad.cu",
         "norm_input_grad",

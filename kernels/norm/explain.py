@@ -1,20 +1,22 @@
-"""Normalisation explained: the formulas, and the terms of one element of a gradient, by the output's derivative."""
+"""Normalisation explained: the formulas, and the products that add up to an element."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..explain import Explain, Formulas, Index, Shape, Term, element, term
+from ..explain import Arrays, Explain, Formulas
+from ..layout import in_layout
+from ..sums import Factor, Shape, Sum, Sums, Table
 from .geometry import BatchNormGeometry, RowNormGeometry
 
 
 def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bool = False) -> Formulas:
     """shared: what the elements that share a mean μ and a variance σ² are called."""
-    w, b = ("w ", " + b") if "w" in shapes else ("", "")
+    w, b = ("W ", " + b") if "w" in shapes else ("", "")
     b += " + residual" if "residual" in shapes else ""
     y = f"{w}Z{b}, Z = (X - μ)/√(σ² + ε), μ and σ² over {shared}"
     dz, arriving = ("G", "G, G = dY where Y > 0, else 0") if activated else ("dY", "dY")
@@ -22,9 +24,16 @@ def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bo
         kind,
         f"Y = max({w}Z{b}, 0){y.removeprefix(f'{w}Z{b}')}" if activated else f"Y = {y}",
         {
-            "dw": f"dw = Σ {dz} Z",
-            "db": f"db = Σ {arriving}",
+            "dw": f"dW = Σ {dz} Z",
             "dx": f"dX = ({w}{dz} - mean of {w}{dz} - Z · mean of {w}{dz} Z)/√(σ² + ε), means over {shared}",
+            "db": f"db = Σ {arriving}",
+        },
+        recap=f"Over {shared} the mean is taken off and the deviation divided by; then come weight and bias.",
+        reasons={
+            "dw": "The weight multiplied Z of all elements it is of.",
+            "dx": "An element also moved the mean and the deviation of all the others: what dY has of a common shift "
+            "and of Z itself is taken out.",
+            "db": "The bias was added to all elements it is of.",
         },
     )
 
@@ -41,55 +50,90 @@ def _layer_formulas(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Formulas
     return _formulas("layernorm", f"a sample's {g.count} elements", shapes)
 
 
-def _groups(g: BatchNormGeometry | RowNormGeometry) -> Any:
-    """For every element of x the number of those that share its statistics, and its channel."""
-    if isinstance(g, BatchNormGeometry):
-        of_channel = np.broadcast_to(np.arange(g.C)[:, np.newaxis], (g.N, g.C, g.plane)).reshape(g.x_shape)
-        return of_channel, of_channel
-    whole = (g.N, g.num_groups, g.channels, g.plane)
-    row = np.arange(g.N * g.num_groups).reshape(g.N, g.num_groups, 1, 1)
-    channel = np.arange(g.C).reshape(1, g.num_groups, g.channels, 1)
-    return tuple(np.broadcast_to(each, whole).reshape(g.x_shape) for each in (row, channel))
+def _batch_sums(g: BatchNormGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    here, others = "xyz"[: len(g.extents)], "XYZ"[: len(g.extents)]
+    one, other = ("".join(in_layout(axes, g.channels_last)) for axes in (f"nc{here}", f"Nc{others}"))
+    return _sums(shapes, _Places(one, other, "c", "c", "c"), g.activation is not None, g.residual)
 
 
-def _terms(
-    gradient: str, index: Index, g: BatchNormGeometry | RowNormGeometry, arrays: Mapping[str, Any]
-) -> Iterator[Term]:
-    x, dy = arrays["x"], arrays["dy"]
-    group, channel = _groups(g)
-    if gradient == "dx":
-        members = np.argwhere(group == group[index])
-    else:
-        members = np.argwhere(channel == int(np.ravel_multi_index(index, arrays[gradient[1:]].shape)))
-    z, inverse = _normalised(x, group, g.eps)
-    weight = arrays["w"].ravel() if "w" in arrays else np.ones(g.C)
-    activated = isinstance(g, BatchNormGeometry) and g.activation is not None
-    for each in map(tuple, members.tolist()):
-        if activated and arrays["y"][each] == 0:
-            continue
-        arriving = element("dY", dy, *each)
-        if gradient == "db":
-            yield term(arriving)
-        elif gradient == "dw":
-            yield term(arriving, (f"Z[{','.join(map(str, each))}]", float(z[each])))
-        else:
-            reached = (each == index) - (1 + z[each] * z[index]) / len(members)
-            yield term(arriving, ("dY/dX", float(weight[channel[each]] * inverse[index] * reached)))
+def _group_sums(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    here, others = "xyz"[: len(g.x_shape) - 2], "XYZ"[: len(g.x_shape) - 2]
+    of = [range(start, start + g.channels) for start in range(0, g.C, g.channels)]
+    group = Table("mg", tuple((c, k) for k, members in enumerate(of) for c in members))
+    shared = Table("mkg", tuple((c, other, k) for k, members in enumerate(of) for c in members for other in members))
+    return _sums(shapes, _Places(f"nm{here}", f"nk{others}", "m", "k", "ng", (group,), (shared,)))
 
 
-def _normalised(x: Any, group: Any, eps: float) -> tuple[Any, Any]:
-    """Z, and 1/√(σ² + ε), of every element."""
-    z, inverse = np.empty(x.shape), np.empty(x.shape)
-    for number in np.unique(group):
-        values = x[group == number]
-        mean = math.fsum(values) / values.size
-        deviation = math.sqrt(math.fsum((values - mean) ** 2) / values.size + eps)
-        z[group == number], inverse[group == number] = (values - mean) / deviation, 1 / deviation
-    return z, inverse
+def _layer_sums(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    leading = "nopqrstuvw"[: len(g.statistics_shape)]
+    here, others = "abcdefghij"[: len(g.parameter_shape)], "ABCDEFGHIJ"[: len(g.parameter_shape)]
+    return _sums(shapes, _Places(f"{leading}{here}", f"{leading}{others}", here, others, leading))
+
+
+class _Places(NamedTuple):
+    """Letters of an element, and of those that share its statistics: in X, in the parameters, in the statistics.
+
+    alone, shared: what holds between the letters of one element and its statistics, and of two.
+    """
+
+    here: str
+    other: str
+    parameter: str
+    other_parameter: str
+    statistics: str
+    alone: tuple[Table, ...] = ()
+    shared: tuple[Table, ...] = ()
+
+
+def _sums(shapes: Mapping[str, Shape], at: _Places, activated: bool = False, residual: bool = False) -> Sums:
+    """dX is an element's own share, less the mean of all shares, less what follows Z of them."""
+    scaled = (Factor("w", at.parameter),) if "w" in shapes else ()
+    of_other = (Factor("w", at.other_parameter),) if "w" in shapes else ()
+    inverse, one = Factor("1/√(σ²+ε)", at.statistics), Factor("1/m", "")
+
+    def arriving(place: str) -> tuple[Factor, ...]:
+        return (Factor("dy", place), *((Factor("[Y>0]", place),) if activated else ()))
+
+    z_here, z_other = Factor("Z", at.here), Factor("Z", at.other)
+    other = (*arriving(at.other), *of_other, inverse, one)
+    found: Sums = {
+        "dx": (
+            Sum(at.here, (*arriving(at.here), *scaled, inverse), at.alone),
+            Sum(at.here, other, at.shared, sign=-1),
+            Sum(at.here, (*other, z_here, z_other), at.shared, sign=-1),
+        )
+    }
+    if "w" in shapes:
+        found["dw"] = (Sum(at.parameter, (*arriving(at.here), z_here)),)
+        if not (activated or residual):
+            found["y"] = (Sum(at.here, (z_here, *scaled)), Sum(at.here, (Factor("b", at.parameter),)))
+    if "b" in shapes:
+        found["db"] = (Sum(at.parameter, arriving(at.here)),)
+    return found
+
+
+def _made(g: BatchNormGeometry | RowNormGeometry, arrays: Arrays) -> dict[str, Any]:
+    """Z, 1/√(σ² + ε) and one over the number of elements that share it; where a ReLU follows, 1 where it lets pass."""
+    x = arrays["x"]
+    of_channels = isinstance(g, BatchNormGeometry)
+    rows = np.moveaxis(x, 1, 0) if of_channels else x
+    shape, rows = rows.shape, rows.reshape(-1, g.count) if g.count else np.zeros((g.C, 0))
+    centred = rows - np.array([math.fsum(row) / max(1, len(row)) for row in rows]).reshape(-1, 1)
+    variance = np.array([math.fsum(row * row) / max(1, len(row)) for row in centred])
+    inverse = 1 / np.sqrt(variance + g.eps)
+    z = (centred * inverse.reshape(-1, 1)).reshape(shape)
+    found = {
+        "Z": np.moveaxis(z, 0, 1) if of_channels else z,
+        "1/√(σ²+ε)": inverse.reshape(g.statistics_shape),
+        "1/m": np.array(1 / max(1, g.count)),
+    }
+    if isinstance(g, BatchNormGeometry) and g.activation is not None:
+        found["[Y>0]"] = (arrays["y"] > 0).astype(float)
+    return found
 
 
 EXPLAIN = {
-    "batch_norm": Explain(_batch_formulas, _terms),
-    "group_norm": Explain(_group_formulas, _terms),
-    "layer_norm": Explain(_layer_formulas, _terms),
+    "batch_norm": Explain(_batch_formulas, _batch_sums, _made),
+    "group_norm": Explain(_group_formulas, _group_sums, _made),
+    "layer_norm": Explain(_layer_formulas, _layer_sums, _made),
 }

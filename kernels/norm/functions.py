@@ -7,11 +7,12 @@ from typing import Any
 from .. import checks
 from ..dispatch import Paths
 from ..dtypes import accumulation_dtype
+from ..layout import NCHW
 from ..types import A, Array, Shape
 from .geometry import BatchNormGeometry, RowNormGeometry
 from .path import NormPath
 
-path_of = Paths[NormPath]("norm").of
+_call = Paths[NormPath]("norm").call
 
 
 def batch_norm(
@@ -22,12 +23,14 @@ def batch_norm(
     eps: float = 1e-5,
     activation: str | None = None,
     residual: A | None = None,
+    layout: str = NCHW,
 ) -> tuple[A, Any, Any]:
     """y = gamma (x - mean) / sqrt(var + eps) + beta, mean and var each channel's own over the batch.
 
-    x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, beta: (C,), of float32 where x is of
-    16 bits and else of its dtype, or both None for 1 and 0. residual: an array as x that is added, and activation,
-    None or 'relu', what is then applied: the results have the bits of separate calls.
+    x: (N, C, *X), or with layout="NHWC" (N, *X, C), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma,
+    beta: (C,), of float32 where x is of 16 bits and else of its dtype, or both None for 1 and 0. residual: an array
+    as x that is added, and activation, None or 'relu', what is then applied: the results have the bits of separate
+    calls.
     Returns (y, mean, var): y as x, mean and var (C,) of gamma's dtype. var is the mean of the squared deviations from
     the mean (biased), which a large mean does not spoil. One value for each channel gives y = beta; of N = 0 images
     mean and var are 0. The formula is that of Ioffe and Szegedy, "Batch Normalization" (2015), algorithm 1.
@@ -39,13 +42,21 @@ def batch_norm(
     (array([[0., 1.],
            [2., 1.]]), array([2., 5.]), array([1., 0.]))
     """
+    y, mean, var = _call("batch_norm", _batch_norm, (x, gamma, beta, residual), eps, activation, layout)
+    return y, mean, var
+
+
+def _batch_norm(
+    x: Any, gamma: Any, beta: Any, residual: Any, eps: float, activation: str | None, layout: str
+) -> tuple[Any, ...]:
     operation = "batch_norm"
     x, residual = _arrays(operation, x=x, residual=residual)
     x, gamma, beta = _parameters(operation, x, gamma=gamma, beta=beta)
-    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=residual is not None)
+    options: dict[str, Any] = {"activation": activation, "residual": residual is not None, "layout": layout}
+    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, **options)
     _check_shapes(operation, geometry, {"residual": residual}, {"gamma": gamma, "beta": beta})
     _check_both(operation, gamma, beta)
-    return path_of(x).batch_norm(x, gamma, beta, residual, geometry)
+    return x, gamma, beta, residual, geometry
 
 
 def batch_norm_inference(
@@ -58,13 +69,14 @@ def batch_norm_inference(
     eps: float = 1e-5,
     activation: str | None = None,
     residual: A | None = None,
+    layout: str = NCHW,
 ) -> A:
     """y = gamma (x - mean) / sqrt(var + eps) + beta, mean and var given, such as running statistics.
 
-    x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, beta, mean, var: (C,), of float32
-    where x is of 16 bits and else of its dtype; gamma and beta may both be None for 1 and 0. residual: an array as x
-    that is added, and activation, None or 'relu', what is then applied: y has the bits of separate calls, and for the
-    mean and var that batch_norm returned those of its y. Returns y, as x.
+    x: (N, C, *X), or with layout="NHWC" (N, *X, C), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma,
+    beta, mean, var: (C,), of float32 where x is of 16 bits and else of its dtype; gamma and beta may both be None
+    for 1 and 0. residual: an array as x that is added, and activation, None or 'relu', what is then applied: y has
+    the bits of separate calls, and for the mean and var that batch_norm returned those of its y. Returns y, as x.
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
@@ -72,14 +84,22 @@ def batch_norm_inference(
     array([[-2.],
            [ 1.]])
     """
+    y: A = _call("batch_norm_inference", _inference, (x, gamma, beta, mean, var, residual), eps, activation, layout)
+    return y
+
+
+def _inference(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, residual: Any, eps: float, activation: str | None, layout: str
+) -> tuple[Any, ...]:
     operation = "batch_norm_inference"
     x, residual = _arrays(operation, x=x, residual=residual)
     x, gamma, beta, mean, var = _parameters(operation, x, gamma=gamma, beta=beta, mean=mean, var=var)
-    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=residual is not None)
+    options: dict[str, Any] = {"activation": activation, "residual": residual is not None, "layout": layout}
+    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, **options)
     parameters = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
     _check_shapes(operation, geometry, {"residual": residual}, parameters)
     _check_both(operation, gamma, beta)
-    return path_of(x).batch_norm_inference(x, gamma, beta, mean, var, residual, geometry)
+    return x, gamma, beta, mean, var, residual, geometry
 
 
 def batch_norm_grads(
@@ -94,14 +114,16 @@ def batch_norm_grads(
     residual: bool = False,
     beta: Array | None = None,
     y: A | None = None,
+    layout: str = NCHW,
 ) -> tuple[Any, ...]:
     """The gradients of batch_norm: dbeta = sum of dz, dgamma = sum of dz z, both over all but the channels, and
     dx = gamma (dz - dbeta/M - z dgamma/M) / sqrt(var + eps), with z = (x - mean) / sqrt(var + eps) and M elements in a
     channel; dz is dy, with activation='relu' only where y is not 0.
 
-    dy, x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, mean, var: as batch_norm took and
-    returned them, gamma perhaps None. activation: as in batch_norm; where it is 'relu', beta and y are batch_norm's
-    too. residual: whether one was added. Returns (dx, dgamma, dbeta), or (dx, dgamma, dbeta, dresidual).
+    dy, x: (N, C, *X), or with layout="NHWC" (N, *X, C), of NumPy or CuPy, float16, bfloat16, float32 or float64.
+    gamma, mean, var: as batch_norm took and returned them, gamma perhaps None. activation: as in batch_norm; where
+    it is 'relu', beta and y are batch_norm's too. residual: whether one was added. Returns (dx, dgamma, dbeta), or
+    (dx, dgamma, dbeta, dresidual).
     The formula is that of Ioffe and Szegedy, "Batch Normalization" (2015), section 3.
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -112,8 +134,9 @@ def batch_norm_grads(
     >>> dx.round(2).T, dgamma.round(2), dbeta
     (array([[ 0.1, -0.2,  0.1]]), array([-1.22]), array([1.]))
     """
-    arguments = _gradient("batch_norm_grads", dy, x, gamma, mean, var, eps, activation, residual, beta, y)
-    return path_of(arguments[0]).batch_norm_grads(*arguments)
+    operation, options = "batch_norm_grads", (eps, activation, bool(residual), layout)
+    found: tuple[Any, ...] = _call(operation, _gradient, (dy, x, gamma, mean, var, beta, y), operation, *options)
+    return found
 
 
 def batch_norm_inference_grads(
@@ -128,14 +151,16 @@ def batch_norm_inference_grads(
     residual: bool = False,
     beta: Array | None = None,
     y: A | None = None,
+    layout: str = NCHW,
 ) -> tuple[Any, ...]:
     """The gradients of batch_norm_inference: dx = gamma dz / sqrt(var + eps), dbeta = sum of dz and dgamma = sum of
     dz (x - mean) / sqrt(var + eps), both over all but the channels; dz is dy, with activation='relu' only where y is
     not 0.
 
-    dy, x: (N, C, *X), of NumPy or CuPy, float16, bfloat16, float32 or float64. gamma, mean, var: as
-    batch_norm_inference took them, gamma perhaps None. activation: as there; where it is 'relu', beta and y are that
-    call's too. residual: whether one was added. Returns (dx, dgamma, dbeta), or (dx, dgamma, dbeta, dresidual).
+    dy, x: (N, C, *X), or with layout="NHWC" (N, *X, C), of NumPy or CuPy, float16, bfloat16, float32 or float64.
+    gamma, mean, var: as batch_norm_inference took them, gamma perhaps None. activation: as there; where it is
+    'relu', beta and y are that call's too. residual: whether one was added. Returns (dx, dgamma, dbeta), or (dx,
+    dgamma, dbeta, dresidual).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
@@ -144,8 +169,9 @@ def batch_norm_inference_grads(
     >>> dx.T, dgamma, dbeta
     (array([[0.5, 0.5]]), array([-1.]), array([2.]))
     """
-    arguments = _gradient("batch_norm_inference_grads", dy, x, gamma, mean, var, eps, activation, residual, beta, y)
-    return path_of(arguments[0]).batch_norm_inference_grads(*arguments)
+    operation, options = "batch_norm_inference_grads", (eps, activation, bool(residual), layout)
+    found: tuple[Any, ...] = _call(operation, _gradient, (dy, x, gamma, mean, var, beta, y), operation, *options)
+    return found
 
 
 def group_norm(
@@ -164,13 +190,8 @@ def group_norm(
     >>> y.round(2), mean, var
     (array([[-1.,  1., -1.,  1.]]), array([[2., 6.]]), array([[1., 4.]]))
     """
-    operation = "group_norm"
-    (x,) = checks.arrays(operation, x=x)
-    x, gamma, beta = _parameters(operation, x, gamma=gamma, beta=beta)
-    geometry = RowNormGeometry.of_groups(operation, x.shape, num_groups=num_groups, eps=eps)
-    _check_shapes(operation, geometry, {}, {"gamma": gamma, "beta": beta})
-    _check_both(operation, gamma, beta)
-    return path_of(x).group_norm(x, gamma, beta, geometry)
+    y, mean, var = _call("group_norm", _row_norm, (x, gamma, beta), "group_norm", num_groups, eps)
+    return y, mean, var
 
 
 def group_norm_grads(
@@ -192,11 +213,8 @@ def group_norm_grads(
     (array([[ 0.1, -0.2,  0.1]]), array([-1.22,  0.  ,  0.  ]), array([1., 0., 0.]))
     """
     operation = "group_norm_grads"
-    dy, x = checks.arrays(operation, dy=dy, x=x)
-    x, gamma, mean, var = _parameters(operation, x, gamma=gamma, mean=mean, var=var)
-    geometry = RowNormGeometry.of_groups(operation, x.shape, num_groups=num_groups, eps=eps)
-    _check_shapes(operation, geometry, {"dy": dy}, {"gamma": gamma, "mean": mean, "var": var})
-    return path_of(x).group_norm_grads(dy, x, gamma, mean, var, geometry)
+    dx, dgamma, dbeta = _call(operation, _row_norm_grads, (dy, x, gamma, mean, var), operation, num_groups, eps)
+    return dx, dgamma, dbeta
 
 
 def layer_norm(
@@ -216,13 +234,8 @@ def layer_norm(
     (array([[-1.,  1.],
            [-1.,  1.]]), array([2., 6.]), array([1., 4.]))
     """
-    operation = "layer_norm"
-    (x,) = checks.arrays(operation, x=x)
-    x, gamma, beta = _parameters(operation, x, gamma=gamma, beta=beta)
-    geometry = RowNormGeometry.of_layer(operation, x.shape, normalized_shape=normalized_shape, eps=eps)
-    _check_shapes(operation, geometry, {}, {"gamma": gamma, "beta": beta})
-    _check_both(operation, gamma, beta)
-    return path_of(x).layer_norm(x, gamma, beta, geometry)
+    y, mean, var = _call("layer_norm", _row_norm, (x, gamma, beta), "layer_norm", normalized_shape, eps)
+    return y, mean, var
 
 
 def layer_norm_grads(
@@ -244,30 +257,54 @@ def layer_norm_grads(
     (array([[ 0.1, -0.2,  0.1]]), array([-1.22,  0.  ,  0.  ]), array([1., 0., 0.]))
     """
     operation = "layer_norm_grads"
+    dx, dgamma, dbeta = _call(operation, _row_norm_grads, (dy, x, gamma, mean, var), operation, normalized_shape, eps)
+    return dx, dgamma, dbeta
+
+
+def _row_norm(x: Any, gamma: Any, beta: Any, operation: str, grouping: Any, eps: float) -> tuple[Any, ...]:
+    """grouping: what says which elements share a mean and a variance, num_groups or normalized_shape."""
+    (x,) = checks.arrays(operation, x=x)
+    x, gamma, beta = _parameters(operation, x, gamma=gamma, beta=beta)
+    geometry = _row_geometry(operation, x.shape, grouping, eps)
+    _check_shapes(operation, geometry, {}, {"gamma": gamma, "beta": beta})
+    _check_both(operation, gamma, beta)
+    return x, gamma, beta, geometry
+
+
+def _row_norm_grads(
+    dy: Any, x: Any, gamma: Any, mean: Any, var: Any, operation: str, grouping: Any, eps: float
+) -> tuple[Any, ...]:
     dy, x = checks.arrays(operation, dy=dy, x=x)
     x, gamma, mean, var = _parameters(operation, x, gamma=gamma, mean=mean, var=var)
-    geometry = RowNormGeometry.of_layer(operation, x.shape, normalized_shape=normalized_shape, eps=eps)
+    geometry = _row_geometry(operation, x.shape, grouping, eps)
     _check_shapes(operation, geometry, {"dy": dy}, {"gamma": gamma, "mean": mean, "var": var})
-    return path_of(x).layer_norm_grads(dy, x, gamma, mean, var, geometry)
+    return dy, x, gamma, mean, var, geometry
+
+
+def _row_geometry(operation: str, shape: Shape, grouping: Any, eps: float) -> RowNormGeometry:
+    if operation.startswith("group_norm"):
+        return RowNormGeometry.of_groups(operation, shape, num_groups=grouping, eps=eps)
+    return RowNormGeometry.of_layer(operation, shape, normalized_shape=grouping, eps=eps)
 
 
 def _gradient(
-    operation: str,
     dy: Any,
     x: Any,
     gamma: Any,
     mean: Any,
     var: Any,
+    beta: Any,
+    y: Any,
+    operation: str,
     eps: float,
     activation: str | None,
     residual: bool,
-    beta: Any,
-    y: Any,
+    layout: str,
 ) -> tuple[Any, ...]:
-    """The checked arguments of a gradient's path function."""
     dy, x, y = _arrays(operation, dy=dy, x=x, y=y)
     x, gamma, mean, var, beta = _parameters(operation, x, gamma=gamma, mean=mean, var=var, beta=beta)
-    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, activation=activation, residual=bool(residual))
+    options: dict[str, Any] = {"activation": activation, "residual": residual, "layout": layout}
+    geometry = BatchNormGeometry.of(operation, x.shape, eps=eps, **options)
     _check_shapes(operation, geometry, {"dy": dy, "y": y}, {"gamma": gamma, "mean": mean, "var": var, "beta": beta})
     if activation is None:
         for name, given in (("beta", beta), ("y", y)):

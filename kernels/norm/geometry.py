@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from .. import checks
 from ..checks import is_sequence, value_error
 from ..kept import hashed_once, kept
+from ..layout import NCHW, InLayout, from_layout, is_channels_last
 
 Shape = tuple[int, ...]
 
 
 @hashed_once
 @dataclass(frozen=True)
-class BatchNormGeometry:
-    """x is (N, C, *X); the elements of a channel share a mean and a variance.
+class BatchNormGeometry(InLayout):
+    """x is (N, C, *X) or, with channels last, (N, *X, C); the elements of a channel share a mean and a variance.
 
     activation: what follows, "relu" or None. residual: whether one is added before it.
     """
@@ -28,20 +29,38 @@ class BatchNormGeometry:
     eps: float
     activation: str | None = None
     residual: bool = False
+    channels_last: bool = False
 
     @classmethod
     @kept
     def of(
-        cls, operation: str, x_shape: Any, *, eps: Any, activation: Any = None, residual: bool = False
+        cls,
+        operation: str,
+        x_shape: Any,
+        *,
+        eps: Any,
+        activation: Any = None,
+        residual: bool = False,
+        layout: Any = NCHW,
     ) -> BatchNormGeometry:
         """ValueError where the shape or an option is wrong."""
-        n, c, extents = _images(operation, x_shape)
+        last = is_channels_last(operation, layout)
+        n, c, extents = _images(operation, x_shape, last)
         eps, activation = check_eps(operation, eps), check_activation(operation, activation)
-        return cls(n, c, extents, eps, activation, residual)
+        return cls(n, c, extents, eps, activation, residual, last)
+
+    @cached_property
+    def x_shape(self) -> Shape:
+        return self.in_layout(self.N, self.C, *self.extents)
 
     @property
-    def x_shape(self) -> Shape:
-        return self.N, self.C, *self.extents
+    def rank(self) -> int:
+        return len(self.extents)
+
+    @cached_property
+    def of_pixels(self) -> BatchNormGeometry:
+        """The same of a matrix of pixels by channels, which is what an array with channels last is."""
+        return replace(self, N=self.count, extents=(), channels_last=False)
 
     @property
     def parameter_shape(self) -> Shape:
@@ -147,13 +166,14 @@ def check_normalized_shape(operation: str, normalized_shape: Any) -> Shape:
     return tuple(checks.integer(operation, "normalized_shape", extent, 1) for extent in extents)
 
 
-def _images(operation: str, x_shape: Any) -> tuple[int, int, Shape]:
+def _images(operation: str, x_shape: Any, channels_last: bool = False) -> tuple[int, int, Shape]:
     """N, C and *X."""
     shape = tuple(x_shape)
     if len(shape) < 2:
-        raise value_error(operation, "x.shape", shape, "at least two axes (N, C, *X)")
-    n, c, *extents = shape
-    for place, extent in enumerate(extents, start=2):
+        axes = "(N, *X, C)" if channels_last else "(N, C, *X)"
+        raise value_error(operation, "x.shape", shape, f"at least two axes {axes}")
+    n, c, *extents = from_layout(shape, channels_last)
+    for place, extent in enumerate(extents, start=1 if channels_last else 2):
         if extent < 1:
             raise value_error(operation, f"x.shape[{place}]", extent, "at least 1")
     return n, c, tuple(extents)

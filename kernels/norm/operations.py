@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import accumulation_dtype
+from ..layout import NCHW, NHWC
 from ..operation import X_SHAPE, Case, Compute, Family, Input, Operation, Output, as_tuple
 from ..types import Shape
 from .cases import BATCH_NORM, GROUP_NORM, LAYER_NORM
@@ -40,14 +41,14 @@ def _case(g: Geometry, **options: Any) -> Case:
 
 
 def _batch_case(g: BatchNormGeometry) -> Case:
-    given = {"activation": g.activation, "residual": g.residual}
+    given = {"activation": g.activation, "residual": g.residual, "layout": NHWC if g.channels_last else None}
     return _case(g, **{name: value for name, value in given.items() if value})
 
 
 _BATCH_NORM = Family(
     "batch_norm",
     "norm",
-    options={**_EPS, "activation": None, "residual": False},
+    options={**_EPS, "activation": None, "residual": False, "layout": NCHW},
     geometry=_batch_geometry,
     case=_batch_case,
     cases=BATCH_NORM,
@@ -115,7 +116,7 @@ def _parameter(a: Any, g: Geometry) -> Any:
 def _seen(a: Any, g: Geometry) -> Any:
     """x with an axis, or two, for those elements that share statistics."""
     if isinstance(g, BatchNormGeometry):
-        return a.reshape(g.N, g.C, g.plane)
+        return a.reshape((g.count, g.C, 1) if g.channels_last else (g.N, g.C, g.plane))
     return a.reshape(g.N, g.num_groups, g.channels, g.plane)
 
 

@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..peers import Array
+from ..layout import by_channels_first
+from ..peers import Array, torch_layout
 from .geometry import BatchNormGeometry, RowNormGeometry
 
 Geometry = BatchNormGeometry | RowNormGeometry
 
 
+@by_channels_first
 def batch_norm(x: Array, gamma: Array, beta: Array, residual: Array | None, g: BatchNormGeometry) -> tuple[Array, ...]:
     wide = x.astype(gamma.dtype)
     mean, var = (wide.mean(_others(x)), wide.var(_others(x))) if g.count else np.zeros((2, g.C), gamma.dtype)
     return batch_norm_inference(x, gamma, beta, mean, var, residual, g), mean, var
 
 
+@by_channels_first
 def batch_norm_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, residual: Array | None, g: BatchNormGeometry
 ) -> Array:
@@ -27,6 +30,7 @@ def batch_norm_inference(
     return y if g.activation is None else np.maximum(y, 0)
 
 
+@by_channels_first
 def batch_norm_grads(
     dy: Array,
     x: Array,
@@ -44,6 +48,7 @@ def batch_norm_grads(
     return (*found, dz) if g.residual else found
 
 
+@by_channels_first
 def batch_norm_inference_grads(
     dy: Array,
     x: Array,
@@ -111,6 +116,7 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
 CUBLAS: dict[str, Callable[..., Any]] = {}
 
 
+@torch_layout
 def _torch_batch_norm(x: Any, gamma: Any, beta: Any, residual: Any, g: BatchNormGeometry) -> Callable[[], Any]:
     """PyTorch keeps 1/deviation; the variance that we return is worked out of it."""
     import torch
@@ -122,6 +128,7 @@ def _torch_batch_norm(x: Any, gamma: Any, beta: Any, residual: Any, g: BatchNorm
     return call
 
 
+@torch_layout
 def _torch_batch_norm_inference(
     x: Any, gamma: Any, beta: Any, mean: Any, var: Any, residual: Any, g: BatchNormGeometry
 ) -> Callable[[], Any]:
@@ -135,12 +142,14 @@ def _torch_finished(y: Any, residual: Any, g: BatchNormGeometry) -> Any:
     return y if g.activation is None else y.relu()
 
 
+@torch_layout
 def _torch_batch_norm_grads(
     dy: Any, x: Any, gamma: Any, mean: Any, var: Any, beta: Any, y: Any, g: BatchNormGeometry
 ) -> Callable[[], Any]:
     return _torch_gradients(dy, x, gamma, mean, (var + g.eps).rsqrt(), y, g, training=True)
 
 
+@torch_layout
 def _torch_batch_norm_inference_grads(
     dy: Any, x: Any, gamma: Any, mean: Any, var: Any, beta: Any, y: Any, g: BatchNormGeometry
 ) -> Callable[[], Any]:

@@ -16,7 +16,7 @@ THREADS = 256
 _BLOCKS_PER_SM = 4
 """What the compiler may count on: left to itself it spills a register or two of double for one block more."""
 
-_BLOCKS = 1024
+BLOCKS = 1024
 """That a group's parts may make up: about as many as a large GPU runs at once."""
 
 _LEAST_VECTORS = 8
@@ -49,7 +49,7 @@ class Sharing:
         vectors = runs * length
         lanes = _lanes(length if _interleaved(number, runs, run * itemsize) else vectors)
         blocks = -(-number * lanes // THREADS)
-        most = min(_BLOCKS // max(1, blocks), math.isqrt(vectors * lanes), vectors // (_LEAST_VECTORS * lanes))
+        most = min(BLOCKS // max(1, blocks), math.isqrt(vectors * lanes), vectors // (_LEAST_VECTORS * lanes))
         return cls(number, length, vectors, stride // vec, vec, lanes, max(1, most))
 
     @property

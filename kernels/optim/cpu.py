@@ -55,8 +55,8 @@ class Updates:
     @quietly
     def square_sum(self, tensors: Sequence[Tensor]) -> np.ndarray:
         """The sum of all squares of their gradients, in float64."""
-        sums = [part for same in by_kind(tensors).values() for t in same for part in _square_sums(t.grad)]
-        return np.asarray(_folded(np.concatenate(sums) if sums else np.zeros(0)))
+        sums = [part for same in by_kind(tensors).values() for t in same for part in square_sums(t.grad)]
+        return np.asarray(folded(np.concatenate(sums) if sums else np.zeros(0)))
 
 
 def _follow(master: np.ndarray, data: np.ndarray) -> None:
@@ -65,7 +65,7 @@ def _follow(master: np.ndarray, data: np.ndarray) -> None:
     np.copyto(master, data, where=changed, casting="unsafe")
 
 
-def _square_sums(gradient: np.ndarray) -> Iterable[np.ndarray]:
+def square_sums(gradient: np.ndarray) -> Iterable[np.ndarray]:
     """The sums of the squares of each PIECE elements, as a block of threads adds them."""
     flat = gradient.ravel()
     for start in range(0, flat.size, _PIECES * PIECE):
@@ -76,7 +76,7 @@ def _square_sums(gradient: np.ndarray) -> Iterable[np.ndarray]:
         yield _halved(np.add.reduce(whole, axis=1))
 
 
-def _folded(sums: np.ndarray) -> np.ndarray:
+def folded(sums: np.ndarray) -> np.ndarray:
     """The sum of sums, as one block of threads adds them."""
     whole = np.zeros((-(-sums.size // LANES), LANES))
     whole.reshape(-1)[: sums.size] = sums

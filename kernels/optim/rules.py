@@ -63,6 +63,8 @@ SGD = Rule("sgd.cu", lambda options: ("momentum",) if options["momentum"] else (
 def _adam_factors(options: Options, lr: float, count: int) -> Mapping[str, float]:
     return {
         **options,
+        "fresh1": 1 - options["beta1"],
+        "fresh2": 1 - options["beta2"],
         "rate": lr / (1 - power(options["beta1"], count)),
         "unbias": 1 / math.sqrt(1 - power(options["beta2"], count)),
         "decay": lr * options["decoupled_decay"],
@@ -74,9 +76,9 @@ def _adam(w: Any, g: Any, state: Sequence[Any], f: Mapping[str, float]) -> None:
     if f["weight_decay"]:
         g += f["weight_decay"] * w
     mean *= f["beta1"]
-    mean += (1 - f["beta1"]) * g
+    mean += f["fresh1"] * g
     square *= f["beta2"]
-    square += (1 - f["beta2"]) * g * g
+    square += f["fresh2"] * g * g
     root = np.sqrt(square)
     root *= f["unbias"]
     root += f["eps"]

@@ -16,6 +16,7 @@ def pool(name: str, x: tuple[int, ...], kernel_size: int | tuple[int, ...], **op
 
 _POOL = (
     pool("2x2", (2, 3, 8, 6), 2),
+    pool("2x2-wide", (1, 2, 5, 39), 2),
     pool("backprop-text", (10, 2, 14, 14), 2, stride=3),
     pool("one-pixel", (1, 1, 1, 1), 1),
     pool("1x1-strided", (2, 3, 5, 4), 1, stride=2),
@@ -63,8 +64,8 @@ MAX_POOL = (
 )
 
 
-def adaptive(name: str, x: tuple[int, ...], output_size: int | tuple[int, ...]) -> Case:
-    return Case(name, x, options={"output_size": output_size})
+def adaptive(name: str, x: tuple[int, ...], output_size: int | tuple[int, ...], **options: Any) -> Case:
+    return Case(name, x, options={"output_size": output_size, **options})
 
 
 ADAPTIVE_POOL = (

@@ -11,11 +11,13 @@ import numpy as np
 from ..cpu import threads
 from ..cpu.pieces import PIECE, PIECES, cut, inside, meetings, whole
 from ..dtypes import accumulation_dtype
+from ..layout import by_channels_first
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 LEAST = 1 << 12  # elements that are worth a piece of work of their own
 
 
+@by_channels_first
 def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
@@ -36,6 +38,7 @@ def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndar
     return y, taps
 
 
+@by_channels_first
 def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     dx = np.empty(g.x_shape, dy.dtype)
@@ -52,6 +55,7 @@ def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> n
     return dx
 
 
+@by_channels_first
 def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     indices = np.empty(g.y_shape, np.int64)
@@ -68,6 +72,7 @@ def max_pool_indices(taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     return indices
 
 
+@by_channels_first
 def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
@@ -84,6 +89,7 @@ def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     return y
 
 
+@by_channels_first
 def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)
@@ -104,6 +110,7 @@ def _divisors(g: AvgPoolGeometry, acc: np.dtype) -> np.ndarray:
     return reduce(np.multiply.outer, (each.astype(acc) for each in g.counts()))
 
 
+@by_channels_first
 def adaptive_avg_pool(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(x.dtype)
     y = np.empty(g.y_shape, x.dtype)
@@ -119,6 +126,7 @@ def adaptive_avg_pool(x: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarr
     return y
 
 
+@by_channels_first
 def adaptive_avg_pool_grad(dy: np.ndarray, geometry: AdaptivePoolGeometry) -> np.ndarray:
     g, acc = geometry, accumulation_dtype(dy.dtype)
     dx = np.empty(g.x_shape, dy.dtype)

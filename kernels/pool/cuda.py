@@ -1,4 +1,5 @@
-"""Pooling on the GPU. Channels are independent, so every kernel works on N*C planes or volumes of them."""
+"""Pooling on the GPU. Channels are independent, so kernels work on N*C planes or volumes of them; where channels come
+last, channels_last.py has kernels for all but the indices."""
 
 from __future__ import annotations
 
@@ -24,31 +25,34 @@ from ..cuda.windows import (
     volume_axes,
     window_values,
 )
+from . import channels_last
+from .channels_last import either_layout
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
-
-_TAP_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
+from .values import adaptive_values, average_values, tap_defines
 
 
 @launcher
+@either_layout(channels_last.max_pool)
 def max_pool(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     taps = empty(geometry.y_shape, geometry.tap_dtype)
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
-    defines = {**tiling.defines(geometry, x.dtype), **_tap_defines(geometry)}
+    defines = {**tiling.defines(geometry, x.dtype), **tap_defines(geometry)}
     _launch_tiles("max_pool", defines, geometry, tiling, {"x": x}, {"y": y, "taps": taps})
     return y, taps
 
 
 @launcher
+@either_layout(channels_last.max_pool_grad)
 def max_pool_grad(dy: Any, taps: Any, geometry: PoolGeometry) -> Any:
     dy, taps = contiguous(dy), contiguous(taps)
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
     # all of a tile's dy and taps may be loaded at once: those of a larger window take too many registers
     tiling = inputs_tiling(geometry, dy.itemsize, 8, most_taps=16)
-    defines = {**tiling.defines(geometry, dy.dtype), **_tap_defines(geometry)}
+    defines = {**tiling.defines(geometry, dy.dtype), **tap_defines(geometry)}
     _launch_tiles("max_pool_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy, "taps": taps})
     return dx
 
@@ -58,20 +62,23 @@ def max_pool_indices(taps: Any, geometry: PoolGeometry) -> Any:
     check_offsets(geometry)
     taps = contiguous(taps)
     indices = empty(geometry.y_shape, np.int64)
-    defines = {"THREADS": THREADS, "AXES": axes_macro(len(geometry.axes)), **_tap_defines(geometry)}
+    defines = {"THREADS": THREADS, "AXES": axes_macro(len(geometry.axes)), **tap_defines(geometry)}
     depth, rows, columns = volume_axes(geometry.axes)
-    channel = math.prod(geometry.windows)
-    for first, channels in chunks(geometry.N * geometry.C, channel):
+    together = max(1, geometry.C) if geometry.channels_last else 1  # channels whose taps lie side by side
+    plane = math.prod(geometry.windows) * together
+    check_index("max_pool_indices", image=plane)
+    for first, planes in chunks(geometry.N * geometry.C // together, plane):
         launch(
             "max_pool_indices.cu",
             "max_pool_indices",
             defines,
-            -(-channels * channel // THREADS),
+            -(-planes * plane // THREADS),
             THREADS,
             0,
-            taps=address(taps, first, channel),
-            indices=address(indices, first, channel),
-            size=channels * channel,
+            taps=address(taps, first, plane),
+            indices=address(indices, first, plane),
+            size=planes * plane,
+            C=fast_div(together),
             Z=fast_div(depth.windows),
             P=fast_div(rows.windows),
             Q=fast_div(columns.windows),
@@ -93,28 +100,31 @@ def max_pool_indices(taps: Any, geometry: PoolGeometry) -> Any:
 
 
 @launcher
+@either_layout(channels_last.avg_pool)
 def avg_pool(x: Any, geometry: AvgPoolGeometry) -> Any:
     x = contiguous(x)
     y = empty(geometry.y_shape, x.dtype)
     geometry = flattened(geometry)
     tiling = outputs_tiling(geometry, x.itemsize, 8)
-    defines, values = tiling.defines(geometry, x.dtype), {"average": _average(geometry)}
+    defines, values = tiling.defines(geometry, x.dtype), {"average": average_values(geometry)}
     _launch_tiles("avg_pool", defines, geometry, tiling, {"x": x}, {"y": y}, values)
     return y
 
 
 @launcher
+@either_layout(channels_last.avg_pool_grad)
 def avg_pool_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
     dy = contiguous(dy)
     dx = empty(geometry.x_shape, dy.dtype)
     geometry = flattened(geometry)
     tiling = inputs_tiling(geometry, dy.itemsize, 8)
-    defines, values = tiling.defines(geometry, dy.dtype), {"average": _average(geometry)}
+    defines, values = tiling.defines(geometry, dy.dtype), {"average": average_values(geometry)}
     _launch_tiles("avg_pool_grad", defines, geometry, tiling, {"dx": dx}, {"dy": dy}, values)
     return dx
 
 
 @launcher
+@either_layout(channels_last.adaptive_avg_pool)
 def adaptive_avg_pool(x: Any, geometry: AdaptivePoolGeometry) -> Any:
     x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
     width = -(-geometry.extents[-1] // geometry.windows[-1])
@@ -124,23 +134,11 @@ def adaptive_avg_pool(x: Any, geometry: AdaptivePoolGeometry) -> Any:
 
 
 @launcher
+@either_layout(channels_last.adaptive_avg_pool_grad)
 def adaptive_avg_pool_grad(dy: Any, geometry: AdaptivePoolGeometry) -> Any:
     dy, dx = contiguous(dy), empty(geometry.x_shape, dy.dtype)
     _launch_adaptive("adaptive_avg_pool_grad", {}, geometry, {"dy": dy}, {"dx": dx})
     return dx
-
-
-def _tap_defines(g: PoolGeometry) -> dict[str, object]:
-    return {"TAP": _TAP_TYPES[g.tap_dtype.name], "NO_TAP": g.no_tap}
-
-
-def _average(g: AvgPoolGeometry) -> dict[str, Any]:
-    """The struct Average of average.cuh. Overhang past the padding never counts."""
-    values: dict[str, Any] = {"divisor": float(g.divisor_override or 0)}
-    for name, axis in zip("dhw", volume_axes(g.axes), strict=True):
-        before, after = (axis.before, axis.after) if g.count_include_pad else (0, 0)
-        values |= {f"begin_{name}": -before, f"end_{name}": axis.extent + after}
-    return values
 
 
 def _launch_adaptive(
@@ -155,12 +153,10 @@ def _launch_adaptive(
     ((_, array),) = result.items()
     axes = len(g.extents)
     defines = {"TYPE": C_TYPES[array.dtype.name], "AXES": axes_macro(axes), "THREADS": THREADS, **defines}
-    products = {f"products_of_axis_{i}": h * p for i, (h, p) in enumerate(zip(g.extents, g.windows, strict=True))}
     of_result = math.prod(array.shape[2:])
     channel = max(math.prod(g.extents), math.prod(g.windows), of_result * lanes)
-    check_index(name, **products, channel=channel)
-    missing = (1,) * (3 - axes)
-    pool = dict(zip("DHWZPQ", map(fast_div, (*missing, *g.extents, *missing, *g.windows)), strict=True))
+    pool = adaptive_values(name, g)
+    check_index(name, channel=channel)
     for first, channels in chunks(g.N * g.C, channel):
         arrays = {key: address(a, first, math.prod(a.shape[2:])) for key, a in (given | result).items()}
         size = channels * of_result

@@ -16,6 +16,7 @@ def max_pool2d(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     ceil_mode: bool = False,
+    layout: str = "NCHW",
 ) -> tuple[A, Any]:
     """The largest element of every window, and the tap r*S + s at which it stood.
 
@@ -23,6 +24,7 @@ def max_pool2d(
     kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
     window may reach past the padding; it must start inside x or the leading padding.
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C), y and taps (N, P, Q, C).
     Returns (y, taps), both (N, C, P, Q). Ties: the first tap wins. NaN wins over everything, and the last NaN of the
     window is the tap (PyTorch's rule, aten/src/ATen/native/cuda/DilatedMaxPool2d.cu). Padding never wins; a window
     wholly in padding gives -inf. taps is uint8 where R*S < 256, else uint16 where R*S < 65536, else int32; the type's
@@ -35,7 +37,9 @@ def max_pool2d(
     (array([[ 5.,  7.],
            [13., 15.]]), dtype('uint8'))
     """
-    return checked.max_pool(2, x, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+    return checked.max_pool(
+        2, x, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout
+    )
 
 
 def max_pool2d_grad(
@@ -48,6 +52,7 @@ def max_pool2d_grad(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     ceil_mode: bool = False,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of max_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] over the windows whose tap is (h, w).
 
@@ -55,6 +60,7 @@ def max_pool2d_grad(
     kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
     window may reach past the padding; it must start inside x or the leading padding.
+    layout: 'NCHW', or 'NHWC' where channels are last: dy and taps (N, P, Q, C), x_shape (N, H, W, C).
     Returns dx (N, C, H, W).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -65,7 +71,16 @@ def max_pool2d_grad(
            [0., 1.]])
     """
     return checked.max_pool_grad(
-        2, dy, taps, x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+        2,
+        dy,
+        taps,
+        x_shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
     )
 
 
@@ -78,6 +93,7 @@ def max_pool2d_indices(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     ceil_mode: bool = False,
+    layout: str = "NCHW",
 ) -> Any:
     """The positions h*W + w in each plane of x that the taps stand for, as PyTorch's return_indices gives them.
 
@@ -85,6 +101,7 @@ def max_pool2d_indices(
     kernel_size, stride (None: kernel_size), dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' or 'same', at most dilation*(kernel_size-1) on each side. ceil_mode: whether a last
     window may reach past the padding; it must start inside x or the leading padding.
+    layout: 'NCHW', or 'NHWC' where channels are last: taps (N, P, Q, C), x_shape (N, H, W, C).
     Returns int64 (N, C, P, Q); -1 for a window wholly in padding.
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -95,7 +112,15 @@ def max_pool2d_indices(
            [13, 15]])
     """
     return checked.max_pool_indices(
-        2, taps, x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+        2,
+        taps,
+        x_shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
     )
 
 
@@ -108,6 +133,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    layout: str = "NCHW",
 ) -> A:
     """The sum of every window over a divisor: the window's extent clipped to the padded input, or, without
     count_include_pad, the number of its elements inside the input, or divisor_override (an int other than 0).
@@ -116,6 +142,7 @@ def avg_pool2d(
     kernel_size, stride (None: kernel_size): an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left,
     right)), 'valid' or 'same', at most kernel_size-1 on each side. ceil_mode: whether a last window may reach past the
     padding; it must start inside x or the leading padding.
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C) and y (N, P, Q, C).
     Returns y (N, C, P, Q). The rules are PyTorch's (aten/src/ATen/native/cuda/AveragePool2d.cu).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -133,6 +160,7 @@ def avg_pool2d(
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        layout=layout,
     )
 
 
@@ -146,6 +174,7 @@ def avg_pool2d_grad(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    layout: str = "NCHW",
 ) -> A:
     """The gradient of avg_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] / divisor[p,q] over the windows that cover (h, w).
 
@@ -153,6 +182,7 @@ def avg_pool2d_grad(
     kernel_size, stride (None: kernel_size): an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left,
     right)), 'valid' or 'same', at most kernel_size-1 on each side. ceil_mode: whether a last window may reach past the
     padding; it must start inside x or the leading padding.
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, C) and x_shape (N, H, W, C).
     Returns dx (N, C, H, W).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
@@ -171,16 +201,18 @@ def avg_pool2d_grad(
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        layout=layout,
     )
 
 
-def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
+def adaptive_avg_pool2d(x: A, output_size: IntOrPair, *, layout: str = "NCHW") -> A:
     """The average of each of output_size windows, which share x's rows and columns as evenly as they can.
 
     Window p covers rows floor(p*H/P) to ceil((p+1)*H/P), and columns likewise; windows overlap where the extent is no
     multiple (PyTorch's rule, aten/src/ATen/native/AdaptivePooling.h).
     x: (N, C, H, W), of NumPy or CuPy, float16, bfloat16, float32 or float64. output_size: an int or a (P, Q) pair, at
     least 1. Returns y (N, C, P, Q).
+    layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C) and y (N, P, Q, C).
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
@@ -188,14 +220,15 @@ def adaptive_avg_pool2d(x: A, output_size: IntOrPair) -> A:
     array([[2., 3.],
            [5., 6.]])
     """
-    return checked.adaptive_avg_pool(2, x, output_size)
+    return checked.adaptive_avg_pool(2, x, output_size, layout=layout)
 
 
-def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
+def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape, *, layout: str = "NCHW") -> A:
     """The gradient of adaptive_avg_pool2d: dx[n,c,h,w] = sum of dy[n,c,p,q] / the size of its window, over the windows
     that cover (h, w).
 
     dy: (N, C, P, Q), of NumPy or CuPy. x_shape: (N, C, H, W) of the forward input. Returns dx (N, C, H, W).
+    layout: 'NCHW', or 'NHWC' where channels are last: dy (N, P, Q, C) and x_shape (N, H, W, C).
     Raises ValueError for shapes and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
@@ -203,4 +236,4 @@ def adaptive_avg_pool2d_grad(dy: A, x_shape: Shape) -> A:
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    return checked.adaptive_avg_pool_grad(2, dy, x_shape)
+    return checked.adaptive_avg_pool_grad(2, dy, x_shape, layout=layout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from .. import checks
 from ..axis import Axis, Windowed, check_extents, check_fits, parse_axes
 from ..checks import value_error
 from ..kept import hashed_once, kept
+from ..layout import NCHW, InLayout, image, is_channels_last
 
 
 @hashed_once
@@ -23,6 +24,7 @@ class PoolGeometry(Windowed):
     N: int
     C: int
     axes: tuple[Axis, ...]
+    channels_last: bool = field(default=False, kw_only=True)
 
     @classmethod
     @kept
@@ -36,6 +38,7 @@ class PoolGeometry(Windowed):
         padding: Any = 0,
         dilation: Any = 1,
         ceil_mode: bool = False,
+        layout: Any = NCHW,
         name: str = "x.shape",
         rank: int = 2,
     ) -> PoolGeometry:
@@ -44,7 +47,8 @@ class PoolGeometry(Windowed):
         ValueError where a shape or option is wrong, where padding exceeds dilation*(kernel_size-1), or where no
         window fits.
         """
-        n, c, *extents = checks.shape(operation, name, x_shape, ("N", "C", *"DHW"[-rank:]))
+        last = is_channels_last(operation, layout)
+        n, c, *extents = image(operation, name, x_shape, rank, last)
         check_extents(operation, name, extents)
         taps = checks.per_axis(operation, "kernel_size", kernel_size, rank, 1)
         stride = taps if stride is None else stride
@@ -55,11 +59,11 @@ class PoolGeometry(Windowed):
                 expected = f"at most dilation*(kernel_size-1) = {axis.reach} on each side of axis {number}"
                 raise value_error(operation, "padding", sides, expected)
         check_fits(operation, axes)
-        return cls(n, c, axes)
+        return cls(n, c, axes, channels_last=last)
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        return self.N, self.C, *self.windows
+        return self.in_layout(self.N, self.C, *self.windows)
 
     @cached_property
     def reaches_outside(self) -> bool:
@@ -111,7 +115,7 @@ class AvgPoolGeometry(PoolGeometry):
         """Geometry of average pooling; the options are those of PoolGeometry.of."""
         g = PoolGeometry.of(operation, x_shape, kernel_size, **options)
         override = check_divisor_override(operation, divisor_override)
-        return cls(g.N, g.C, g.axes, bool(count_include_pad), override)
+        return cls(g.N, g.C, g.axes, bool(count_include_pad), override, channels_last=g.channels_last)
 
     def counts(self) -> tuple[np.ndarray, ...]:
         """For each axis and each of its windows, the extents whose product is the divisor: int64 (P,), (Q,).
@@ -131,23 +135,32 @@ class AvgPoolGeometry(PoolGeometry):
 
 @hashed_once
 @dataclass(frozen=True)
-class AdaptivePoolGeometry:
+class AdaptivePoolGeometry(InLayout):
     """Pooling to given numbers of windows, which share each extent as evenly as they can and may overlap."""
 
     N: int
     C: int
     extents: tuple[int, ...]
     windows: tuple[int, ...]
+    channels_last: bool = False
 
     @classmethod
     @kept
     def of(
-        cls, operation: str, x_shape: Any, *, output_size: Any, name: str = "x.shape", rank: int = 2
+        cls,
+        operation: str,
+        x_shape: Any,
+        *,
+        output_size: Any,
+        layout: Any = NCHW,
+        name: str = "x.shape",
+        rank: int = 2,
     ) -> AdaptivePoolGeometry:
         """Geometry of pooling an input of x_shape to output_size windows; ValueError where one of them is wrong."""
-        n, c, *extents = checks.shape(operation, name, x_shape, ("N", "C", *"DHW"[-rank:]))
+        last = is_channels_last(operation, layout)
+        n, c, *extents = image(operation, name, x_shape, rank, last)
         check_extents(operation, name, extents)
-        return cls(n, c, tuple(extents), checks.per_axis(operation, "output_size", output_size, rank, 1))
+        return cls(n, c, tuple(extents), checks.per_axis(operation, "output_size", output_size, rank, 1), last)
 
     @property
     def rank(self) -> int:
@@ -155,11 +168,11 @@ class AdaptivePoolGeometry:
 
     @property
     def x_shape(self) -> tuple[int, ...]:
-        return self.N, self.C, *self.extents
+        return self.in_layout(self.N, self.C, *self.extents)
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        return self.N, self.C, *self.windows
+        return self.in_layout(self.N, self.C, *self.windows)
 
     def covered(self) -> tuple[list[slice], ...]:
         """For each axis and each of its windows the positions under it: PyTorch's rule, rounded outwards

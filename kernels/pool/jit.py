@@ -1,24 +1,42 @@
-"""Pooling and its gradients, one pass over each plane (n, c); what is no float32 or float64 runs on the plain page.
+"""Pooling and its gradients by compiled loops; what they do not suit runs on the plain page.
 
-Planes have three axes, (D, H, W), of which the first have extent 1 where an image has fewer.
+Windows are laid out as a correlation of every channel with one filter has them (jit/layout.py): for max pooling the
+products are comparisons, for average pooling the filter is 1. Images have three axes, (D, H, W), of which the first
+have extent 1 where there are fewer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..axis import Axis
-from ..jit.blocks import over_blocks
-from ..jit.compiled import compiled, contiguous, pieces, suits
-from ..jit.layout import three
+from ..jit.blocks import WORTH, over_blocks
+from ..jit.compiled import compiled, over_images, wide
+from ..jit.correlate import DEPTH, multiply, with_three_axes
+from ..jit.layout import Layout, forward, gradients, is_sparse, layout_of, three
+from ..jit.planes import block_of, lay_out, put_block
 from ..jit.reduce import line_sum
+from ..jit.vectors import BYTES as WIDTH
+from ..jit.vectors import lanes, make_highest
+from ..layout import by_channels_first
+from ..types import Shape
 from . import cpu
 from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad, max_pool_indices
 from .geometry import AvgPoolGeometry, PoolGeometry
+from .window_loops import (
+    max_windows,
+    mean_pairs,
+    mean_windows,
+    scatter_pairs,
+    scatter_windows,
+    spread_pairs,
+    spread_windows,
+)
 
 __all__ = [
     "adaptive_avg_pool",
@@ -30,303 +48,333 @@ __all__ = [
     "max_pool_indices",
 ]
 
-WORTH = 1 << 16  # elements: fewer are not worth a second thread
-PARTS = 16  # of a call's planes: what threads share
+FEW = 1 << 12  # taps of all windows
+VECTORS = 4  # of windows that are computed together
+LOCAL = 1 << 19  # bytes of an image's planes that stay in the second cache
+PARTS = 16  # of a large call, at least
+
+_highest, _highest1 = make_highest(VECTORS), make_highest(1)
+
+
+class Plan(NamedTuple):
+    """is_global: one window is the whole image. is_small: windows are so few that each is met by itself. suits: laid
+    out, images suit the loops below. is_paired: windows lie side by side from the first position on, two columns wide.
+    covers_all: these leave out no position. reaches_all: of each residue class of the strides, some tap does.
+    first_taps: of every window the first tap inside the image, or the number that marks one wholly in padding. planes:
+    shapes of x and of y as planes of three axes; rows: as planes of one."""
+
+    is_global: bool
+    is_small: bool
+    suits: bool
+    is_paired: bool
+    covers_all: bool
+    reaches_all: bool
+    first_taps: np.ndarray
+    planes: tuple[Shape, Shape]
+    rows: tuple[Shape, Shape]
+
+
+@lru_cache(1024)
+def _plan(g: PoolGeometry) -> Plan:
+    first, empty = np.zeros(1, np.int64), np.zeros(1, bool)
+    for axis in g.axes:
+        low, high = np.array([axis.taps_inside(p) for p in range(axis.windows)]).T
+        first = np.add.outer(first * axis.taps, low).reshape(-1)
+        empty = np.logical_or.outer(empty, low == high).reshape(-1)
+    first[empty] = g.no_tap
+    is_global = all((a.taps, a.windows, a.before, a.dilation) == (a.extent, 1, 0, 1) for a in g.axes)
+    taps = math.prod(g.kernel_size)
+    is_small = 0 < math.prod(g.y_shape) * taps <= FEW and taps <= DEPTH  # a sum is one chain, as on layouts
+    suits = g.N * g.C > 0 and (is_global or is_small or not is_sparse(g.axes))
+    is_paired = g.axes[-1].taps == 2 and all(axis.is_tiled for axis in g.axes)
+    covers_all = all(axis.windows * axis.taps == axis.extent for axis in g.axes)
+    reaches_all = all(residue.gradient.taps for axis in g.axes for residue in axis.classes()) if suits else False
+    planes = _planes(g)
+    rows = (-1, math.prod(planes[0][1:])), (-1, math.prod(planes[1][1:]))
+    first_taps = first.astype(g.tap_dtype).reshape([axis.windows for axis in three(g.axes)])
+    return Plan(is_global, is_small, suits, is_paired, covers_all, reaches_all, first_taps, planes, rows)
+
+
+def _planes(g: PoolGeometry) -> tuple[Shape, Shape]:
+    return (-1, *_three(g.extents)), (-1, *_three(g.windows))
 
 
 class Windows(NamedTuple):
-    """The windows along three axes, as compiled loops take them: of each axis (stride, dilation, before) and, by tap,
-    the range of windows of which it lies inside the input."""
+    """As the loops of window_loops.py take them."""
 
-    d: tuple[int, int, int]
-    h: tuple[int, int, int]
-    w: tuple[int, int, int]
-    inside_d: np.ndarray
-    inside_h: np.ndarray
-    inside_w: np.ndarray
+    kernel: np.ndarray
+    depths: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
 
 @lru_cache(1024)
-def _windows(axes: tuple[Axis, ...]) -> Windows:
-    d, h, w = ((axis.stride, axis.dilation, axis.before) for axis in three(axes))
-    inside = (np.array([axis.windows_inside(tap) for tap in range(axis.taps)]) for axis in three(axes))
-    return Windows(d, h, w, *inside)
+def _windows(g: PoolGeometry) -> Windows:
+    axes = three(g.axes)
+    kernel = [[axis.taps for axis in axes], [axis.dilation for axis in axes]]
+    return Windows(np.array(kernel), *map(_along, axes))
+
+
+def _along(axis: Axis) -> np.ndarray:
+    return np.array([(axis.position(p, 0), *axis.taps_inside(p)) for p in range(axis.windows)], np.int64)
+
+
+class Scattering(NamedTuple):
+    """loop(dy, taps, dx, *constants, low, high) for some planes, of which the shapes are those of dy, taps and dx."""
+
+    loop: Callable[..., None]
+    shapes: tuple[Shape, Shape, Shape]
+    constants: tuple[Any, ...]
 
 
 @lru_cache(1024)
-def _first_taps(g: PoolGeometry) -> np.ndarray:
-    """Of every window the first tap inside the input, or the number that marks a window wholly in padding."""
-    ranges = [np.array([axis.taps_inside(p) for p in range(axis.windows)]).T for axis in g.axes]
-    first, empty = np.zeros(g.windows, np.int64), np.zeros(g.windows, bool)
-    for number, (axis, (low, high)) in enumerate(zip(g.axes, ranges, strict=True)):
-        shape = [-1 if n == number else 1 for n in range(len(g.axes))]
-        first = first * axis.taps + low.reshape(shape)
-        empty |= (low == high).reshape(shape)
-    first[empty] = g.no_tap
-    return first.astype(g.tap_dtype).reshape(_three(g.windows))
-
-
-def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
-    g = geometry
-    if not suits(x):
-        return cpu.max_pool(x, g)
-    y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
-    if _is_global(g):
-        _over_planes(_max_global, (x,), (y, taps))
-    else:
-        _over_planes(_max_pool, (x,), (y, taps), _first_taps(g), _windows(g.axes))
-    return y, taps
-
-
-def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
-    g = geometry
-    if not suits(dy):
-        return cpu.max_pool_grad(dy, taps, g)
-    dx = np.empty(g.x_shape, dy.dtype)
-    _over_planes(_max_pool_grad, (dy, taps), (dx,), _offsets(g), _windows(g.axes))
-    return dx
-
-
-def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
-    g = geometry
-    if not suits(x):
-        return cpu.avg_pool(x, g)
-    y = np.empty(g.y_shape, x.dtype)
-    _over_planes(_avg_pool, (x,), (y,), _divisors(g, x.dtype), _windows(g.axes))
-    return y
-
-
-def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
-    g = geometry
-    if not suits(dy):
-        return cpu.avg_pool_grad(dy, g)
-    dx = np.empty(g.x_shape, dy.dtype)
-    _over_planes(_avg_pool_grad, (dy,), (dx,), _divisors(g, dy.dtype), _windows(g.axes))
-    return dx
-
-
-def _three(extents: tuple[int, ...]) -> tuple[int, ...]:
-    return *(1 for _ in range(3 - len(extents))), *extents
-
-
-def _planes(a: np.ndarray) -> np.ndarray:
-    return a.reshape(-1, *_three(a.shape[2:]))
-
-
-def _over_planes(
-    loop: Callable[..., None], inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...], *constants: Any
-) -> None:
-    """loop(*inputs, *outputs, *constants, first, end) for parts of the planes, on several threads where there are
-    many elements."""
-    strided = next((a for a in inputs if not a.flags.c_contiguous), inputs[0])
-    for images in pieces(strided):
-        given = contiguous(*(a[images] for a in inputs))
-        planes = [_planes(a) for a in (*given, *(a[images] for a in outputs))]
-        _share(loop, planes, constants)
-
-
-def _share(loop: Callable[..., None], planes: list[np.ndarray], constants: tuple[Any, ...]) -> None:
-    count = len(planes[0])
-    part = -(-count // PARTS)
-
-    def work(low: int, high: int) -> None:
-        loop(*planes, *constants, low * part, min(count, high * part))
-
-    over_blocks(work, -(-count // part), max(a.size for a in planes) > WORTH, planes[0].dtype)
-
-
-def _is_global(g: PoolGeometry) -> bool:
-    """Whether one window is the whole plane."""
-    return all((axis.taps, axis.windows, axis.before, axis.dilation) == (axis.extent, 1, 0, 1) for axis in g.axes)
-
-
-@lru_cache(1024)
-def _offsets(g: PoolGeometry) -> np.ndarray:
-    """Of every tap (d, h, w), counted from the first."""
-    steps = np.array(_three(g.dilation)).reshape(3, 1)
-    return np.ascontiguousarray((np.indices(_three(g.kernel_size)).reshape(3, -1) * steps).T)
+def _scattering(g: PoolGeometry) -> Scattering:
+    x_planes, y_planes = _planes(g)
+    shapes, axes, windows = (y_planes, y_planes, x_planes), three(g.axes), _windows(g)
+    if axes[-1].is_tiled and axes[-1].taps == 2 and not g.overlapping:
+        covers_all = all(axis.is_tiled and axis.windows * axis.taps == axis.extent for axis in axes)
+        return Scattering(scatter_pairs, shapes, (*windows[:3], not covers_all))
+    _, _, H, W = x_planes
+    pitches = np.array([H * W, W, 1])
+    each = np.indices(y_planes[1:]).reshape(3, -1)
+    along = np.stack([table[i] for table, i in zip(windows[1:], each, strict=True)], 1)  # (windows, axes, 3)
+    numbers = np.indices([axis.taps for axis in axes]).reshape(3, -1).T.copy()
+    ranges = along[:, :, 1:].reshape(-1, 6)
+    edges = np.flatnonzero((along[:, :, 2] - along[:, :, 1] < windows.kernel[0]).any(1))
+    constants = along[:, :, 0] @ pitches, numbers * windows.kernel[1] @ pitches
+    return Scattering(scatter_windows, shapes, (*constants, np.column_stack([edges, ranges[edges]]), numbers))
 
 
 @lru_cache(1024)
 def _divisors(g: AvgPoolGeometry, dtype: np.dtype) -> np.ndarray:
-    """Of every window: (Z, P, Q)."""
-    return reduce(np.multiply.outer, (counts.astype(dtype) for counts in g.counts())).reshape(_three(g.windows))
+    """Of every window: (1, 1, Z, P, Q)."""
+    return with_three_axes(reduce(np.multiply.outer, (counts.astype(dtype) for counts in g.counts()))[None, None])
+
+
+class Parts(NamedTuple):
+    """How planes are shared out: so many at a time, layouts of so many and of the rest, elements of scratch memory."""
+
+    planes: int
+    number: int
+    worth: bool
+    layouts: tuple[Layout, ...]
+    of_rest: tuple[Layout, ...]
+    scratch: int
+
+
+@lru_cache(1024)
+def _parts(g: PoolGeometry, n: int, dtype: np.dtype, of_gradient: bool) -> Parts:
+    """Of n planes, which are images of one channel here. A gradient has a layout for each class of its positions that
+    some tap reaches."""
+    plane = max(math.prod(g.extents), math.prod(g.windows))
+    worth = n * plane > WORTH
+    planes = max(1, min(-(-n // PARTS), LOCAL // (plane * dtype.itemsize))) if worth else n
+
+    def layouts(n: int) -> tuple[Layout, ...]:
+        all_of_them = gradients(n, 1, 1, 1, g.axes) if of_gradient else [forward(n, 1, 1, 1, g.axes)]
+        return tuple(layout_of(c, dtype) for c in all_of_them if all(axis.taps for axis in c.axes))
+
+    whole = layouts(planes)
+    scratch = max((max(at.run, at.ld) for at in whole), default=0)
+    return Parts(planes, -(-n // planes), worth, whole, layouts(n % planes or planes), scratch)
+
+
+@by_channels_first
+def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
+    g = geometry
+    plan = _plan(g)
+    if not plan.suits:
+        return cpu.max_pool(x, g)
+    y, taps = np.empty(g.y_shape, x.dtype), np.empty(g.y_shape, g.tap_dtype)
+    if plan.is_global:
+        over_images(partial(_over_planes, _max_global, (*plan.rows, plan.rows[1]), ()), (x,), (y, taps))
+    elif plan.is_small:
+        shapes = (*plan.planes, plan.planes[1])
+        over_images(partial(_by_windows, max_windows, shapes, (*_windows(g), g.no_tap)), (x,), (y, taps))
+    else:
+        over_images(partial(_over_layouts, _max_pool, (plan.first_taps,), g, False), (x,), (y, taps))
+    return y, taps
+
+
+@by_channels_first
+def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
+    g = geometry
+    dx = np.empty(g.x_shape, dy.dtype)
+    if dx.size:
+        over_images(partial(_over_planes, *_scattering(g)), (dy, taps), (dx,))
+    return dx
+
+
+@by_channels_first
+def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+    g = geometry
+    plan = _plan(g)
+    if not plan.suits:
+        return cpu.avg_pool(x, g)
+    y, divisors = np.empty(g.y_shape, x.dtype), _divisors(g, wide(x.dtype))
+    if plan.is_global:
+        over_images(partial(_over_planes, _mean_global, plan.rows, (divisors,)), (x,), (y,))
+    elif plan.is_small:
+        over_images(partial(_by_windows, mean_windows, plan.planes, (*_windows(g), divisors[0, 0])), (x,), (y,))
+    elif plan.is_paired:
+        constants = plan.planes, (divisors, _windows(g).kernel)
+        over_images(partial(_over_planes, mean_pairs, *constants), (x,), (y,))
+    else:
+        over_images(partial(_over_layouts, _avg_pool, (divisors,), g, False), (x,), (y,))
+    return y
+
+
+@by_channels_first
+def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
+    g = geometry
+    plan = _plan(g)
+    if not plan.suits:
+        return cpu.avg_pool_grad(dy, g)
+    dx, divisors = (np.empty if plan.reaches_all else np.zeros)(g.x_shape, dy.dtype), _divisors(g, wide(dy.dtype))
+    if plan.is_global:
+        over_images(partial(_over_planes, _spread_global, plan.rows[::-1], (divisors,)), (dy,), (dx,))
+    elif plan.is_small:
+        shapes = plan.planes[::-1]
+        over_images(partial(_by_windows, spread_windows, shapes, (*_windows(g), divisors[0, 0])), (dy,), (dx,))
+    elif plan.is_paired:
+        constants = plan.planes[::-1], (divisors, _windows(g).kernel, not plan.covers_all)
+        over_images(partial(_over_planes, spread_pairs, *constants), (dy,), (dx,))
+    else:
+        over_images(partial(_over_layouts, _avg_pool_grad, (divisors,), g, True), (dy,), (dx,))
+    return dx
+
+
+def _by_windows(
+    loop: Callable[..., None], shapes: tuple[Shape, ...], constants: tuple[Any, ...], *arrays: np.ndarray
+) -> None:
+    """loop(*arrays, *constants) for arrays of these shapes."""
+    loop(*[a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)], *constants)
+
+
+def _over_planes(
+    loop: Callable[..., None], shapes: tuple[Shape, ...], constants: tuple[Any, ...], *arrays: np.ndarray
+) -> None:
+    """loop(*arrays, *constants, low, high) for planes low:high of the arrays, which have these shapes."""
+    planes = [a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+    large = max(a.size for a in arrays)
+    over_blocks(lambda low, high: loop(*planes, *constants, low, high), len(planes[0]), large > WORTH, arrays[0].dtype)
+
+
+def _over_layouts(
+    loop: Callable[..., None], constants: tuple[Any, ...], g: PoolGeometry, of_gradient: bool, *arrays: np.ndarray
+) -> None:
+    """loop(*arrays, *constants, layout, width, scratch) for every layout and some planes at a time."""
+    planes = [a.reshape(-1, 1, *_three(a.shape[2:])) for a in arrays]
+    n, dtype = len(planes[0]), arrays[0].dtype
+    parts = _parts(g, n, dtype, of_gradient)
+    width = VECTORS * lanes(dtype)
+
+    def work(low: int, high: int, *scratch: np.ndarray) -> None:
+        for part in range(low, high):
+            first = part * parts.planes
+            some = [a[first : first + parts.planes] for a in planes] if parts.number > 1 else planes
+            for at in parts.of_rest if part == parts.number - 1 else parts.layouts:
+                loop(*some, *constants, at, width, *scratch)
+
+    over_blocks(work, parts.number, parts.worth, dtype, parts.scratch, parts.scratch, parts.scratch)
+
+
+def _three(extents: tuple[int, ...]) -> tuple[int, ...]:
+    return *(1,) * (3 - len(extents)), *extents
 
 
 @compiled
-def _max_global(x, y, taps, first, end):
-    for u in range(first, end):
-        plane = x[u].reshape(-1)
-        highest, tap = plane[0], 0
-        for i in range(1, plane.size):
+def _max_pool(x, y, taps, first_taps, at, width, run, values, numbers):
+    lowest, same, winners = x.dtype.type(-np.inf), x.dtype.type(-0.0), numbers.view(np.int32)
+    for u in range(at.blocks):
+        first, count, corner, length = block_of(at, u, len(x))
+        clear = u == 0 or at.blocks > len(x)
+        lay_out(x, run, lowest, clear, first[0], at.block[0], 0, 1, at.steps, corner, at.phases, at.extents)
+        for q in range(0, length, width):
+            _highest(run, q, at.offsets, at.offsets.size, values, winners, q)
+        put_block(y, 0, values, 0, at, first, count, same)
+        for image in range(count[0]):
+            for z in range(count[1]):
+                for p in range(count[2]):
+                    place = ((image * at.extents[0] + z) * at.extents[1] + p) * at.extents[2]
+                    row, none = (
+                        taps[first[0] + image, 0, first[1] + z, first[2] + p],
+                        first_taps[first[1] + z, first[2] + p],
+                    )
+                    for q in range(row.size):
+                        row[q] = none[q] if winners[place + q] < 0 else winners[place + q]
+
+
+@compiled
+def _avg_pool(x, y, divisors, at, width, run, values, ones):
+    zero = x.dtype.type(0)
+    weights = ones[: at.offsets.size].reshape(-1, 1)
+    weights[:] = 1
+    for u in range(at.blocks):
+        first, count, corner, length = block_of(at, u, len(x))
+        clear = u == 0 or at.blocks > len(x)
+        lay_out(x, run, zero, clear, first[0], at.block[0], 0, 1, at.steps, corner, at.phases, at.extents)
+        multiply(run, weights, at.offsets, values, at.ld, length, length, length, width // VECTORS)
+        put_block(y, 0, values, 0, at, first, count, zero)
+        for image in range(first[0], first[0] + count[0]):
+            for z in range(first[1], first[1] + count[1]):
+                for p in range(first[2], first[2] + count[2]):
+                    y[image, 0, z, p] /= divisors[0, 0, z, p]
+
+
+@compiled
+def _avg_pool_grad(dy, dx, divisors, at, width, run, values, shares):
+    """shares: the divisors, laid out as dy is."""
+    zero, one = dy.dtype.type(0), dy.dtype.type(1)
+    plane = at.extents[0] * at.extents[1] * at.extents[2]
+    ones = np.ones((at.offsets.size, 1), dy.dtype)
+    for u in range(at.blocks):
+        first, count, corner, length = block_of(at, u, len(dy))
+        clear = u == 0 or at.blocks > len(dy)
+        lay_out(dy, run, zero, clear, first[0], at.block[0], 0, 1, at.steps, corner, at.phases, at.extents)
+        if clear:
+            lay_out(divisors, shares, one, True, 0, 1, 0, 1, at.steps, corner, at.phases, at.extents)
+        for image in range(count[0]):
+            for i in range(plane):
+                run[image * plane + i] /= shares[i]
+        multiply(run, ones, at.offsets, values, at.ld, length, length, length, width // VECTORS)
+        put_block(dx, 0, values, 0, at, first, count, zero)
+
+
+@compiled
+def _max_global(x, y, taps, low, high):
+    width = WIDTH // x.itemsize
+    steps = np.arange(x.shape[1] // width) * width
+    values, winners = np.empty(width, x.dtype), np.empty(width, np.int32)
+    for u in range(low, high):
+        plane = x[u]
+        highest, tap = x.dtype.type(-np.inf), 0
+        if steps.size:
+            _highest1(x.reshape(-1), u * plane.size, steps, steps.size, values, winners, 0)
+            for i in range(width):
+                at = winners[i] * width + i
+                equal = values[i] == highest and at < tap
+                if winners[i] >= 0 and (values[i] > highest or equal or _is_nan_at(values[i], at, highest, tap)):
+                    highest, tap = values[i], at
+        for i in range(steps.size * width, plane.size):
             if plane[i] > highest or plane[i] != plane[i]:
                 highest, tap = plane[i], i
-        y[u, 0, 0, 0], taps[u, 0, 0, 0] = highest, tap
+        y[u, 0], taps[u, 0] = highest, tap
 
 
 @compiled
-def _max_pool(x, y, taps, first_taps, windows, first, end):
-    (step_d, apart_d, before_d), (step_h, apart_h, before_h), (step_w, apart_w, before_w) = windows[:3]
-    inside_d, inside_h, inside_w = windows[3:]
-    for u in range(first, end):
-        for z in range(y.shape[1]):
-            for p in range(y.shape[2]):
-                highest, winner = y[u, z, p], taps[u, z, p]
-                highest[:] = -np.inf
-                winner[:] = first_taps[z, p]
-                for t in range(len(inside_d)):
-                    if not inside_d[t, 0] <= z < inside_d[t, 1]:
-                        continue
-                    for r in range(len(inside_h)):
-                        if not inside_h[r, 0] <= p < inside_h[r, 1]:
-                            continue
-                        line = x[u, z * step_d + t * apart_d - before_d, p * step_h + r * apart_h - before_h]
-                        for s in range(len(inside_w)):
-                            low, high = inside_w[s]
-                            tap = taps.dtype.type((t * len(inside_h) + r) * len(inside_w) + s)
-                            start = low * step_w + s * apart_w - before_w
-                            _take_higher(highest[low:high], winner[low:high], tap, line[start:], step_w)
+def _is_nan_at(value, at, highest, tap):
+    """Whether this NaN is the last so far."""
+    return value != value and (highest == highest or at > tap)
 
 
 @compiled
-def _take_higher(highest, winner, tap, line, step):
-    """Where line[q * step] is higher, or NaN, it becomes the highest and its tap the winner."""
-    if step == 1:  # written out for the steps of most networks: these become vectors
-        for q in range(highest.size):
-            wins = (line[q] > highest[q]) | (line[q] != line[q])
-            highest[q] = line[q] if wins else highest[q]
-            winner[q] = tap if wins else winner[q]
-    elif step == 2:
-        for q in range(highest.size):
-            value = line[2 * q]
-            wins = (value > highest[q]) | (value != value)
-            highest[q] = value if wins else highest[q]
-            winner[q] = tap if wins else winner[q]
-    else:
-        for q in range(highest.size):
-            if line[q * step] > highest[q] or line[q * step] != line[q * step]:
-                highest[q] = line[q * step]
-                winner[q] = tap
+def _mean_global(x, y, divisors, low, high):
+    for u in range(low, high):
+        y[u, 0] = line_sum(x[u]) / divisors[0, 0, 0, 0, 0]
 
 
 @compiled
-def _max_pool_grad(dy, taps, dx, offsets, windows, first, end):
-    (step_d, _, before_d), (step_h, _, before_h), (step_w, _, before_w) = windows[:3]
-    every_d, every_h = _windows_all_inside(windows[3]), _windows_all_inside(windows[4])
-    every_w = _windows_all_inside(windows[5])
-    _, D, H, W = dx.shape
-    flat_offsets = (offsets[:, 0] * H + offsets[:, 1]) * W + offsets[:, 2]
-    for u in range(first, end):
-        dx[u] = 0
-        plane = dx[u].reshape(-1)
-        for z in range(dy.shape[1]):
-            for p in range(dy.shape[2]):
-                d, h = z * step_d - before_d, p * step_h - before_h
-                line, winner = dy[u, z, p], taps[u, z, p]
-                low, high = 0, 0
-                if every_d[0] <= z < every_d[1] and every_h[0] <= p < every_h[1]:
-                    low, high = every_w
-                    first_at = (d * H + h) * W - before_w
-                    for q in range(low, high):
-                        if winner[q] < len(offsets):  # else the window is wholly in padding
-                            plane[first_at + q * step_w + flat_offsets[winner[q]]] += line[q]
-                for q in range(line.size - max(0, high - low)):
-                    if q >= low:
-                        q += max(0, high - low)
-                    if winner[q] < len(offsets):
-                        at = offsets[winner[q]]
-                        a, b, c = d + at[0], h + at[1], q * step_w - before_w + at[2]
-                        if 0 <= a < D and 0 <= b < H and 0 <= c < W:
-                            plane[(a * H + b) * W + c] += line[q]
-
-
-@compiled
-def _windows_all_inside(inside):
-    """The windows of which every tap lies inside the input: a range."""
-    low, high = inside[0]
-    for tap in range(1, len(inside)):
-        low, high = max(low, inside[tap, 0]), min(high, inside[tap, 1])
-    return low, high
-
-
-@compiled
-def _avg_pool(x, y, divisors, windows, first, end):
-    (step_d, _, before_d), (step_h, _, before_h), (step_w, _, before_w) = windows[:3]
-    inside_d, inside_h, inside_w = windows[3:]
-    by_window = len(inside_w) > 2 * y.shape[3]  # few windows of many taps
-    for u in range(first, end):
-        for z in range(y.shape[1]):
-            for p in range(y.shape[2]):
-                total = y[u, z, p]
-                total[:] = 0
-                for t in range(len(inside_d)):
-                    if not inside_d[t, 0] <= z < inside_d[t, 1]:
-                        continue
-                    for r in range(len(inside_h)):
-                        if not inside_h[r, 0] <= p < inside_h[r, 1]:
-                            continue
-                        line = x[u, z * step_d + t - before_d, p * step_h + r - before_h]
-                        if by_window:
-                            for q in range(total.size):
-                                start = q * step_w - before_w
-                                total[q] += line_sum(line[max(0, start) : max(0, start + len(inside_w))])
-                        else:
-                            for s in range(len(inside_w)):
-                                low, high = inside_w[s]
-                                _add(total[low:high], line[low * step_w + s - before_w :], step_w)
-                total /= divisors[z, p]
-
-
-@compiled
-def _add(total, line, step):
-    """total[q] += line[q * step]."""
-    if step == 1:  # written out for the steps of most networks: these become vectors
-        for q in range(total.size):
-            total[q] += line[q]
-    elif step == 2:
-        for q in range(total.size):
-            total[q] += line[2 * q]
-    else:
-        for q in range(total.size):
-            total[q] += line[q * step]
-
-
-@compiled
-def _avg_pool_grad(dy, dx, divisors, windows, first, end):
-    (step_d, _, before_d), (step_h, _, before_h), (step_w, _, before_w) = windows[:3]
-    inside_d, inside_h, inside_w = windows[3:]
-    by_window = len(inside_w) > 2 * dy.shape[3]  # few windows of many taps
-    line = np.empty(dy.shape[3], dy.dtype)
-    for u in range(first, end):
-        dx[u] = 0
-        for z in range(dy.shape[1]):
-            for p in range(dy.shape[2]):
-                for q in range(line.size):
-                    line[q] = dy[u, z, p, q] / divisors[z, p, q]
-                for t in range(len(inside_d)):
-                    if not inside_d[t, 0] <= z < inside_d[t, 1]:
-                        continue
-                    for r in range(len(inside_h)):
-                        if not inside_h[r, 0] <= p < inside_h[r, 1]:
-                            continue
-                        out = dx[u, z * step_d + t - before_d, p * step_h + r - before_h]
-                        if by_window:
-                            for q in range(line.size):
-                                start = q * step_w - before_w
-                                for w in range(max(0, start), min(out.size, start + len(inside_w))):
-                                    out[w] += line[q]
-                            continue
-                        for s in range(len(inside_w)):
-                            low, high = inside_w[s]
-                            _spread(line[low:high], out[low * step_w + s - before_w :], step_w)
-
-
-@compiled
-def _spread(line, out, step):
-    """out[q * step] += line[q]."""
-    if step == 1:  # as in _add
-        for q in range(line.size):
-            out[q] += line[q]
-    else:
-        for q in range(line.size):
-            out[q * step] += line[q]
+def _spread_global(dy, dx, divisors, low, high):
+    for u in range(low, high):
+        dx[u] = dy[u, 0] / divisors[0, 0, 0, 0, 0]

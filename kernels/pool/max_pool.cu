@@ -1,4 +1,5 @@
 // Max pooling: y and the tap at which it stood, in one pass. A thread computes a tile of windows of one plane.
+#include "first_tap.cuh"
 #include "taps.cuh"
 #include "windows.cuh"
 
@@ -9,23 +10,6 @@ struct Params {
     Windows windows;
     Tiles tiles;
 };
-
-// The first tap that lies on the input, along one axis, for a window that starts at `start`; `taps` where none does.
-DEVICE int first_inside(int start, int dilation, int taps, int extent) {
-    int tap = start >= 0 ? 0 : ceil_div(-start, dilation);
-    return tap < taps && start + tap * dilation < extent ? tap : taps;
-}
-
-// The first tap on the first slice that lies on the input, for windows of slice z; NO_TAP where none does.
-DEVICE int first_tap_of_slices(const Windows& windows, int z) {
-#if AXES == 3
-    int start = z * (int)windows.stride_d.divisor - windows.pad_front, taps = windows.kernel_d.divisor;
-    int t = first_inside(start, windows.dilation_d.divisor, taps, windows.D);
-    return t < taps ? t * KERNEL_H * KERNEL_W : NO_TAP;
-#else
-    return 0;
-#endif
-}
 
 // What two threads found in parts of one window, put together by the same rules.
 DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {

@@ -1,5 +1,5 @@
 // The position (d * H + h) * W + w in the input volume that each tap stands for, -1 for a window wholly in padding.
-// With fewer than three AXES d is 0.
+// With fewer than three AXES d is 0. The taps of C channels lie side by side: 1 where each channel has a plane.
 #include "fast_div.cuh"
 #include "taps.cuh"
 
@@ -19,6 +19,7 @@ struct Params {
     int W, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
     FastDiv Z, kernel_h;
     int H, stride_d, pad_front, dilation_d;
+    FastDiv C;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool_indices(Params params) {
@@ -30,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool_indices(Params pa
         return;
     }
     int t = tap, s = split_off(t, params.kernel_w), r = AXES == 3 ? split_off(t, params.kernel_h) : t;
-    int rest = i, q = split_off(rest, params.Q), p = split_off(rest, params.P);
+    int rest = quotient(i, params.C), q = split_off(rest, params.Q), p = split_off(rest, params.P);
     int d = AXES == 3 ? split_off(rest, params.Z) * params.stride_d - params.pad_front + t * params.dilation_d : 0;
     int h = p * params.stride_h - params.pad_top + r * params.dilation_h;
     int w = q * params.stride_w - params.pad_left + s * params.dilation_w;

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..axis import RANKS
+from ..layout import NCHW, NHWC
 from ..operation import X_SHAPE, Y_SHAPE, Case, Compute, Family, Input, Operation, Output
 from ..types import Shape
-from . import cases, cases1d, cases3d
+from . import cases, cases1d, cases3d, cases_nhwc
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
@@ -35,7 +36,15 @@ def _max_case(g: PoolGeometry) -> Case:
         options["dilation"] = g.dilation
     if g.ceil_mode:
         options["ceil_mode"] = True
-    return Case("", g.x_shape, options=options)
+    return Case("", g.x_shape, options=options | _layout(g))
+
+
+def _layout(g: PoolGeometry | AdaptivePoolGeometry) -> dict[str, Any]:
+    return {"layout": NHWC} if g.channels_last else {}
+
+
+def _adaptive_case(g: AdaptivePoolGeometry) -> Case:
+    return Case("", g.x_shape, options={"output_size": g.windows} | _layout(g))
 
 
 def _avg_case(g: AvgPoolGeometry) -> Case:
@@ -47,14 +56,14 @@ def _avg_case(g: AvgPoolGeometry) -> Case:
     return case
 
 
-_WINDOW = {"kernel_size": None, "stride": None, "padding": 0}
+_WINDOW = {"kernel_size": None, "stride": None, "padding": 0, "layout": NCHW}
 _MAX_POOL = Family(
     "max_pool",
     "pool",
     options={**_WINDOW, "dilation": 1, "ceil_mode": False},
     geometry=_max_geometry,
     case=_max_case,
-    cases=cases.MAX_POOL + cases1d.MAX_POOL + cases3d.MAX_POOL,
+    cases=cases.MAX_POOL + cases1d.MAX_POOL + cases3d.MAX_POOL + cases_nhwc.MAX_POOL,
     ranks=RANKS,
 )
 _AVG_POOL = Family(
@@ -63,16 +72,16 @@ _AVG_POOL = Family(
     options={**_WINDOW, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
     geometry=_avg_geometry,
     case=_avg_case,
-    cases=cases.AVG_POOL + cases1d.AVG_POOL + cases3d.AVG_POOL,
+    cases=cases.AVG_POOL + cases1d.AVG_POOL + cases3d.AVG_POOL + cases_nhwc.AVG_POOL,
     ranks=RANKS,
 )
 _ADAPTIVE_POOL = Family(
     "adaptive_avg_pool",
     "pool",
-    options={"output_size": None},
+    options={"output_size": None, "layout": NCHW},
     geometry=_adaptive_geometry,
-    case=lambda g: Case("", g.x_shape, options={"output_size": g.windows}),
-    cases=cases.ADAPTIVE_POOL + cases1d.ADAPTIVE_POOL + cases3d.ADAPTIVE_POOL,
+    case=_adaptive_case,
+    cases=cases.ADAPTIVE_POOL + cases1d.ADAPTIVE_POOL + cases3d.ADAPTIVE_POOL + cases_nhwc.ADAPTIVE_POOL,
     ranks=RANKS,
 )
 

@@ -10,10 +10,22 @@ from typing import Any
 import numpy as np
 
 from ..axis import Axis
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, torch_memory_format, unpadded
+from ..layout import by_channels_first
+from ..peers import (
+    Array,
+    padded,
+    slices,
+    symmetric_padding,
+    torch_empty,
+    torch_function,
+    torch_layout,
+    torch_memory_format,
+    unpadded,
+)
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
 
+@by_channels_first
 def max_pool(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
     """Tap after tap takes the windows in which it is larger than all before it; the last NaN takes them all."""
     inside = padded(np.ones((1, 1, *g.extents), bool), g, False)
@@ -28,6 +40,7 @@ def max_pool(x: Array, g: PoolGeometry) -> tuple[Array, Array]:
     return y, taps
 
 
+@by_channels_first
 def max_pool_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
     dx = padded(np.zeros(g.x_shape, dy.dtype), g)
     for number, met in enumerate(slices(g)):
@@ -35,6 +48,7 @@ def max_pool_grad(dy: Array, taps: Array, g: PoolGeometry) -> Array:
     return unpadded(dx, g)
 
 
+@by_channels_first
 def avg_pool(x: Array, g: AvgPoolGeometry) -> Array:
     x, y = padded(x, g), np.zeros(g.y_shape, x.dtype)
     for met in slices(g):
@@ -42,6 +56,7 @@ def avg_pool(x: Array, g: AvgPoolGeometry) -> Array:
     return y / _divisors(g).astype(x.dtype)
 
 
+@by_channels_first
 def avg_pool_grad(dy: Array, g: AvgPoolGeometry) -> Array:
     dx, share = padded(np.zeros(g.x_shape, dy.dtype), g), dy / _divisors(g).astype(dy.dtype)
     for met in slices(g):
@@ -49,6 +64,7 @@ def avg_pool_grad(dy: Array, g: AvgPoolGeometry) -> Array:
     return unpadded(dx, g)
 
 
+@by_channels_first
 def adaptive_avg_pool(x: Array, g: AdaptivePoolGeometry) -> Array:
     y = np.zeros(g.y_shape, x.dtype)
     for window, met in _adaptive_windows(g):
@@ -56,6 +72,7 @@ def adaptive_avg_pool(x: Array, g: AdaptivePoolGeometry) -> Array:
     return y
 
 
+@by_channels_first
 def adaptive_avg_pool_grad(dy: Array, g: AdaptivePoolGeometry) -> Array:
     dx = np.zeros(g.x_shape, dy.dtype)
     for window, met in _adaptive_windows(g):
@@ -90,6 +107,7 @@ def _starts(axis: Axis) -> Array:
     return np.arange(axis.windows) * axis.stride - axis.before
 
 
+@by_channels_first
 def positions_of(taps: Array, g: PoolGeometry) -> Array:
     """The flat positions in each plane that the taps stand for: -1 for a window wholly in padding, -2 for no tap."""
     known = (taps >= 0) & (taps < math.prod(g.kernel_size))
@@ -113,11 +131,13 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
 CUBLAS: dict[str, Callable[..., Any]] = {}
 
 
+@torch_layout
 def _torch_max_pool(x: Any, g: PoolGeometry) -> Callable[[], Any]:
     pool, padding = torch_function(f"max_pool{g.rank}d"), symmetric_padding(g)
     return lambda: pool(x, g.kernel_size, g.stride, padding, g.dilation, return_indices=True)
 
 
+@torch_layout
 def _torch_max_pool_grad(dy: Any, taps: Any, g: PoolGeometry) -> Callable[[], Any]:
     """PyTorch takes positions, which its forward has left ready."""
     import torch
@@ -133,6 +153,7 @@ def _torch_max_pool_grad(dy: Any, taps: Any, g: PoolGeometry) -> Callable[[], An
     return lambda: backward(dy, x, *window, False, indices)
 
 
+@torch_layout
 def _torch_avg_pool(x: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     pool, padding = torch_function(f"avg_pool{g.rank}d"), symmetric_padding(g)
     divisor = () if g.rank == 1 else (g.divisor_override,)
@@ -141,6 +162,7 @@ def _torch_avg_pool(x: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     return lambda: pool(x, g.kernel_size, g.stride, padding, False, g.count_include_pad, *divisor)
 
 
+@torch_layout
 def _torch_avg_pool_grad(dy: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 
@@ -152,11 +174,13 @@ def _torch_avg_pool_grad(dy: Any, g: AvgPoolGeometry) -> Callable[[], Any]:
     return lambda: backward(dy, x, *window, False, g.count_include_pad, g.divisor_override)
 
 
+@torch_layout
 def _torch_adaptive(x: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
     pool = torch_function(f"adaptive_avg_pool{g.rank}d")
     return lambda: pool(x, g.windows)
 
 
+@torch_layout
 def _torch_adaptive_grad(dy: Any, g: AdaptivePoolGeometry) -> Callable[[], Any]:
     from torch.ops import aten
 

@@ -1,23 +1,33 @@
-"""Resizing explained: its formulas, and the terms of one element of the gradient."""
+"""Resizing explained: its formulas, and what adds up to an element."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from math import floor
 from typing import Any
 
-from ..explain import Explain, Formulas, Index, Shape, Term, element, term
+import numpy as np
+
+from ..explain import Arrays, Explain, Formulas
+from ..sums import Factor, Shape, Sum, Sums, Table
 from .geometry import ResizeGeometry
 
 
 def _formulas(g: ResizeGeometry, shapes: Mapping[str, Shape]) -> Formulas:
     places = [_place(name, extent, size, g) for name, extent, size in zip("pq", g.extents, g.size, strict=True)]
     taken = "X[n,c,⌊h⌋,⌊w⌋]" if g.mode == "nearest" else "X[n,c,h,w], mixed of the four pixels around"
+    gradient = "Σ dY[n,c,p,q]" + (
+        " over the p,q that are taken from h,w"
+        if g.mode == "nearest"
+        else " · u[h,p] · v[w,q], the shares of row h in row p and of column w in column q"
+    )
     return Formulas(
         "upsample",
         f"Y[n,c,p,q] = {taken}, h = {places[0]}, w = {places[1]}",
-        {"dx": "dX[n,c,h,w] = Σ dY[n,c,p,q] · what h,w has a share of in Y[n,c,p,q]"},
+        {"dx": f"dX[n,c,h,w] = {gradient}"},
+        recap=f"The {g.extents} pixels of a channel are spread over {g.size}.",
+        reasons={"dx": "A pixel gets back dY of every pixel that it has a share in, times the share."},
     )
 
 
@@ -27,27 +37,37 @@ def _place(name: str, extent: int, size: int, g: ResizeGeometry) -> str:
     return f"{extent - 1}{name}/{max(1, size - 1)}" if g.align_corners else f"max(0, {extent}({name}+½)/{size} - ½)"
 
 
-def _shares(i: int, extent: int, size: int, g: ResizeGeometry) -> Iterator[tuple[int, Fraction]]:
-    """The positions of the result in which position i has a share, and the share."""
-    for p in range(size):
+def _shares(extent: int, size: int, g: ResizeGeometry) -> Any:
+    """How much of each position is in each position of the result, exact fractions: [position, of the result]."""
+    shares = np.full((extent, size), Fraction(0))
+    for i, p in np.ndindex(extent, size):
         if g.mode == "nearest":
-            if floor(Fraction(p * extent, size)) == i:
-                yield p, Fraction(1)
+            shares[i, p] = Fraction(int(floor(Fraction(p * extent, size)) == i))
             continue
         at = Fraction(p * (extent - 1), max(1, size - 1))
         if not g.align_corners:
             at = max(Fraction(0), Fraction(extent * (2 * p + 1), 2 * size) - Fraction(1, 2))
-        share = 1 - abs(min(at, Fraction(extent - 1)) - i)
-        if share > 0:
-            yield p, share
+        shares[i, p] = max(Fraction(0), 1 - abs(min(at, Fraction(extent - 1)) - i))
+    return shares
 
 
-def _terms(gradient: str, index: Index, g: ResizeGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    n, c, h, w = index
-    for p, of_row in _shares(h, g.extents[0], g.size[0], g):
-        for q, of_column in _shares(w, g.extents[1], g.size[1], g):
-            share = of_row * of_column
-            yield term(element("dY", arrays["dy"], n, c, p, q), (str(share), float(share)))
+def _sums(g: ResizeGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    of_rows, of_columns = (np.argwhere(shares > 0).tolist() for shares in _of_axes(g))
+    relations = (Table("hp", tuple(map(tuple, of_rows))), Table("wq", tuple(map(tuple, of_columns))))
+    shares = () if g.mode == "nearest" else (Factor("u", "hp"), Factor("v", "wq"))
+    return {
+        "y": (Sum("ncpq", (Factor("x", "nchw"), *shares), relations),),
+        "dx": (Sum("nchw", (Factor("dy", "ncpq"), *shares), relations, nothing="no pixel of Y is taken from it"),),
+    }
 
 
-EXPLAIN = {"upsample": Explain(_formulas, _terms)}
+def _made(g: ResizeGeometry, arrays: Arrays) -> dict[str, Any]:
+    u, v = (shares.astype(float) for shares in _of_axes(g))
+    return {"u": u, "v": v}
+
+
+def _of_axes(g: ResizeGeometry) -> list[Any]:
+    return [_shares(extent, size, g) for extent, size in zip(g.extents, g.size, strict=True)]
+
+
+EXPLAIN = {"upsample": Explain(_formulas, _sums, _made)}

@@ -1,32 +1,35 @@
-"""Softmax explained: its formula, and the terms of one element of the gradient."""
+"""Softmax explained: its formula, and what adds up to an element."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from string import ascii_lowercase
 
-from ..explain import Explain, Formulas, Index, Shape, Term, element, term
+from ..explain import Explain, Formulas
+from ..sums import Factor, Shape, Sum, Sums
 from .geometry import SoftmaxGeometry
+
+_RECAP = "Every row becomes numbers from 0 to 1 whose sum is 1."
+_REASONS = {"dx": "A larger X lifts its own Y and presses down the others of its row, each by its share."}
 
 
 def _formulas(g: SoftmaxGeometry, shapes: Mapping[str, Shape]) -> Formulas:
     gradient = f"dX = Y · (dY - Σ dY · Y along axis {g.axis})"
-    return Formulas("softmax", f"Y = exp(X) / Σ exp(X) along axis {g.axis}", {"dx": gradient})
+    return Formulas(
+        "softmax", f"Y = exp(X) / Σ exp(X) along axis {g.axis}", {"dx": gradient}, recap=_RECAP, reasons=_REASONS
+    )
 
 
-def _terms(gradient: str, index: Index, g: SoftmaxGeometry, arrays: Mapping[str, Any]) -> Iterator[Term]:
-    """dX[k] = Σ_j dY[j] Y[k] (1 where j is k, minus Y[j])."""
-    x, place = arrays["x"], index[g.axis]
-
-    def at(j: int) -> Index:
-        return (*index[: g.axis], j, *index[g.axis + 1 :])
-
-    row = [float(x[at(j)]) for j in range(g.length)]
-    total = math.fsum(math.exp(value - max(row)) for value in row)
-    y = [math.exp(value - max(row)) / total for value in row]
-    for j in range(g.length):
-        yield term(element("dY", arrays["dy"], *at(j)), ("∂Y/∂X", y[place] * ((j == place) - y[j])))
+def _sums(g: SoftmaxGeometry, shapes: Mapping[str, Shape]) -> Sums:
+    """dX[k] = Y[k] dY[k] - Σ_j Y[k] Y[j] dY[j]."""
+    k = ascii_lowercase[: len(g.x_shape)]
+    j = f"{k[: g.axis]}J{k[g.axis + 1 :]}"
+    return {
+        "dx": (
+            Sum(k, (Factor("y", k), Factor("dy", k))),
+            Sum(k, (Factor("y", k), Factor("y", j), Factor("dy", j)), sign=-1),
+        )
+    }
 
 
-EXPLAIN = {"softmax": Explain(_formulas, _terms)}
+EXPLAIN = {"softmax": Explain(_formulas, _sums)}

@@ -66,6 +66,28 @@ def test_padding_that_differs_is_declined_by_pytorch():
         conv.TORCH["conv"](*map(np.ones, (g.x_shape, g.w_shape, g.b_shape)), g)
 
 
+def test_pytorch_is_given_channels_last_as_its_own(monkeypatch, torch, rng):
+    """Views of the same memory, and a result that is turned round without a copy."""
+    seen, theirs = [], torch.nn.functional.conv2d
+
+    def conv2d(*arguments):
+        seen.append(arguments)
+        return theirs(*arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
+    options = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2, "layout": "NHWC"}
+    g = ConvGeometry.of("conv2d", (2, 5, 4, 6), (4, 3, 3, 3), **options)
+    arrays = [rng.standard_normal(shape) for shape in (g.x_shape, g.w_shape, g.b_shape)]
+    given = list(map(torch.from_numpy, arrays))
+    y = conv.TORCH["conv"](*given, g)()
+    ((x, w, *_),) = seen
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert w.is_contiguous(memory_format=torch.channels_last)
+    assert (x.data_ptr(), w.data_ptr()) == (given[0].data_ptr(), given[1].data_ptr())
+    assert y.is_contiguous()
+    np.testing.assert_allclose(y.numpy(), conv.TEXTBOOK["conv"](*arrays, g), rtol=1e-13, atol=1e-13)  # 27 products
+
+
 def test_positions_of_taps_on_many_planes(rng):
     """More planes of one window than NumPy buffers at a time, beside our indices and the argmax."""
     x = rng.standard_normal((9, 2048, 5, 3))

@@ -303,8 +303,14 @@ def test_explain_of_an_element_no_window_reaches(capsys):
     """Column 2 lies between the pooling windows 0-1 and 3-4."""
     assert cli.main(["explain", "--term", "pool.dx", "0,0,0,2"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("pool.dx[0,0,0,2]: no products\n")
+    assert out.startswith("pool.dx[0,0,0,2]: no products: no window covers it\n")
     assert "the kernel computed  0.0" in out
+
+
+def test_explain_of_an_element_that_another_one_won_over(capsys):
+    assert cli.main(["explain", "--term", "pool.dx", "0,0,0,0"]) == 0
+    expected = "pool.dx[0,0,0,0]: no products: window 0,0 covers it, but its maximum stands elsewhere\n"
+    assert capsys.readouterr().out.startswith(expected)
 
 
 def test_explain_fails_where_a_gradient_is_wrong(capsys, monkeypatch):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from backstride import explain
-from backstride.explanation.finite_differences import DIRECTIONS
+from backstride.explanation import Verdict
+from backstride.explanation.finite_differences import DIRECTIONS, _along, disagreements
 from backstride.layers import (
     Add,
     AvgPool2d,
+    BatchNorm2d,
     Concatenate,
     Conv2d,
     Flatten,
@@ -20,6 +22,7 @@ from backstride.layers import (
     ReLU,
     Residual,
     Sequential,
+    Upsample,
 )
 from backstride.models.resnet import ResidualBlock
 
@@ -116,6 +119,29 @@ def test_a_wrong_gradient_is_noticed(of, how):
     assert wrong == {of}
 
 
+def test_no_value_is_normalised_to_the_kink_of_a_relu():
+    """With equally spaced inputs one of these channels' values is its mean, and the ReLU after it stands at 0."""
+    layer = BatchNorm2d(64, activation="relu", dtype="float64")
+    for of, measured in disagreements(layer, (2, 64, 2, 2), np.random.default_rng(7)):
+        assert measured.disagreement < max(1e-8, measured.uncertainty), of
+
+
+def test_where_kinks_lie_at_every_step_differences_are_not_sure():
+    """Of a loss that bends 3000 times within a step of 0.01, as normalised values beside a ReLU make it."""
+    rng, sure_and_wrong = np.random.default_rng(0), 0
+    for _ in range(60):
+        kinks, slopes = rng.uniform(1e-6, 0.01, 3000) * rng.choice([-1, 1], 3000), rng.standard_normal(3000)
+
+        def loss(moved, kinks=kinks, slopes=slopes):
+            value = float(moved[0])
+            beyond = np.where(kinks > 0, np.maximum(value - kinks, 0), np.maximum(kinks - value, 0))
+            return np.exp(value) + (slopes * beyond).sum(), 3.0
+
+        derivative, uncertainty = _along(loss, np.zeros(1), np.ones(1))
+        sure_and_wrong += abs(derivative - 1) > max(1e-8, uncertainty)
+    assert sure_and_wrong < 10
+
+
 def test_a_smooth_layer_of_the_users_own_is_measured():
     class Tanh(Layer):
         def forward(self, x):
@@ -184,12 +210,60 @@ def test_a_normalisation_with_a_residual(rng):
     assert explanation.agrees
     names = "conv1 batchnorm1 conv2 batchnorm2 residualblock linear"
     assert [step.name for step in explanation.steps] == names.split()
-    assert "Y = max(w Z + b + residual, 0)" in explanation.steps[3].formulas.forward
+    assert "Y = max(W Z + b + residual, 0)" in explanation.steps[3].formulas.forward
     for name in ("batchnorm2.dx", "batchnorm2.dw", "batchnorm2.db"):
         index = tuple(rng.integers(0, extent) for extent in explanation.gradients[name].shape)
         terms = explanation.term(name, index)
         magnitude = sum(abs(term.value) for term in terms.terms)
         assert terms.total == pytest.approx(terms.computed, rel=0, abs=1e-13 * magnitude)
+
+
+def test_a_gradient_that_nearly_cancels_is_right():
+    """Of two values in a batch normalisation only eps keeps dX from 0, so finite differences hardly see it."""
+    explanation = explain(BatchNorm2d(2), (2, 2, 1, 1))
+    assert explanation.gradients["batchnorm.dx"].disagreement > 1e-8
+    assert {gradient.verdict for gradient in explanation.gradients.values()} == {Verdict.AGREES}
+
+
+def test_what_finite_differences_cannot_tell_is_said():
+    explanation = explain(BatchNorm2d(2, eps=0), (2, 2, 1, 1))  # dX is 0
+    dx = explanation.gradients["batchnorm.dx"]
+    assert dx.verdict is Verdict.CANNOT_TELL
+    assert "cannot tell" in dx.measured
+    assert dx.measured in explanation.to_markdown()
+    assert explanation.agrees
+
+
+def test_a_wrong_normalisation_is_noticed():
+    class Wrong(BatchNorm2d):
+        def backward(self, dy, *, needs_input_grad=True):
+            return super().backward(dy) * (1 + 1e-6)
+
+    assert explain(Wrong(3), (4, 3, 5, 4)).gradients["batchnorm.dx"].verdict is Verdict.DISAGREES
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "gradient", "index", "why"),
+    [
+        (MaxPool2d(2, 3), (1, 1, 5, 5), "pool.dx", (0, 0, 2, 0), "no window covers it"),
+        (Conv2d(1, 1, 2, stride=3, rng=0), (1, 1, 5, 5), "conv.dx", (0, 0, 0, 2), "no window covers it"),
+        (Conv2d(1, 1, 3, 3, 2, rng=0), (1, 1, 1, 1), "conv.dw", (0, 0, 0, 0), "this tap meets nothing but padding"),
+        (AvgPool2d(1, 2), (1, 1, 3, 3), "pool.dx", (0, 0, 1, 1), "no window covers it"),
+        (Upsample(size=(1, 1)), (1, 1, 2, 2), "upsample.dx", (0, 0, 1, 1), "no pixel of Y is taken from it"),
+    ],
+)
+def test_why_there_are_no_products(layer, shape, gradient, index, why):
+    terms = explain(layer, shape).term(gradient, index)
+    assert terms.terms == ()
+    assert terms.computed == 0
+    assert terms.why_none == why
+
+
+def test_another_element_won():
+    explanation = explain(MaxPool2d(2, 1), (1, 1, 3, 3))
+    explanation.steps[0].x = np.array([0.0, 0, 0, 0, -1, 0, 0, 0, 5]).reshape(1, 1, 3, 3)
+    of = "; ".join(f"window {at} covers it, but its maximum stands elsewhere" for at in ("1,1", "1,0", "0,1", "0,0"))
+    assert explanation.term("pool.dx", (0, 0, 1, 1)).why_none == of
 
 
 def test_a_wrong_block_is_noticed():
@@ -329,6 +403,20 @@ def test_same_seed_same_numbers():
     one, same, other = (explain(textbook(), (2, 3, 29, 28), seed=seed) for seed in (3, 3, 4))
     assert str(one) == str(same)
     assert str(one) != str(other)
+
+
+def test_an_input_of_ones_own(rng):
+    x = rng.standard_normal((2, 3, 29, 28)).astype(np.float32)
+    explanation = explain(textbook(), x=x)
+    assert explanation.agrees
+    assert explanation.input_shape == x.shape
+    np.testing.assert_array_equal(explanation.steps[0].x, x.astype(np.float64))
+    with pytest.raises(ValueError, match="explain: expected either input_shape or x"):
+        explain(textbook(), x.shape, x=x)
+    with pytest.raises(ValueError, match="explain: expected either input_shape or x"):
+        explain(textbook())
+    with pytest.raises(TypeError):
+        explain(textbook(), x=[[1.0]])
 
 
 def test_empty_batch():

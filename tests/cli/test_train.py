@@ -185,6 +185,10 @@ def test_a_wrong_field_of_a_saved_run(field, value, expected, saved_run, tmp_pat
         ),
         ({"history": [0] * 12}, "training.history[9] is 0; expected an object with loss, accuracy, test_loss, test_ac"),
         ({"history": [0] * 12}, "; and 2 more"),
+        ({"settings__shards": 3}, "training.settings.shards is 3; expected a power of two"),
+        ({"epoch__batches": 4}, "training.epoch.batches is 4; expected at most 3, those of an epoch"),
+        ({"epoch__batches": 2, "epoch__losses": []}, "training.epoch.losses is of 0 shards; expected 1"),
+        ({"dropout": [[0, 0, 0]]}, "training.dropout is not the position of 0 layers"),
     ],
 )
 def test_all_that_is_wrong_with_a_saved_run_is_one_line(changes, message, saved_run, tmp_path, capsys):
@@ -284,6 +288,33 @@ def test_a_signal_saves_what_was_asked_and_says_where(number, name, tmp_path):
     done = process("train", "--resume", str(path), "--epochs", str(epochs + 1))
     assert f"epoch {epochs + 1}/{epochs + 1}" in done.stdout
     assert done.returncode == 0
+
+
+def test_a_signal_in_an_epoch(tmp_path):
+    """With --save-every nothing waits for the end of an epoch, and what is gone on with has the uninterrupted bits."""
+    path, whole = tmp_path / "w.safetensors", tmp_path / "whole.safetensors"
+    options = ["--batch-size", "1", "--epochs", "1", "--lr", "1e-3"]
+    with subprocess.Popen(
+        [*BACKSTRIDE, "train", *options, "--save", str(path), "--save-every", "100"],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as training:
+        while not path.exists():
+            assert training.poll() is None
+            time.sleep(0.01)
+        training.send_signal(signal.SIGTERM)
+        out = training.communicate(timeout=60)[0]
+    assert training.returncode == 128 + signal.SIGTERM
+    step = int(re.search(r"stopped by SIGTERM after step (\d+) of 1437 of epoch 1", out)[1])
+    assert Run.load(path).batch == step >= 100
+    assert process("train", "--resume", str(path), "--epochs", "1", "--save", str(path)).returncode == 0
+    assert process("train", *options, "--save", str(whole)).returncode == 0
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_saving_often_needs_a_place(capsys):
+    assert "argument --save-every: there is no --save" in refused(capsys, "train", "--save-every", "3")
 
 
 def test_training_in_a_thread_leaves_signals_alone():

@@ -12,6 +12,8 @@ from commands import refused
 import backstride
 import backstride.models
 from backstride import cli
+from backstride.cli.train import settings as settings_module
+from backstride.cli.train import state as state_module
 from backstride.cli.train.augment import Augmentation
 from backstride.cli.train.data import load, load_digits
 from backstride.cli.train.report import confusion
@@ -256,11 +258,54 @@ def test_a_run_gone_on_with_is_the_uninterrupted_one(options, npz, tmp_path):
     assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "resumed.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("options", [{"model": "lenet5", "augment": "flip+crop", "dtype": "float16"}, {}])
+def test_a_run_left_in_an_epoch_is_the_uninterrupted_one(options, npz, tmp_path, monkeypatch):
+    """With dropout, whose random numbers go on, and the means of the epoch that was left."""
+    small = settings_module.network
+
+    def with_dropout(rng, *arguments):
+        return backstride.layers.Sequential(small(rng, *arguments), backstride.layers.Dropout(0.3, rng=rng))
+
+    monkeypatch.setattr(settings_module, "network", with_dropout)
+    settings, path = Settings(data=str(npz()), batch_size=9, lr=0.1, **options), tmp_path / "half.safetensors"
+    whole, left = Run(settings), Run(settings)
+    assert left.epoch(lambda: None) is not None
+    assert left.epoch(lambda: left.batch == 4) is None
+    left.save(path)
+    resumed = Run.load(path)
+    assert (resumed.steps, resumed.batch, len(resumed.history)) == (10, 4, 1)
+    for run in (whole, resumed):
+        while len(run.history) < 3:
+            run.epoch(lambda: None)
+        run.save(tmp_path / f"{run is whole}.safetensors")
+    assert (tmp_path / "True.safetensors").read_bytes() == (tmp_path / "False.safetensors").read_bytes()
+
+
+def test_a_run_left_after_the_last_batch_of_an_epoch_is_still_to_be_tested(npz, tmp_path):
+    run, path = Run(Settings(data=str(npz()), batch_size=30)), tmp_path / "run.safetensors"
+    assert run.epoch(lambda: run.batch == run.batches) is None
+    run.save(path)
+    resumed = Run.load(path)
+    assert resumed.epoch(pytest.fail) == run.epoch(pytest.fail)
+
+
+def test_another_machine_is_said(npz, tmp_path, monkeypatch, caplog):
+    run, path = Run(Settings(data=str(npz()), batch_size=30)), tmp_path / "run.safetensors"
+    run.save(path)
+    Run.load(path)
+    assert not caplog.records
+    here = state_module.decides_bits()
+    monkeypatch.setattr(state_module, "decides_bits", lambda: {**here, "numpy": "1.0", "processor": "abacus"})
+    Run.load(path)
+    (record,) = caplog.records
+    assert f"numpy was {here['numpy']} and is 1.0; processor was {here['processor']} and is abacus" in record.message
+
+
 def test_a_schedule_ends_where_it_was_made_to(npz, tmp_path, capsys):
     path = str(tmp_path / "run.safetensors")
     options = ["--data", str(npz()), "--schedule", "cosine", "--batch-size", "30"]
     assert cli.main(["train", *options, "--epochs", "2", "--save", path]) == 0
-    capsys.readouterr()
+    assert capsys.readouterr().out.endswith(f"saved {path}\n")  # and no advice to go on
     error = refused(capsys, "train", "--resume", path, "--epochs", "3")
     assert f"argument --epochs: 3, but the schedule of {path} ends after 2" in error
     assert "has 2 epochs already" in refused(capsys, "train", "--resume", path)

@@ -384,7 +384,7 @@ def test_precision_decides_what_is_compiled(folder, compiler):
         return {found[1] for _, text in compiler if (found := re.search("#define MULTIPLY (.*)", text))}
 
     assert policies("ieee") == {"Ffma"}
-    assert policies("tf32") == {"Tf32"}
+    assert policies("tf32") == {"Tf32", "WgmmaTf32"}
 
 
 def test_info_tells_how_many_there_are(folder, compiler, capsys):

@@ -16,6 +16,7 @@ from backstride.cli import check, main
 from backstride.conformance import suite
 from backstride.conformance.suite import Outcome
 from backstride.kernels import FUNCTIONS, OPERATIONS
+from backstride.kernels.conv import cases_nhwc
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
 from backstride.kernels.linear.cases import LINEAR
 from backstride.kernels.operation import PLAIN, implementation
@@ -49,17 +50,20 @@ def fake_cuda(monkeypatch):
 def test_every_operation_case_and_dtype_is_checked():
     pytest.importorskip("ml_dtypes")
     seen = {(o.operation, o.dtype, o.case) for o in suite.run("numpy", operations=["conv2d_bias_grad", "linear"])}
-    cases = [("conv2d_bias_grad", case.name) for case in CONV + CONV_LARGE]
+    images = [*CONV, *CONV_LARGE, *(case for case in cases_nhwc.CONV if len(case.x) == 4)]
+    cases = [("conv2d_bias_grad", case.name) for case in images]
     cases += [("linear", name) for case in LINEAR for name in (case.name, f"{case.name}-columns")]
     dtypes = ("float16", "bfloat16", "float32", "float64")
     assert seen == {(name, dtype, case) for name, case in cases for dtype in dtypes}
-    operations = {o.operation for o in suite.run("numpy", dtypes=["float32"])}
-    assert operations == set(FUNCTIONS)
 
 
-def test_the_numpy_path_passes(capsys):
+def test_the_numpy_path_passes(capsys, monkeypatch):
+    seen = []
+    run = suite.run
+    monkeypatch.setattr(suite, "run", lambda *given, **options: (seen.append(o) or o for o in run(*given, **options)))
     assert check.run(parsed("--backend", "numpy", "--dtype", "float32", "--precision", "ieee")) == 0
     assert "0 failed" in capsys.readouterr().out
+    assert {outcome.operation for outcome in seen} == set(FUNCTIONS)
 
 
 def test_a_wrong_tap_is_a_failure(fake_cuda, capsys):

@@ -1,4 +1,5 @@
-"""Convolution along one axis and three: sums of integers, which are exact whatever their order, against the reference.
+"""Convolution along one axis and three, and with channels last: sums of integers, which are exact whatever their order,
+against the reference.
 
 Each case has one of the dtypes; along two axes test_conv2d.py has all of them.
 """
@@ -16,7 +17,7 @@ from accuracy import DTYPES, assert_exact, dtype_of, integers
 from cupys import emulated
 
 from backstride import kernels
-from backstride.kernels.conv import cases1d, cases3d
+from backstride.kernels.conv import cases1d, cases3d, cases_nhwc
 from backstride.kernels.operation import Case
 
 
@@ -24,16 +25,21 @@ def with_dtypes(*cases: Case) -> list[Any]:
     return [pytest.param(case, dtype, id=f"{case}-{dtype}") for case, dtype in zip(cases, cycle(DTYPES), strict=False)]
 
 
+def layout_of(case: Case) -> dict[str, str]:
+    return {"layout": case.options.get("layout", "NCHW")}
+
+
 def public(stem: str, case: Case, rest: str = "") -> Any:
     return getattr(kernels, f"{stem}{len(case.x) - 2}d{rest}")
 
 
-@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.CONV, *cases3d.CONV))
+@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.CONV, *cases3d.CONV, *cases_nhwc.CONV))
 def test_convolution_and_its_gradients(path, rng, case, dtype):
     x, w, b = (integers(rng, shape) for shape in (case.x, case.w, case.w[:1]))
     y = reference.conv(x, w, b, **case.options)
     dy = integers(rng, y.shape)
-    dx, db = reference.conv_input_grad(dy, w, case.x, **case.options), reference.conv_bias_grad(dy)
+    dx, layout = reference.conv_input_grad(dy, w, case.x, **case.options), layout_of(case)
+    db = reference.conv_bias_grad(dy, **layout)
     dw = reference.conv_weight_grad(dy, x, case.w, **case.options)
     x, w, b, dy = (a.astype(dtype_of(dtype)) for a in (x, w, b, dy))
     results = {
@@ -47,17 +53,21 @@ def test_convolution_and_its_gradients(path, rng, case, dtype):
         got = path.run(public("conv", case, operation), *arrays, *shapes, **case.options)
         for each, exact in zip(got if isinstance(got, tuple) else (got,), expected, strict=True):
             assert_exact(each, exact)
-    assert_exact(path.run(public("conv", case, "_bias_grad"), dy), db)
+    assert_exact(path.run(public("conv", case, "_bias_grad"), dy, **layout), db)
 
 
-@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.CONV_TRANSPOSE, *cases3d.CONV_TRANSPOSE))
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    with_dtypes(*cases1d.CONV_TRANSPOSE, *cases3d.CONV_TRANSPOSE, *cases_nhwc.CONV_TRANSPOSE),
+)
 def test_transposed_convolution(path, rng, case, dtype):
-    filters = case.w[1] * case.options.get("groups", 1)
+    filters = case.w[-1 if "layout" in case.options else 1] * case.options.get("groups", 1)
     arrays = [integers(rng, shape) for shape in (case.x, case.w, (filters,))]
     got = path.run(public("conv_transpose", case), *(a.astype(dtype_of(dtype)) for a in arrays), **case.options)
     assert_exact(got, reference.conv_transpose(*arrays, **case.options))
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("w_shape", [(5, 4, 3, 2, 3), (8, 1, 3, 2, 3)], ids=["gather", "depthwise"])
 @np.errstate(invalid="ignore")
@@ -78,6 +88,7 @@ def test_padding_around_volumes_is_not_multiplied(monkeypatch, rng, w_shape, val
             np.testing.assert_array_equal(got.get(), wanted)
 
 
+@pytest.mark.emulated
 def test_lines_run_as_images_and_volumes_by_the_gather(monkeypatch, rng):
     """The kernels of few channels, tiny layers and halo tiles are for two axes; depthwise ones for all."""
     line, volume = (1, 3, 40), (1, 3, 5, 6, 7)
@@ -92,4 +103,6 @@ def test_lines_run_as_images_and_volumes_by_the_gather(monkeypatch, rng):
             with emulator.record_launches() as launches:
                 y = public("conv", case)(x, w, **case.options)
                 public("conv", case, "_grads")(y, x, w, **case.options)
-            assert [each.name for each in launches if each.name not in ("split_sum", "bias_grad")] == expected
+            assert [
+                each.name for each in launches if each.name not in ("split_sum", "bias_grad", "pack_class_weights")
+            ] == expected

@@ -66,6 +66,41 @@ KERNELS = {
         (6, 1, 3, 3),
         {"stride": 2, "groups": 6},
     ),
+    "depthwise, channels last": (
+        ("depthwise_forward_nhwc", "depthwise_input_grad_nhwc", "depthwise_weight_grad_nhwc"),
+        "float16",
+        (2, 8, 9, 24),
+        (24, 3, 3, 1),
+        {"layout": "NHWC", "groups": 24},
+    ),
+    "depthwise, channels last, strided": (
+        ("depthwise_forward_nhwc", "depthwise_input_grad_nhwc", "depthwise_weight_grad_nhwc"),
+        "float32",
+        (2, 8, 9, 3),
+        (6, 3, 3, 1),
+        {"layout": "NHWC", "groups": 3, "stride": 2},
+    ),
+    "channels last": (
+        ("conv_forward_nhwc",),
+        "float32",
+        (2, 9, 7, 8),
+        (18, 3, 2, 8),
+        {"layout": "NHWC"},
+    ),
+    "channels last, strided": (
+        ("conv_forward_nhwc",),
+        "float16",
+        (2, 9, 8, 6),
+        (8, 3, 3, 3),
+        {"layout": "NHWC", "stride": 2, "groups": 2},
+    ),
+    "channels last, split": (
+        ("conv_forward_nhwc", "split_sum"),
+        "float64",
+        (1, 8, 9, 40),
+        (33, 5, 3, 40),
+        {"layout": "NHWC", "padding": (2, 1)},
+    ),
 }
 
 
@@ -76,6 +111,7 @@ def of_integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, va
     return array
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("kernel", KERNELS)
 @np.errstate(invalid="ignore")

@@ -285,6 +285,7 @@ def test_h3_interrupts_at_any_moment(call, longest):
     assert python(code) == "{2} 1 2 True True"
 
 
+@both_paths
 @needs_blas
 def test_h3_interrupt_main_from_a_thread():
     code = """

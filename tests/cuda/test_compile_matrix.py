@@ -22,7 +22,7 @@ from backstride.kernels.cuda.offline.occupancy import blocks_per_sm
 from backstride.kernels.cuda.runtime.loader import sources
 
 ALL = os.environ.get("BACKSTRIDE_COMPILE_MATRIX") == "all"
-TURNS = 8
+TURNS = 18
 LEAST_THREADS = 512
 """That an SM's registers must be enough for, where a kernel does not say how many blocks it counts on."""
 
@@ -48,6 +48,8 @@ def faults(launch: Launch, sm: int, usage: ptxas.Usage) -> list[str]:
     found = []
     if usage.spill_bytes or usage.stack_bytes:
         found.append(f"spills {usage.spill_bytes} bytes, {usage.stack_bytes} bytes of stack")
+    if usage.serialised:
+        found.append("wgmmas wait for one another")
     needed = int(launch.defines.get("BLOCKS_PER_SM", -(-LEAST_THREADS // launch.threads)))
     if blocks_per_sm(sm, launch.threads, usage.registers, 0) < needed:
         found.append(f"{usage.registers} registers do not leave room for {needed} blocks per SM")
@@ -83,6 +85,7 @@ def test_every_architecture_is_reached(matrix):
     assert set(matrix) == set(variants.ARCHITECTURES)
 
 
+@pytest.mark.compiler
 def test_no_launcher_leaves_a_default(matrix):
     """Defaults of #defines are for editors, but for the fields that stand in for what is no constant."""
     default = re.compile(r"^#define (\w+) (?!\(.*windows\.)(.+)$", re.MULTILINE)

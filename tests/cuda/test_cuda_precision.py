@@ -52,14 +52,78 @@ def test_special_values_come_out_as_ffma_gives_them(cupy) -> None:
     np.testing.assert_allclose(tf32x3, ieee, rtol=2.0**-21)  # what two roundings and the product left out may lose
 
 
-@pytest.mark.xfail(reason="three TF32 products lose what lies below TF32's smallest normal number", strict=True)
-def test_w3_tiny_numbers_keep_their_accuracy(cupy, rng) -> None:
-    """Subnormal numbers of float32 times numbers of about 1."""
-    x = (rng.standard_normal((8, 128)) * 1e-40).astype(np.float32)
-    w = rng.standard_normal((8, 128)).astype(np.float32)
-    ieee, tf32x3 = (linear_by(cupy, x, w, precision) for precision in ("ieee", "tf32x3"))
-    scale = np.abs(x.astype(np.float64)) @ np.abs(w.astype(np.float64)).T
-    assert np.max(np.abs(tf32x3 - ieee.astype(np.float64)) / scale) < 1e-6  # what 128 roundings of float32 may lose
+def scaled(rng: np.random.Generator, shape: tuple[int, ...], exponents: tuple[int, ...]) -> np.ndarray:
+    """Normal numbers times powers of ten, of which each is drawn from `exponents`."""
+    powers = 10.0 ** rng.choice(exponents, shape)
+    return np.clip(rng.standard_normal(shape) * powers, -3e38, 3e38).astype(np.float32)
+
+
+MAGNITUDES = {
+    "subnormal": ((-40,), (0,)),
+    "below subnormal": ((-44,), (0, 3)),
+    "least normal": ((-38,), (0,)),
+    "small parts subnormal": ((-33, -35), (0,)),
+    "tiny products": ((-20,), (-21,)),
+    "both ends": ((-40,), (37,)),
+    "large": ((30,), (-3,)),
+    "largest": ((38,), (-4,)),
+    "large products": ((18,), (18,)),
+    "mixed": ((-40, -30, -10, 0, 8), (-38, -10, 0, 8, 28)),
+    "one tiny operand": ((-44, 0), (0, 20)),
+    "zeros": ((-400, -30), (-400, 0)),
+}
+
+
+@pytest.mark.parametrize(("x_exponents", "w_exponents"), MAGNITUDES.values(), ids=MAGNITUDES)
+def test_three_tf32_products_keep_float32_accuracy_at_every_magnitude(cupy, rng, x_exponents, w_exponents) -> None:
+    """No worse than FFMA, which where sums are subnormal numbers rounds each of its steps to 2**-149."""
+    x, w = scaled(rng, (8, 128), x_exponents), scaled(rng, (8, 128), w_exponents)
+    exact = x.astype(np.float64) @ w.astype(np.float64).T
+    magnitude = np.abs(x.astype(np.float64)) @ np.abs(w.astype(np.float64)).T
+    ieee, tf32x3 = (np.abs(linear_by(cupy, x, w, precision) - exact) for precision in ("ieee", "tf32x3"))
+    assert (tf32x3 <= np.maximum(ieee.max(), 2.0**-149) + 2.0**-21 * magnitude).all()  # two splits, small * small
+    assert_accurate(linear_by(cupy, x, w, "tf32x3"), exact, magnitude + 2.0**-125, 128)
+
+
+@pytest.mark.parametrize(
+    ("w_shape", "options"),
+    [
+        ((17, 70, 3, 3), {"padding": 1}),
+        ((17, 70, 3, 3), {"padding": 1, "stride": 2}),
+        ((17, 70, 1, 1), {}),
+        ((17, 70, 1, 1), {"stride": 2}),
+    ],
+    ids=["gathered", "strided", "pointwise", "strided-pointwise"],
+)
+def test_products_that_overflow_where_float32_does_not_are_added_again(cupy, rng, w_shape, options) -> None:
+    """A power of two changes no mantissa: results are those of ordinary numbers, but for the order of summation."""
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 70, 6, 7), w_shape))
+    dy = rng.standard_normal(kernels.conv2d(x, w, **options).shape).astype(np.float32)
+    power = np.float32(2.0**55)
+
+    def results(power: np.float32) -> list[np.ndarray]:
+        big_x, big_w, big_dy = (cupy.asarray(a * power) for a in (x, w, dy))
+        with backstride.use_float32_precision("tf32x3"):
+            y = kernels.conv2d(big_x, big_w, **options)
+            dx = kernels.conv2d_input_grad(big_dy, big_w, x.shape, **options)
+            dw = kernels.conv2d_weight_grad(big_dy, big_x, w.shape, **options)
+        return [y.get(), dx.get(), dw.get()]
+
+    for big, ordinary in zip(results(power), results(np.float32(1)), strict=True):
+        np.testing.assert_allclose(big / power / power, ordinary, rtol=1e-4, atol=1e-4)
+        assert np.isfinite(big).all()
+
+
+def test_linear_layers_products_that_overflow_are_added_again(cupy, rng) -> None:
+    x, w, dy = (rng.standard_normal(shape).astype(np.float32) for shape in ((9, 70), (5, 70), (9, 5)))
+    power = np.float32(2.0**55)
+    big_x, big_w, big_dy = (cupy.asarray(a * power) for a in (x, w, dy))
+    with backstride.use_float32_precision("tf32x3"):
+        y = kernels.linear(big_x, big_w, cupy.asarray(np.full(5, power * power, np.float32))).get()
+        dx = kernels.linear_input_grad(big_dy, big_w).get()
+        dw = kernels.linear_weight_grad(big_dy, big_x).get()
+    for big, ordinary in ((y, x @ w.T + 1), (dx, dy @ w), (dw, dy.T @ x)):
+        np.testing.assert_allclose(big / power / power, ordinary, rtol=1e-4, atol=1e-4)
 
 
 HALO_SHAPES = {
@@ -75,7 +139,7 @@ HALO_SHAPES = {
 def test_halo_tiles(cupy, rng, monkeypatch, dtype: str, x_shape, w_shape, options) -> None:
     chosen = []
 
-    def choose_halo(product, name, architecture, precision):
+    def choose_halo(product, name, architecture, precision, _):
         found = [c for c in choice.candidates(product, name, architecture, precision) if c.halo and c.splits == 1]
         whole = found[len(chosen) % len(found)] if found else choice.choose(product, name, architecture, precision)
         chosen.append(dataclasses.replace(whole, splits=min(2, whole.k_units)))
@@ -102,3 +166,33 @@ def test_halo_tiles(cupy, rng, monkeypatch, dtype: str, x_shape, w_shape, option
         terms = w_shape[0] * w_shape[2] * w_shape[3]
         assert_accurate(dx, reference.conv2d_input_grad(dy, w, x_shape, **options), magnitude, terms)
         assert chosen[1].halo
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "options"),
+    [
+        ((2, 24, 12, 16), (136, 24, 3, 3), {"padding": 1}),
+        ((2, 20, 13, 18), (9, 20, 3, 2), {"padding": 1, "stride": 2}),
+        ((3, 40, 5, 8), (24, 40, 1, 1), {}),
+    ],
+    ids=["words", "elements", "pointwise"],
+)
+def test_large_tiles_of_16_bit_elements(cupy, rng, monkeypatch, x_shape, w_shape, options) -> None:
+    """Which the model takes for large products only."""
+
+    def choose_large(product, name, architecture, precision, one=None):
+        found = choice.candidates_by("Mma16bit", product, name, architecture)
+        return next(c for c in found if c.tile == choice.LARGE_TILE and c.splits == 1 and not c.halo)
+
+    monkeypatch.setattr(product, "choose", choose_large)
+    x, w, b = (normal(rng, shape, "float16") for shape in (x_shape, w_shape, w_shape[:1]))
+    dy = normal(rng, reference.conv2d(x, w, b, **options).shape, "float16")
+
+    def check(operation: str, *arrays: np.ndarray, terms: int, **shapes) -> None:
+        got = getattr(kernels, operation)(*[cupy.asarray(a.astype(np.float16)) for a in arrays], **shapes, **options)
+        exact, magnitude = (getattr(reference, operation)(*a, **shapes, **options) for a in (arrays, map(abs, arrays)))
+        assert_accurate(got.get(), exact, magnitude, terms)
+
+    check("conv2d", x, w, b, terms=w[0].size)
+    check("conv2d_input_grad", dy, w, terms=w[:, 0].size, x_shape=x_shape)
+    check("conv2d_weight_grad", dy, x, terms=dy[:, 0].size, w_shape=w_shape)

@@ -47,7 +47,7 @@ def tile(number: int) -> Callable[..., Configuration]:
     """The choice of one tile, without halo tiles."""
 
     def choose(*arguments: Any) -> Configuration:
-        found = [c for c in choice.candidates(*arguments) if c.splits == 1 and not c.halo]
+        found = [c for c in choice.candidates(*arguments[:4]) if c.splits == 1 and not c.halo]
         return found[number % len(found)]
 
     return choose

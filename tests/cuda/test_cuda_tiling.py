@@ -203,7 +203,7 @@ def test_the_input_gradient_of_few_channels_is_no_product_3_columns_wide(g, dtyp
 
 def test_the_input_gradient_of_many_channels_is_a_product():
     many = dataclasses.replace(STEM, C=64)
-    assert chosen("conv_input_grad", many, "float32", "ieee") == "conv_input_grad"
+    assert chosen("conv_input_grad", many, "float32", "ieee") == "pack_class_weights"  # of the product
 
 
 @pytest.mark.parametrize("g", [*FEW_CHANNELS, STEM, FIRST_3X3], ids=str)
@@ -328,3 +328,29 @@ def test_depthwise_in_tall_tiles(shape, w_shape, options, rng):
     assert_exact(dx.get(), reference.conv2d_input_grad(dy, w, shape, **options))
     dw = kernels.conv2d_weight_grad(on_device["dy"], on_device["x"], w_shape, **options)
     assert_exact(dw.get(), reference.conv2d_weight_grad(dy, x, w_shape, **options))
+
+
+DEPTHWISE_LAST = [
+    ((2, 13, 9, 8), (8, 3, 3, 1), {"padding": 1}),
+    ((2, 11, 9, 8), (8, 3, 2, 1), {"padding": ((1, 0), (0, 2)), "stride": 2}),
+    ((2, 9, 10, 3), (6, 9, 8, 1), {"padding": 4}),
+]
+
+
+@pytest.mark.parametrize(("shape", "w_shape", "options"), DEPTHWISE_LAST)
+@pytest.mark.emulated
+@pytest.mark.usefixtures("cut_small")
+def test_depthwise_with_channels_last_in_tall_tiles(shape, w_shape, options, rng):
+    import cupy
+
+    options = {**options, "groups": shape[-1], "layout": "NHWC"}
+    x, w = integers(rng, shape), integers(rng, w_shape)
+    exact = reference.conv(x, w, **options)
+    dy = integers(rng, exact.shape)
+    on_device = {name: cupy.asarray(a.astype(np.float16)) for name, a in (("x", x), ("w", w), ("dy", dy))}
+    with emulator.record_launches() as launches:
+        assert_exact(kernels.conv2d(on_device["x"], on_device["w"], **options).get(), exact)
+        dx = kernels.conv2d_input_grad(on_device["dy"], on_device["w"], shape, **options)
+    assert_exact(dx.get(), reference.conv_input_grad(dy, w, shape, **options))
+    names = [launch.name for launch in launches]
+    assert names.count("depthwise_forward_nhwc") == names.count("depthwise_input_grad_nhwc") == shape[0]  # images

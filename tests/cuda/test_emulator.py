@@ -571,14 +571,11 @@ def test_every_16_bit_value_is_read_exactly(cupy: ModuleType, storage: str, dtyp
     np.testing.assert_array_equal(found, bits.view(dtype).astype("f4"))
 
 
-def test_to_tf32_rounds_ties_away_from_zero(cupy: ModuleType, rng: np.random.Generator) -> None:
-    x = awkward_floats(rng)
-    mantissa, exponent = np.frexp(x.astype(float))
-    exponent = np.maximum(exponent, -125)  # subnormal numbers share the last bit of the smallest normal ones
-    scaled = np.abs(np.ldexp(x.astype(float), 11 - exponent, where=np.isfinite(x), out=mantissa))
-    with np.errstate(over="ignore"):
-        expected = np.copysign(np.ldexp(np.floor(scaled + 0.5), exponent - 11), x).astype("f4")
-    np.testing.assert_array_equal(run_elementwise(cupy, "__uint_as_float(to_tf32(a))", np.float32, x), expected)
+def test_what_is_read_and_where_only_if_it_is_there(cupy: ModuleType, rng: np.random.Generator) -> None:
+    x = rng.standard_normal(300).astype("f4")
+    np.testing.assert_array_equal(run_elementwise(cupy, "only_if(a > 0, i)", np.uint32, x), (x > 0) * np.arange(300))
+    found = run_elementwise(cupy, "load_if(a > 0, a > 0 ? as + i : (const float*)0)", np.float32, x)
+    np.testing.assert_array_equal(found, np.where(x > 0, x, np.float32(0)))
 
 
 def test_float_arithmetic_keeps_subnormals_and_rounds_once(cupy: ModuleType, rng: np.random.Generator) -> None:

@@ -87,14 +87,15 @@ def test_what_is_chosen_fits_every_architecture(sm: int, dtype: str, precision: 
             for c in found.products:
                 assert c.shared_bytes + 2048 <= one.block_shared_bytes  # 2048: static, the table of taps
                 assert c.multiply in supported(sm, dtype)
-                assert c.stages == (3 if sm >= 80 else 2)
+                assert c.stages == (4 if c.pieces else 3 if sm >= 80 else 2)
 
 
 def supported(sm: int, dtype: str) -> set[str]:
-    """PTX ISA, "mma": m16n8k8 of float16 from sm_75 on, of bfloat16 and tf32 from sm_80 on."""
+    """PTX ISA, "mma": m16n8k8 of float16 from sm_75 on, of bfloat16 and tf32 from sm_80 on; "wgmma": sm_90a alone."""
     unit = {"float64": "Dmma", "float16": "Mma16bit", "bfloat16": "Mma16bit"}.get(dtype)
     units = {unit} if unit else {"Tf32", "Tf32x3"}
-    return {"Ffma"} | (units if sm >= (75 if dtype == "float16" else 80) else set())
+    warpgroup = {"Wgmma16bit", "WgmmaTf32", "WgmmaTf32x3"} if sm == 90 and dtype != "float64" else set()
+    return {"Ffma"} | warpgroup | (units if sm >= (75 if dtype == "float16" else 80) else set())
 
 
 @pytest.mark.compiler

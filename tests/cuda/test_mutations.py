@@ -10,8 +10,11 @@ import emulator
 import numpy as np
 import pytest
 
-from backstride import kernels
+from backstride import kernels, use_float32_precision
+from backstride.kernels.cuda import windows
 from backstride.kernels.cuda.runtime import loader, replay
+from backstride.kernels.layout import NCHW, NHWC
+from backstride.kernels.norm import words
 from backstride.kernels.pool import cpu, cuda
 from backstride.kernels.pool.geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
@@ -23,25 +26,45 @@ RACE = "race on shared memory"
 MUTATIONS = {
     "missing barrier in the main loop": ("__syncthreads();  // this tile has arrived", ";//", RACE),
     "missing barrier before the tile is stored": ("cp_async_wait<0>();\n    __syncthreads();", "", RACE),
-    "missing __syncwarp": ("__syncwarp();\n#pragma unroll 4", "\n#pragma unroll 4", RACE),
-    "wait for one group too few": ("cp_async_wait<STAGES - 2>();", "cp_async_wait<STAGES - 1>();", RACE),
-    "no wait": ("cp_async_wait<STAGES - 2>();", "", RACE),
+    "missing __syncwarp": ("__syncwarp();\n        Vec", "Vec", RACE),
+    "wait for one group too few": ("cp_async_wait<AHEAD - 1>();", "cp_async_wait<AHEAD>();", RACE),
+    "no wait": ("cp_async_wait<AHEAD - 1>();", "", RACE),
     "missing bound of the image's columns": (
-        " && (unsigned)(pixel.column + tap.column) < (unsigned)W;",
-        ";",
+        "valid &= (unsigned)(pixel.column + tap.column) < (unsigned)W;",
+        "",
         f"out-of-bounds read|{WRONG}",
     ),
-    "missing bound of the image's rows": ("(unsigned)(pixel.row + tap.row) < (unsigned)H && ", "", "out-of-bounds"),
+    "missing bound of the image's rows": ("(unsigned)(pixel.row + tap.row) < (unsigned)H;", "true;", "out-of-bounds"),
     "missing bound of the output's columns": ("row < 0 || n >= columns", "row < 0", "out-of-bounds write"),
     "missing bound of the output's rows": ("m < rows ? place(m) : -1", "place(m)", "out-of-bounds write"),
     "wrong stride in shared memory": ("row * LD + k : k * LD + row", "row * 8 + k : k * 8 + row", RACE),
     "tiles that overlap in shared memory": ("stage(tile) + SIZE_A)", "stage(tile) + SIZE_A / 2)", RACE),
     "stage past the end of shared memory": ("shared + tile % STAGES", "shared + tile", "not all in shared memory"),
+    "addresses outside the image": ("base + only_if(valid, offset)", "base + offset", "out-of-bounds"),
     "one tile of the output is never written": (
         "    cp_async_wait<0>();\n    __syncthreads();",
         "    if (blockIdx.x == 1) return false;\n    cp_async_wait<0>();\n    __syncthreads();",
         NAN,
     ),
+}
+
+
+# The same for three TF32 products and for C by words, as a linear layer shows them.
+PRODUCTS = {
+    "subnormal numbers not scaled": ("mul_rn(__uint_as_float(x[i]), 0x1p24f)", "__uint_as_float(x[i])", WRONG),
+    "sums not scaled back": ("mul_rn(sum, 0x1p-48f)", "sum", WRONG),
+    "small parts dropped": ("__float_as_uint(add_rn(scaled, -__uint_as_float(big[i])))", "0", WRONG),
+    "sums that overflow left": ("OVERFLOWS = true", "OVERFLOWS = false", NAN),
+    "infinities left": ("(__float_as_uint(value) & INFINITY_BITS) == INFINITY_BITS", "value != value", NAN),
+    "A added again by the other axis": ("at<A_K_MAJOR>(m, k, params.stride_a)", "at<!A_K_MAJOR>(m, k, 1)", WRONG),
+    "words of C by other columns": (
+        "(pass * COLUMNS + lane_id() / LANES) * SLAB_LD",
+        "pass * COLUMNS * SLAB_LD",
+        WRONG,
+    ),
+    "the bias of the next column": ("out.bias_of(n + column)", "out.bias_of(n + column + 1)", f"out-of-bounds|{WRONG}"),
+    "the bias of the next row": ("out.bias_of(m + mma.row(i))", "out.bias_of(m + mma.row(i) + 1)", WRONG),
+    "a bias past the last column": ("bias && i < (BIAS_ALONG_M ? rows : columns)", "bias", "out-of-bounds read"),
 }
 
 
@@ -116,11 +139,80 @@ VOLUMES = {
 }
 
 
+# The same for pooling with channels last.
+POOLING_LAST = {
+    "missing bound of the words": ("max_pool_nhwc", "if (index >= params.pixels.number) return;", "", "out-of-bounds"),
+    "words of the first channels": ("max_pool_nhwc", "split_off(index, pixels.words) * VEC", "0", OUTSIDE),
+    "words that overlap": (
+        "max_pool_nhwc",
+        "split_off(index, pixels.words) * VEC",
+        "split_off(index, pixels.words)",
+        "misaligned",
+    ),
+    "every word in the first slice": (
+        "max_pool_nhwc",
+        "split_off(index, pixels.slices)",
+        "index % 2",
+        f"{OUTSIDE}|{NAN}",
+    ),
+    "rows in padding read": ("max_pool_nhwc", "(unsigned)h < (unsigned)windows.H && ", "", OUTSIDE),
+    "columns in padding read": ("max_pool_nhwc", " && (unsigned)w < (unsigned)windows.W", "", OUTSIDE),
+    "padding that wins": ("max_pool_nhwc", "values[i] = outside", "values[i] = 3", WRONG),
+    "taps of a row's first column": (
+        "max_pool_nhwc",
+        "visit(first + r * KERNEL_W + s, values)",
+        "visit(first, values)",
+        WRONG,
+    ),
+    "rows without dilation": ("max_pool_nhwc", "top + r * DILATION_H", "top + r", WRONG),
+    "slices of other images": ("max_pool_nhwc", "slice_at(y.image, d, windows.D)", "d", WRONG),
+    "padding's tap taken for the first": (
+        "max_pool_nhwc",
+        "? first_slice + r * KERNEL_W + s",
+        "? first_slice + 0",
+        WRONG,
+    ),
+    "windows in padding not marked": ("max_pool_nhwc", "+ s : NO_TAP", "+ s : 0", WRONG),
+    "half a word stored": ("max_pool_nhwc", "params.taps + index * VEC", "params.taps + index", f"misaligned|{WRONG}"),
+    "a window's last column forgotten": ("avg_pool_nhwc", "s < KERNEL_W; s++", "s < KERNEL_W - 1; s++", WRONG),
+    "a window's last row forgotten": ("avg_pool_nhwc", "r < KERNEL_H; r++", "r < KERNEL_H - 1; r++", WRONG),
+    "the divisor of another window": ("avg_pool_nhwc", "word.d, word.h, word.w)", "word.d, word.w, word.h)", WRONG),
+    "dy's last row forgotten": ("avg_pool_grad_nhwc", "p <= rows.last", "p < rows.last", WRONG),
+    "dy's last column forgotten": ("avg_pool_grad_nhwc", "q <= columns.last", "q < columns.last", WRONG),
+    "columns without padding": ("avg_pool_grad_nhwc", "w = x.w + PAD_LEFT", "w = x.w", WRONG),
+    "dy of the first channels": ("avg_pool_grad_nhwc", "* channels + x.channel", "* channels", WRONG),
+    "rows between windows": ("max_pool_grad_nhwc", "if (r % DILATION_H != 0) continue;", "", WRONG),
+    "every tap taken": ("max_pool_grad_nhwc", "tap[i] == here ? dy[i]", "true ? dy[i]", WRONG),
+    "dy's rows of the first slice": ("max_pool_grad_nhwc", "slice_at(x.image, z, windows.Z)", "x.image", WRONG),
+    "positions of a plane": ("max_pool_indices", "quotient(i, params.C)", "i", WRONG),
+    "adaptive rows of the first image": ("adaptive_avg_pool_nhwc", "word.image * volume", "0 * volume", WRONG),
+    "adaptive windows of one row": ("adaptive_avg_pool_nhwc", "h < rows.last", "h < rows.first + 1", WRONG),
+    "adaptive windows divided by rows": (
+        "adaptive_avg_pool_nhwc",
+        "(Acc)slices.length() * (Acc)rows",
+        "(Acc)rows",
+        WRONG,
+    ),
+    "adaptive windows over a row forgotten": (
+        "adaptive_avg_pool_grad_nhwc",
+        "p < rows.last",
+        "p < rows.first + 1",
+        WRONG,
+    ),
+    "adaptive dy of the first channels": (
+        "adaptive_avg_pool_grad_nhwc",
+        "* channels + word.channel",
+        "* channels",
+        WRONG,
+    ),
+}
+
+
 # The same for convolution of volumes.
 CONV_VOLUMES = {
     "missing bound of the image's slices": (
         "conv_forward",
-        "valid = valid && (unsigned)(pixel.slice + tap.slice) < (unsigned)D;",
+        "valid &= (unsigned)(pixel.slice + tap.slice) < (unsigned)D;",
         "",
         OUTSIDE,
     ),
@@ -143,9 +235,23 @@ CONV_VOLUMES = {
     "slices past the last": ("conv_input_grad", "inside = inside && slice < D;", "", f"out-of-bounds write|{WRONG}"),
     "weights of the first slice": (
         "conv_input_grad",
-        "row += (first_d + split_off(i, T) * step_d) * kernel_h;",
+        "residue.taps += d.first_tap * params.first_taps_h * params.first_taps_w;",
         "",
-        OUTSIDE,
+        WRONG,
+    ),
+    "weights of another class": ("conv_input_grad", " + w.first_tap,", ",", WRONG),
+    "every tap packed": ("pack_class_weights", "first + i * axis.step", "first + i", WRONG),
+    "packed weights past the last": (
+        "pack_class_weights",
+        "!CHANNELS_LAST && k < filters",
+        "!CHANNELS_LAST",
+        "out-of-bounds read",
+    ),
+    "packed taps counted together": (
+        "pack_class_weights",
+        "(axis.kernel - first + axis.step - 1)",
+        "axis.kernel",
+        WRONG,
     ),
     "taps of every slice": ("conv_input_grad", "residue.image.depth *= d.taps;", "", WRONG),
     "depthwise: slices of the first channel": ("depthwise_forward", "slice_at(channel, d, windows.D)", "d", WRONG),
@@ -168,6 +274,142 @@ CONV_VOLUMES = {
         "int t = AXES == 3 ? pass / (KERNEL_H * KERNEL_W) : 0",
         "int t = 0",
         f"{OUTSIDE}|{NAN}",
+    ),
+}
+
+
+# The same for convolution with channels last.
+FORWARD_LAST, INPUT_GRAD_LAST, WEIGHT_GRAD_LAST = (
+    f"conv_{name}_nhwc" for name in ("forward", "input_grad", "weight_grad")
+)
+CHANNELS_LAST = {
+    "missing bound of the image's columns": (
+        FORWARD_LAST,
+        "valid &= (unsigned)(at.column + tap.column) < (unsigned)window.W;",
+        "",
+        OUTSIDE,
+    ),
+    "missing bound of the image's rows": (
+        FORWARD_LAST,
+        "(unsigned)(at.row + tap.row) < (unsigned)window.H;",
+        "true;",
+        OUTSIDE,
+    ),
+    "missing bound of the pixels": (FORWARD_LAST, "if (i >= pixels) return {0, 0, OUTSIDE, OUTSIDE};", "", OUTSIDE),
+    "taps by columns": (FORWARD_LAST, "s = split_off(i, window.S);", "s = split_off(i, window.R);", WRONG),
+    "rows without dilation": (FORWARD_LAST, "row = r * window.dilation_h", "row = r", WRONG),
+    "columns without stride": (FORWARD_LAST, "q * window.stride_w - window.left", "q - window.left", WRONG),
+    "channels of the first": (FORWARD_LAST, "* channels + channel, row, column};", "* channels, row, column};", WRONG),
+    "pixels of the first image": (FORWARD_LAST, "x + at.image * image", "x", WRONG),
+    "image of the first group": (FORWARD_LAST, "x + group * (int)each.divisor", "x", WRONG),
+    "weights of the first group": (
+        FORWARD_LAST,
+        "params.w + (long long)block.group * product.rows * product.depth",
+        "params.w",
+        WRONG,
+    ),
+    "bias of the first group": (FORWARD_LAST, "product.bias + filter", "product.bias", WRONG),
+    "the thread's first pixel alone": (FORWARD_LAST, "tables.corners[row(i)]", "tables.corners[row(0)]", WRONG),
+    "pixels read before they are there": (
+        FORWARD_LAST,
+        "b.prepare(tile);\n    __syncthreads();",
+        "b.prepare(tile);",
+        f"{RACE}|{OUTSIDE}",
+    ),
+    "weights of the first class": (INPUT_GRAD_LAST, "(depth > 0 ? residue.taps : 0)", "0", WRONG),
+    "pixels without their channels": (INPUT_GRAD_LAST, "pixels(n) * channels", "pixels(n)", "misaligned"),
+    "gaps of a class are stored": (INPUT_GRAD_LAST, "GAPS = true", "GAPS = false", "out-of-bounds write"),
+    "class read before it is there": (
+        INPUT_GRAD_LAST,
+        "params.dy);\n    __syncthreads();",
+        "params.dy);",
+        f"{RACE}|shift",
+    ),
+    "weights packed by filters": ("pack_class_weights", "CHANNELS_LAST ? split_off(k, params.filters) : 0", "0", WRONG),
+    "gradient of the first group": (WEIGHT_GRAD_LAST, "params.dy + filter", "params.dy", WRONG),
+    "the thread's first pixel of the gradient": (WEIGHT_GRAD_LAST, "corners[k(i)]", "corners[k(0)]", WRONG),
+    "taps of the first row": (WEIGHT_GRAD_LAST, "row0 + threadIdx.x % WORDS * VECTOR", "row0", WRONG),
+    "filters of the first group in db": (WEIGHT_GRAD_LAST, "to.db + filter", "to.db", f"{WRONG}|{NAN}|{RACE}"),
+}
+
+
+# The same for depthwise convolution with channels last.
+DEPTHWISE_FORWARD, DEPTHWISE_INPUT_GRAD, DEPTHWISE_WEIGHT_GRAD = (
+    f"depthwise_{name}_nhwc" for name in ("forward", "input_grad", "weight_grad")
+)
+DEPTHWISE_LAST = {
+    "missing bound of the tiles": (DEPTHWISE_FORWARD, "if (index >= params.tiles.number) return;", "", "out-of-bounds"),
+    "missing bound of a tile's rows": (
+        DEPTHWISE_FORWARD,
+        "min((word.h + 1) * TILE_H, windows.P)",
+        "(word.h + 1) * TILE_H",
+        f"out-of-bounds write|{WRONG}",
+    ),
+    "missing bound of a tile's columns": (
+        DEPTHWISE_FORWARD,
+        "if (q < windows.Q) store_word",
+        "store_word",
+        f"out-of-bounds write|{WRONG}",
+    ),
+    "rows in padding read": (DEPTHWISE_FORWARD, "if ((unsigned)h >= (unsigned)windows.H) continue;", "", OUTSIDE),
+    "columns in padding read": (
+        DEPTHWISE_FORWARD,
+        "if ((unsigned)column < (unsigned)width) load_word",
+        "load_word",
+        OUTSIDE,
+    ),
+    "columns of a window that is not unrolled": (
+        DEPTHWISE_FORWARD,
+        "if ((unsigned)w >= (unsigned)windows.W) continue;",
+        "",
+        OUTSIDE,
+    ),
+    "padding multiplied as zero": (DEPTHWISE_FORWARD, "nan && q < ", "false && q < ", NAN),
+    "rows without dilation": (DEPTHWISE_FORWARD, "top + r * DILATION_H", "top + r", WRONG),
+    "weights of the first row": (DEPTHWISE_FORWARD, "(tap + r * KERNEL_W)", "(tap)", WRONG),
+    "weights of a window's first slice": (DEPTHWISE_FORWARD, "(tap + r * KERNEL_W)", "(r * KERNEL_W)", WRONG),
+    "every filter the channel of its number": (
+        DEPTHWISE_FORWARD,
+        "quotient(word.channel, params.multiplier)",
+        "word.channel",
+        OUTSIDE,
+    ),
+    "bias of the first filters": (DEPTHWISE_FORWARD, "params.b + word.channel", "params.b", WRONG),
+    "slices of the first image": (DEPTHWISE_FORWARD, "slice_at(word.image, d, windows.D)", "d", WRONG),
+    "dy's last row forgotten": (DEPTHWISE_INPUT_GRAD, "p <= rows.last", "p < rows.last", WRONG),
+    "rows between windows": (DEPTHWISE_INPUT_GRAD, "if (r % DILATION_H != 0) continue;", "", WRONG),
+    "columns between windows": (DEPTHWISE_INPUT_GRAD, "if (s % DILATION_W != 0) continue;", "", WRONG),
+    "the first filter of a channel alone": (DEPTHWISE_INPUT_GRAD, "m < params.multiplier", "m < 1", WRONG),
+    "windows that do not exist multiplied as zeros": (
+        DEPTHWISE_INPUT_GRAD,
+        "nan && column < ",
+        "false && column < ",
+        NAN,
+    ),
+    "windows of the tile before": (DEPTHWISE_INPUT_GRAD, "/ STRIDE_W + FIRST_Q + k", "/ STRIDE_W + k", WRONG),
+    "sums read before all are there": (
+        DEPTHWISE_WEIGHT_GRAD,
+        "__syncthreads();\n        if (sharer + half",
+        "if (sharer + half",
+        RACE,
+    ),
+    "sums replaced while they are read": (
+        DEPTHWISE_WEIGHT_GRAD,
+        "__syncthreads();\n        sharers = half;",
+        "sharers = half;",
+        RACE,
+    ),
+    "a sharer never heard": (DEPTHWISE_WEIGHT_GRAD, "int half = (sharers + 1) / 2;", "int half = sharers / 2;", WRONG),
+    "words past the last": (DEPTHWISE_WEIGHT_GRAD, "filter < params.filters && ", "", "out-of-bounds"),
+    "the part after": (DEPTHWISE_WEIGHT_GRAD, "min(first + params.part_tiles, ", "max(0, ", WRONG),
+    "taps of the first row": (DEPTHWISE_WEIGHT_GRAD, "PAD_TOP + r * DILATION_H, d", "PAD_TOP, d", WRONG),
+    "taps past the window's last": (DEPTHWISE_WEIGHT_GRAD, " && tap < taps", "", f"out-of-bounds|{WRONG}"),
+    "what lies outside multiplied as zero": (DEPTHWISE_WEIGHT_GRAD, "__syncthreads_or(nan)", "false", NAN),
+    "columns outside at one tap": (
+        DEPTHWISE_WEIGHT_GRAD,
+        "if ((unsigned)w >= (unsigned)windows.W) continue;",
+        "",
+        OUTSIDE,
     ),
 }
 
@@ -252,6 +494,47 @@ NORM = {
 }
 
 
+# The same for batch normalisation by words of channels.
+NORM_WORDS = {
+    "words past the last": ("word_statistics", "channel >= matrix.channels || ", "", "out-of-bounds"),
+    "a sharer never heard": ("word_statistics", "int half = (sharers + 1) / 2;", "int half = sharers / 2;", WRONG),
+    "pixels of the next part": ("word_statistics", "min(first + matrix.part_pixels, ", "max(0, ", WRONG),
+    "means of pixels that differ": ("word_statistics", "mul_rn(between, between)", "(Acc)0", WRONG),
+    "pixels past the last": (
+        "word_statistics",
+        "pixel + (PIXELS - 1) * sharers < share.last",
+        "pixel < share.last",
+        f"out-of-bounds|{WRONG}",
+    ),
+    "a part never heard": ("word_moments", "part < params.parts", "part < params.parts - 1", WRONG),
+    "channels past the last": ("word_moments", "if (channel < params.channels) {", "{", "out-of-bounds"),
+    "a mean above the first element": ("word_moments", "add_rn(shift, all.mean())", "all.mean()", WRONG),
+    "numbers of a word's first channel": ("word_normalise", "from[channel + j]", "from[channel]", WRONG),
+    "words of the first channels": ("word_normalise", "* matrix.channels + share.channel", "* matrix.channels", NAN),
+    "the residual after ReLU": ("word_normalise", "if constexpr (RELU) y[j] = relu(y[j]);", "", WRONG),
+    "sums read before all are there": (
+        "word_sums",
+        "__syncthreads();\n        if (sharer + half",
+        "if (sharer + half",
+        RACE,
+    ),
+    "sums replaced while they are read": (
+        "word_sums",
+        "__syncthreads();\n        sharers = half;",
+        "sharers = half;",
+        RACE,
+    ),
+    "a part's sums in the place of the first": ("word_sums", "(long long)share.part * ", "0 * ", f"{NAN}|{WRONG}"),
+    "dy where ReLU gave 0": ("word_sums", "passes(y[j]) ? dz[j] : 0", "dz[j]", WRONG),
+    "what moves the deviation": (
+        "word_input_grad",
+        "-mul_rn(word.normalised[j], of_product[j])",
+        "0",
+        WRONG,
+    ),
+}
+
+
 # The same for the kernel of dropout and those of losses.
 DROPOUT = {
     "a round less": ("dropout", "round < 10", "round < 9", WRONG),
@@ -325,6 +608,27 @@ def evidence(cupy: ModuleType) -> str:
     return shown(cupy, lambda x, w: kernels.conv2d(x, w, padding=1), integers(2, 9, 11, 13), integers(40, 9, 3, 2))
 
 
+def evidence_of_products(cupy: ModuleType) -> str:
+    """What linear layers of samples as rows and as columns show, of subnormal numbers and of some that overflow."""
+    rng = np.random.default_rng(0)
+    for power in (1.0, 1e-40, 1e24):
+        x, w, b = (rng.standard_normal(shape) for shape in ((36, 70), (40, 70), (40,)))
+        x, w, b = (np.float32(x * power), np.float32(w), np.float32(b * power))
+        expected = (x.astype(float) @ w.astype(float).T + b) / power
+        for axis in (0, 1):
+            arrays = x if axis == 0 else np.ascontiguousarray(x.T), w, b
+            try:
+                with use_float32_precision("tf32x3"):
+                    got = kernels.linear(*map(cupy.asarray, arrays), batch_axis=axis).get() / power
+            except emulator.EmulatorFault as fault:
+                return str(fault)
+            if not np.isfinite(got).all():
+                return NAN
+            if not np.allclose(got if axis == 0 else got.T, expected, rtol=5e-5, atol=5e-5):
+                return WRONG
+    return ""
+
+
 def evidence_of_few_channels(cupy: ModuleType) -> str:
     """What a strided convolution of 3 channels and its input gradient show, in several blocks along every axis."""
     x, w, dy = integers(2, 3, 37, 60), integers(5, 3, 5, 3), integers(2, 5, 18, 30)
@@ -344,11 +648,31 @@ def evidence_of_pooling(cupy: ModuleType) -> str:
 
 def evidence_of_volumes(cupy: ModuleType) -> str:
     """What pooling of volumes shows, with infinities where windows begin in padding."""
-    x, options = integers(2, 2, 7, 5, 6), {"stride": (2, 1, 2), "padding": ((3, 1), (0, 1), (1, 0)), "rank": 3}
+    x = integers(2, 2, 7, 5, 6)
     x[:, 1, :3] = -np.inf
+    return shown_of_pool3d(cupy, x, NCHW)
+
+
+def evidence_of_pooling_last(cupy: ModuleType) -> str:
+    """The same with channels last, in two words of four, and of dilated windows, of which some lie in padding."""
+    x = integers(2, 7, 5, 6, 8)
+    x[:, :3, ..., 1::2] = -np.inf
+    return shown_of_pool3d(cupy, x, NHWC) or shown_of_dilated(cupy, 1, 1) or shown_of_dilated(cupy, 5, 4)
+
+
+def shown_of_dilated(cupy: ModuleType, *extents: int) -> str:
+    x, options = integers(1, *extents, 8), {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 2, "layout": NHWC}
+    taps = kernels.max_pool2d(x, **options)[1]
+    forward = shown(cupy, lambda x: kernels.max_pool2d(x, **options)[1], x)
+    dy = integers(*taps.shape) + 9
+    return forward or shown(cupy, lambda dy, taps: kernels.max_pool2d_grad(dy, taps, x.shape, **options), dy, taps)
+
+
+def shown_of_pool3d(cupy: ModuleType, x: np.ndarray, layout: str) -> str:
+    options = {"stride": (2, 1, 2), "padding": ((3, 1), (0, 1), (1, 0)), "rank": 3, "layout": layout}
     g = PoolGeometry.of("max_pool3d", x.shape, (3, 2, 2), dilation=(2, 1, 1), **options)
     average = AvgPoolGeometry.of_average("avg_pool3d", x.shape, (4, 2, 2), count_include_pad=False, **options)
-    adaptive = AdaptivePoolGeometry.of("adaptive_avg_pool3d", x.shape, output_size=(5, 2, 3), rank=3)
+    adaptive = AdaptivePoolGeometry.of("adaptive_avg_pool3d", x.shape, output_size=(5, 2, 3), rank=3, layout=layout)
     taps, dy = cpu.max_pool(x, g)[1], integers(*g.y_shape) + 9
 
     def on(array):
@@ -381,6 +705,62 @@ def shown_of_conv3d(cupy: ModuleType, channels: int, groups: int) -> str:
         (lambda x, w: kernels.conv3d(x, w, **options), x, w),
         (lambda dy, w: kernels.conv3d_input_grad(dy, w, x.shape, **options), dy, w),
         (lambda dy, x: kernels.conv3d_weight_grad(dy, x, w.shape, **options), dy, x),
+    )
+    return next(filter(None, (shown(cupy, *each) for each in calls)), "")
+
+
+def evidence_of_channels_last(cupy: ModuleType) -> str:
+    """What strided convolutions in groups show, with several tiles along every axis and whole words of channels, with a
+    bias, and their gradients."""
+    options = {"stride": (2, 3), "padding": ((0, 2), (2, 0)), "dilation": (2, 1), "groups": 2, "layout": "NHWC"}
+    x, w, b = integers(2, 17, 13, 24), integers(132, 3, 2, 12), integers(132)
+    dy = integers(*kernels.conv2d(x, w, b, **options).shape)
+    calls = (
+        (lambda x, w, b: kernels.conv2d(x, w, b, **options), x, w, b),
+        (lambda dy, w: kernels.conv2d_input_grad(dy, w, x.shape, **options), dy, w),
+        (lambda dy, x: kernels.conv2d_parameter_grads(dy, x, w.shape, **options)[0], dy, x),
+        (lambda dy, x: kernels.conv2d_parameter_grads(dy, x, w.shape, **options)[1], dy, x),
+    )
+    return next(filter(None, (shown(cupy, *each) for each in calls)), "")
+
+
+def evidence_of_depthwise_last(cupy: ModuleType) -> str:
+    """What depthwise convolutions in tall tiles and their gradients show: of words of four, of two filters to a
+    channel, of a window that is not unrolled and of volumes, with a bias; then of an infinity in every operand."""
+    given = {"stride": (2, 1), "padding": ((1, 2), (2, 1)), "dilation": (2, 1)}
+    cases = (
+        ((3, 13, 11, 24), (24, 3, 2, 1), given),
+        ((2, 9, 8, 3), (6, 3, 3, 1), {"padding": 2, "dilation": (1, 2)}),
+        ((2, 4, 5, 4), (4, 9, 8, 1), {"padding": 4}),
+        ((2, 8, 8, 132), (132, 3, 3, 1), {"padding": 1}),
+        ((2, 7, 5, 6, 8), (8, 3, 2, 2, 1), {"stride": (2, 1, 2), "padding": ((3, 1), (0, 1), (1, 0))}),
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(windows, "ENOUGH_THREADS", 1)
+        found = (
+            shown_of_depthwise_last(cupy, *case, infinite=infinite) for infinite in (False, True) for case in cases
+        )
+        return next(filter(None, found), "")
+
+
+def shown_of_depthwise_last(
+    cupy: ModuleType, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, Any], infinite: bool
+) -> str:
+    conv, input_grad, weight_grad = (
+        getattr(kernels, f"conv{len(x_shape) - 2}d{rest}") for rest in ("", "_input_grad", "_weight_grad")
+    )
+    options = {**options, "groups": x_shape[-1], "layout": "NHWC"}
+    x, w, b = integers(*x_shape) + 9, integers(*w_shape), integers(*w_shape[:1])
+    dy = integers(*conv(x, w, b, **options).shape) + 9
+    infinite_w, infinite_dy, infinite_x = w + 9, dy.copy(), x.copy()
+    if infinite:
+        for array in (infinite_w, infinite_dy, infinite_x):
+            array.flat[0] = array.flat[-1] = np.inf
+    calls = (
+        (lambda x, w, b: conv(x, w, b, **options), x, infinite_w, b),
+        (lambda dy, w: input_grad(dy, w, x_shape, **options), dy, infinite_w),
+        (lambda dy, x: weight_grad(dy, x, w_shape, **options), infinite_dy, x),
+        (lambda dy, x: weight_grad(dy, x, w_shape, **options), dy, infinite_x),
     )
     return next(filter(None, (shown(cupy, *each) for each in calls)), "")
 
@@ -456,6 +836,25 @@ def evidence_of_norm(cupy: ModuleType) -> str:
     return next(filter(None, (shown(cupy, *each, exact=False) for each in calls)), "")
 
 
+def evidence_of_norm_words(cupy: ModuleType) -> str:
+    """What batch normalisation with channels last shows, of two blocks of words and of several parts."""
+    x, residual, gamma = integers(2, 12, 11, 132) + 9, integers(2, 12, 11, 132)[::-1].copy(), integers(132) + 6
+    x, beta = x + np.arange(132, dtype="f4") % 7, integers(132)
+    finished = {"activation": "relu", "layout": NHWC}
+    y, mean, var = kernels.batch_norm(x, gamma, beta, **finished)
+
+    def grads(dy: Any, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any) -> tuple[Any, ...]:
+        return kernels.batch_norm_grads(dy, x, gamma, mean, var, beta=beta, y=y, **finished)
+
+    calls: tuple[tuple[Any, ...], ...] = (
+        (lambda x, g, b, r: kernels.batch_norm(x, g, b, residual=r, **finished)[0], x, gamma, beta, residual),
+        *((lambda *a, i=i: grads(*a)[i], residual, x, gamma, beta, mean, var, y) for i in range(3)),
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(words, "ENOUGH_ELEMENTS", 0)
+        return next(filter(None, (shown(cupy, *each, exact=False) for each in calls)), "")
+
+
 def evidence_of_dropout(cupy: ModuleType) -> str:
     """What the mask of a block and a tail shows."""
     position = np.array([3, 1, 2], np.uint32)
@@ -510,6 +909,35 @@ def test_mutation_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 
+def test_16_bit_elements_read_outside_the_image_are_caught(cupy: ModuleType) -> None:
+    """Elements that pass through registers: their addresses may lie anywhere where nothing is read."""
+    arrays = integers(2, 9, 11, 13).astype(np.float16), integers(40, 9, 3, 2).astype(np.float16)
+
+    def compute(x: Any, w: Any) -> Any:
+        return kernels.conv2d(x, w, padding=1)
+
+    with emulator.record_launches() as launches:
+        assert shown(cupy, compute, *arrays) == ""
+    assert "conv_forward" in {launch.name for launch in launches}
+    mutate(cupy, "conv_forward", "load_if(word.valid, ", "load_if(true, ")
+    loader._kernel.cache_clear()
+    loader._module.cache_clear()
+    replay.forget()
+    found = shown(cupy, compute, *arrays)
+    assert any(each in found for each in OUTSIDE.split("|")), found
+
+
+def test_products_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_products(cupy) == ""
+
+
+@pytest.mark.parametrize(("old", "new", "shown_by"), PRODUCTS.values(), ids=PRODUCTS)
+def test_mutation_of_products_is_caught(cupy: ModuleType, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, "linear", old, new)
+    found = evidence_of_products(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
 def test_kernels_of_few_channels_as_they_are_have_no_fault(cupy: ModuleType) -> None:
     with emulator.record_launches() as launches:
         assert evidence_of_few_channels(cupy) == ""
@@ -545,6 +973,19 @@ def test_mutation_of_volumes_is_caught(cupy: ModuleType, kernel: str, old: str, 
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 
+def test_pooling_with_channels_last_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_pooling_last(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), POOLING_LAST.values(), ids=POOLING_LAST)
+def test_mutation_of_pooling_with_channels_last_is_caught(
+    cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str
+) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_pooling_last(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
 def test_convolution_of_volumes_as_it_is_has_no_fault(cupy: ModuleType) -> None:
     assert evidence_of_conv_volumes(cupy) == ""
 
@@ -555,6 +996,33 @@ def test_mutation_of_convolution_of_volumes_is_caught(
 ) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_conv_volumes(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_depthwise_kernels_with_channels_last_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_depthwise_last(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), DEPTHWISE_LAST.values(), ids=DEPTHWISE_LAST)
+def test_mutation_of_depthwise_with_channels_last_is_caught(
+    cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str
+) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_depthwise_last(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_convolution_with_channels_last_as_it_is_has_no_fault(cupy: ModuleType) -> None:
+    with emulator.record_launches() as launches:
+        assert evidence_of_channels_last(cupy) == ""
+    entries = FORWARD_LAST, INPUT_GRAD_LAST, WEIGHT_GRAD_LAST
+    assert {launch.name for launch in launches if launch.grid[0] > 1}.issuperset(entries)
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), CHANNELS_LAST.values(), ids=CHANNELS_LAST)
+def test_mutation_of_channels_last_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_channels_last(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 
@@ -611,6 +1079,17 @@ def test_kernels_of_normalisation_as_they_are_have_no_fault(cupy: ModuleType) ->
 def test_mutation_of_normalisation_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_norm(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_norm_kernels_by_words_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_norm_words(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), NORM_WORDS.values(), ids=NORM_WORDS)
+def test_mutation_of_norm_by_words_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_norm_words(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

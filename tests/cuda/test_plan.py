@@ -228,14 +228,14 @@ def test_command_shows_the_score_of_every_candidate(capsys):
     out = capsys.readouterr().out
     found = planned("conv2d", precision="auto", case=LAYER, compile_=False)
     compared = scored(found, found.products[0])
-    scores = re.findall(r"^ (chosen)? +(\d+x\d+)x16 .* (\d[\d.]*) *$", out, re.MULTILINE)
+    scores = re.findall(r"^ (chosen)? +\w+ +(\d+x\d+)x16 .* (\d[\d.]*) *$", out, re.MULTILINE)
     assert [tile for _, tile, _ in scores] == [f"{c.tile.m}x{c.tile.n}" for c, _ in compared]
     assert [float(score) for *_, score in scores] == pytest.approx(
         [cost.seconds(c) * 1e6 for c, _ in compared], rel=5e-3
     )
     assert [mark for mark, *_ in scores] == ["chosen"] + [""] * (len(compared) - 1)
     assert "scored for sm_90 with 132 SMs" in out
-    assert re.search(r"predicted +│ \d+ µs by the selection model; the floor is \d+% of that", out)
+    assert re.search(r"predicted +│ [\d.]+ µs by the selection model; the floor is \d+% of that", out)
 
 
 def test_a_call_outside_the_tiles_says_so(capsys):
@@ -265,6 +265,15 @@ def test_command_takes_every_option(capsys):
     assert "avg_pool2d float16 on T4 (sm_75, 7 SMs)" in capsys.readouterr().out
     assert main("plan linear_input_grad --x 256,2048 --w 1000,2048 --batch-axis 1 --sm 80".split()) == 0
     assert main("plan conv2d --x 1,4,9,9 --w 4,1,3,3 --groups 4 --padding same --dilation 2,1".split()) == 0
+
+
+def test_command_takes_channels_last(capsys):
+    assert main("plan conv2d --x 2,9,8,64 --w 96,3,3,64 --layout NHWC --gpu a100".split()) == 0
+    out = capsys.readouterr().out
+    least = 4 * (2 * 9 * 8 * 64 + 96 * 3 * 3 * 64 + 96 + 2 * 7 * 6 * 96) / 1e6
+    assert f"{least:.4g} MB" in out
+    assert main("plan conv2d --x 2,9,8 --w 96,3,3,64 --layout NHWC --gpu a100".split()) == 2
+    assert "conv2d: x.shape is (2, 9, 8); expected four axes (N, H, W, C)" in capsys.readouterr().err
 
 
 def test_command_prints_the_exact_source(capsys):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
+import shown
 
 from backstride import kernels
 
-TREE = Path(os.environ.get("BACKSTRIDE_TREE", Path(__file__).parents[2]))
-TEXT = (TREE / "docs" / "recipes.md").read_text(encoding="utf-8")
-INSTALL, DEZERO, AUTOGRAD, SIGNAL = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+INSTALL, DEZERO, AUTOGRAD, SIGNAL = shown.python(shown.page("docs/recipes.md"))
 
 # what sigpy/config.py does of SigPy 0.1.27
 ASKS = """

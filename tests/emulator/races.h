@@ -9,6 +9,7 @@ struct Access {
     uint64_t epoch = 0;
     uint32_t warp_epoch = 0;
     int thread = -1;
+    uint32_t fences = 0;  // that the thread had performed
 
     bool unordered_with(const Access& later) const {
         if (epoch != later.epoch || thread == later.thread) return false;
@@ -25,6 +26,7 @@ public:
     struct Race { bool found, earlier_was_write; int thread; };
 
     void resize(size_t size) { bytes.resize(size); }
+    const Access& last_write(size_t offset) const { return bytes[offset].write; }
 
     Race record(size_t offset, size_t count, bool write, const Access& now) {
         Race race{};

@@ -59,6 +59,12 @@ void emulator_atomic(const void* p, size_t bytes);
 void emulator_copy(void* smem, const void* gmem, int bytes, bool valid);
 void emulator_commit();
 void emulator_wait(int newest);
+// Those of wgmma, whose groups are told what they read, 16 bytes at a time: faults where a write of that has not been
+// fenced by its thread, or comes before the wait.
+void emulator_fence_for_wgmma();
+void emulator_wgmma_read(const void* p);
+void emulator_wgmma_commit();
+void emulator_wgmma_wait(int newest);
 
 // The bounds of this module's static shared memory: kernels have no other zero-initialised variables.
 extern unsigned char __bss_start[] __attribute__((visibility("hidden"))), _end[] __attribute__((visibility("hidden")));

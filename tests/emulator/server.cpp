@@ -31,6 +31,7 @@ alignas(1024) unsigned char emulator_dynamic_shared[kDynamicShared];
 namespace {
 
 struct Copy { void* to; const void* from; int bytes; bool valid; };
+struct WgmmaRead { uintptr_t from; uint64_t epoch; };
 
 enum State { kReady, kAtBarrier, kAtCollective, kFinished };
 
@@ -42,6 +43,8 @@ struct Fiber {
     int line, predicate;  // at a barrier
     const char* collective; unsigned mask; void* lane;  // at a warp collective
     std::deque<std::vector<Copy>> groups;  // cp.async groups under way, oldest first; the last is open
+    std::deque<std::vector<WgmmaRead>> wgmma_groups;  // the same of wgmma's
+    uint32_t fences;  // for wgmma, so far
 };
 
 struct Allocation { uint64_t address, size; };
@@ -69,6 +72,7 @@ int votes;
 unsigned char *static_begin, *static_end;
 AccessHistory dynamic_history, static_history;
 uint64_t epoch;  // barriers opened and blocks begun since the process started
+uint64_t block_epoch;  // when this block began
 std::vector<uint32_t> warp_epochs;
 size_t shadow_scale, shadow_offset;  // ASan's: a byte tells of 2^scale bytes, 0 that all are accessible
 std::mt19937 random_bits;
@@ -95,6 +99,8 @@ void to_scheduler(Fiber& from, bool last) {
 void run_thread() {
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
     entry(arguments.data(), nullptr);
+    if (current->wgmma_groups.size() > 1 || !current->wgmma_groups[0].empty())
+        emulator_fault("the thread ends while wgmma is under way");
     current->state = kFinished;
     to_scheduler(*current, true);
 }
@@ -112,6 +118,8 @@ void start(Fiber& fiber, uint3 index) {
     fiber.index = index;
     fiber.state = kReady;
     fiber.groups.assign(1, {});
+    fiber.wgmma_groups.assign(1, {});
+    fiber.fences = 0;
     getcontext(&fiber.context);
     fiber.context.uc_stack = {fiber.stack, 0, kStack};
     makecontext(&fiber.context, run_thread, 0);
@@ -161,7 +169,7 @@ void run_block() {
     memset(emulator_dynamic_shared, 0xff, launch.shared);
     // Not memset, in whose place ASan's would object to the red zones between the arrays.
     for (volatile unsigned char* p = static_begin; p != static_end; ++p) *p = 0xff;
-    ++epoch;
+    block_epoch = ++epoch;
     int i = 0;
     for (uint3 index{}; index.z < blockDim.z; ++index.z)
         for (index.y = 0; index.y < blockDim.y; ++index.y)
@@ -286,7 +294,7 @@ bool in_static(uintptr_t p, size_t bytes) {
 void record_shared(uintptr_t p, size_t bytes, bool write) {
     if (!current) return;
     int thread = int(current - &fibers[0]);
-    Access now{epoch, warp_epochs[thread / 32], thread};
+    Access now{epoch, warp_epochs[thread / 32], thread, current->fences};
     AccessHistory::Race race{};
     if (in_dynamic(p, bytes))
         race = dynamic_history.record(p - (uintptr_t)emulator_dynamic_shared, bytes, write, now);
@@ -294,6 +302,12 @@ void record_shared(uintptr_t p, size_t bytes, bool write) {
     if (race.found)
         emulator_fault("race on shared memory: %s of what thread %d %s with no barrier between", write ? "write" : "read",
                        race.thread, race.earlier_was_write ? "wrote" : "read");
+}
+
+// Of a byte of shared memory.
+const Access& last_write(uintptr_t p) {
+    return in_dynamic(p, 1) ? dynamic_history.last_write(p - (uintptr_t)emulator_dynamic_shared)
+                            : static_history.last_write(p - (uintptr_t)static_begin);
 }
 
 bool accessible(uintptr_t p, size_t bytes) {
@@ -388,6 +402,33 @@ void emulator_wait(int newest) {
             record_shared((uintptr_t)copy.to, copy.bytes, true);
             if (copy.valid) memcpy(copy.to, copy.from, copy.bytes);
             else memset(copy.to, 0, copy.bytes);
+        }
+}
+
+void emulator_fence_for_wgmma() { ++current->fences; }
+
+void emulator_wgmma_read(const void* p) {
+    emulator_require_shared(p, 16, "wgmma operand");
+    access((uintptr_t)p, 16, false);
+    for (int i = 0; i < 16; ++i) {
+        const Access& write = last_write((uintptr_t)p + i);
+        if (write.epoch >= block_epoch && fibers[write.thread].fences <= write.fences)
+            emulator_fault("wgmma reads what thread %d wrote and has not fenced", write.thread);
+    }
+    current->wgmma_groups.back().push_back({(uintptr_t)p, epoch});
+}
+
+void emulator_wgmma_commit() { current->wgmma_groups.emplace_back(); }
+
+void emulator_wgmma_wait(int newest) {
+    auto& groups = current->wgmma_groups;
+    for (; (int)groups.size() - 1 > newest; groups.pop_front())
+        for (const WgmmaRead& read : groups.front()) {
+            access(read.from, 16, false);
+            for (int i = 0; i < 16; ++i) {
+                const Access& write = last_write(read.from + i);
+                if (write.epoch > read.epoch) emulator_fault("thread %d wrote what wgmma still reads", write.thread);
+            }
         }
 }
 

@@ -83,6 +83,28 @@ def test_convolutions(path, shape, w_shape, pad, stride, dilation, groups, rng):
     assert_exact(path.to_numpy(gW), exact_gW)
 
 
+@pytest.mark.parametrize(("d_layout", "w_layout"), [(1, 1), (1, 0), (0, 1)])
+@pytest.mark.parametrize(("shape", "w_shape", "pad", "stride", "dilation", "groups"), CONVOLUTIONS)
+def test_convolutions_with_channels_last(path, shape, w_shape, pad, stride, dilation, groups, d_layout, w_layout, rng):
+    windows, layouts = (pad, stride, dilation, groups), {"d_layout": d_layout, "w_layout": w_layout}
+    y_shape = (shape[0], w_shape[0], *extents(shape[2:], w_shape[2:], stride, pad, dilation))
+    x, W, gy, b = (integers(rng, each) for each in (shape, w_shape, y_shape, w_shape[:1]))
+    exact_y, exact_gx, exact_gW = convolved(x, W, gy, *windows)
+
+    def laid_out(a, layout):
+        return np.ascontiguousarray(np.moveaxis(a, 1, -1)) if layout else a
+
+    x, gy, W = laid_out(x, d_layout), laid_out(gy, d_layout), laid_out(W, w_layout)
+    on_x, on_W, on_gy, on_b = (path.asarray(each.astype(np.float32)) for each in (x, W, gy, b))
+    y, gx, gW = (blank(path, each.shape, np.float32) for each in (gy, x, W))
+    cudnn.convolution_forward(on_x, on_W, on_b, y, *windows, **AUTO, **layouts)
+    assert_exact(path.to_numpy(y), laid_out(exact_y + b.reshape(1, -1, *(1 for _ in pad)), d_layout))
+    cudnn.convolution_backward_data(on_W, on_gy, None, gx, *windows, **GRADIENT, **layouts)
+    assert_exact(path.to_numpy(gx), laid_out(exact_gx, d_layout))
+    cudnn.convolution_backward_filter(on_x, on_gy, gW, *windows, **GRADIENT, **layouts)
+    assert_exact(path.to_numpy(gW), laid_out(exact_gW, w_layout))
+
+
 def test_results_are_written_into_arrays_of_any_strides(rng):
     x, W = integers(rng, (2, 3, 6, 5)), integers(rng, (4, 3, 3, 3))
     y = np.full((3, 2, 4, 4), np.nan).transpose(1, 2, 3, 0)[::-1]
@@ -122,7 +144,20 @@ SAME = ((0, 0), (1, 1), (1, 1), 1)
         ((ONE, ONE, None, ONE), (*SAME[:3], 2), {}, ValueError, "groups is 2; expected"),
         ((ONE, ONE, None, ONE), SAME, {"tensor_core": "yes"}, ValueError, "tensor_core is 'yes'; expected"),
         ((ONE, ONE, None, ONE), SAME, {"w_layout": 7}, ValueError, "w_layout is 7; expected CUDNN_TENSOR_NCHW"),
-        ((ONE, ONE, None, ONE), SAME, {"d_layout": 1}, NotImplementedError, "d_layout is CUDNN_TENSOR_NHWC; supported"),
+        (
+            (np.ones((1, 4, 4, 2)), np.ones((3, 4, 4, 1)), None, ONE),
+            SAME,
+            {"d_layout": 1, "w_layout": 1},
+            ValueError,
+            r"W.shape is \(3, 4, 4, 1\) \(axis 3 is 1\); expected axis 3 to be C/groups = 2/1",
+        ),
+        (
+            (np.ones((1, 6, 6, 2)), np.ones((3, 3, 3, 2)), None, ONE),
+            SAME,
+            {"d_layout": 1, "w_layout": 1},
+            ValueError,
+            r"y.shape is \(1, 1, 4, 4\); expected \(1, 4, 4, 3\), that is \(N, ..., K\)",
+        ),
         ((ONE, ONE.astype("f4"), None, ONE), SAME, {}, TypeError, "W.dtype is float32; expected float64 as x"),
         ((ONE, ONE, None, ONE.astype("f4")), SAME, {}, TypeError, "y.dtype is float32; expected float64 as x"),
         ((ONE, ONE, None, None), SAME, {}, TypeError, "y is a NoneType; expected a numpy.ndarray or cupy.ndarray"),
@@ -239,10 +274,10 @@ NORMS = [
 ]
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("given", "d_layout"), [(False, 0), (True, 0), (False, 1), (True, 1)])
 @pytest.mark.parametrize("dtype", REAL)
 @pytest.mark.parametrize(("shape", "parameters", "is_for_conv2d", "mode", "axes"), NORMS)
-def test_batch_normalization(path, shape, parameters, is_for_conv2d, mode, axes, dtype, given, rng):
+def test_batch_normalization(path, shape, parameters, is_for_conv2d, mode, axes, dtype, given, d_layout, rng):
     """Programs keep gamma and running statistics in x's dtype, float16 too."""
     eps, decay, kept = 1e-3, 0.75, np.float32 if dtype == "float16" else np.dtype(dtype)
     x, gy = normal(rng, shape, dtype), normal(rng, shape, dtype)
@@ -256,17 +291,22 @@ def test_batch_normalization(path, shape, parameters, is_for_conv2d, mode, axes,
     gbeta, ggamma = gy.sum(axes, keepdims=True), (gy * z).sum(axes, keepdims=True)
     exact_gx = gamma.reshape(broadcast) * inv_std * (gy - gbeta / count - z * ggamma / count)
 
-    on = [path.asarray(each.astype(dtype)) for each in (x, gamma, beta)]
-    running = [path.asarray(each.astype(dtype)).copy() for each in (running_mean, running_var)]
-    saved = [blank(path, parameters, kept) for _ in range(2)] if given else [None, None]
+    def laid_out(a, source=1, target=-1):
+        last = d_layout and is_for_conv2d and a.ndim == len(shape)
+        return np.ascontiguousarray(np.moveaxis(a, source, target)) if last else a
+
+    on = [path.asarray(laid_out(each).astype(dtype)) for each in (x, gamma, beta)]
+    running = [path.asarray(laid_out(each).astype(dtype)).copy() for each in (running_mean, running_var)]
+    saved = [blank(path, on[1].shape, kept) for _ in range(2)] if given else [None, None]
     arguments = (*on, *running, *saved, eps, decay, is_for_conv2d, mode, False)
-    reserve_space, y, *found = cudnn.batch_normalization_forward_training_ex(*arguments, d_layout=0)
+    reserve_space, y, *found = cudnn.batch_normalization_forward_training_ex(*arguments, d_layout=d_layout)
     assert reserve_space is None
     found = saved if given else found
     # a handful of roundings on each way from values of magnitude 1 to a few: 16-bit results round once more
     close = {"float64": 1e-13, "float32": 2e-5, "float16": 4e-3}[dtype]
 
     def same(got, exact, kind, tolerance=close):
+        exact = laid_out(exact)
         assert (got.shape, got.dtype) == (exact.shape, np.dtype(kind))
         np.testing.assert_allclose(path.to_numpy(got).astype(np.float64), exact, rtol=tolerance, atol=tolerance)
 
@@ -277,15 +317,15 @@ def test_batch_normalization(path, shape, parameters, is_for_conv2d, mode, axes,
     same(running[0], decay * running_mean + (1 - decay) * mean.reshape(parameters), dtype)
     same(running[1], decay * running_var + (1 - decay) * unbiased, dtype)
 
-    on_gy = path.asarray(gy.astype(dtype))
+    on_gy = path.asarray(laid_out(gy).astype(dtype))
     gx, *gradients = cudnn.batch_normalization_backward(
-        on[0], on[1], on_gy, *found, eps, is_for_conv2d, mode, False, d_layout=0, reserve_space=reserve_space
+        on[0], on[1], on_gy, *found, eps, is_for_conv2d, mode, False, d_layout=d_layout, reserve_space=reserve_space
     )
     same(gx, exact_gx, dtype)
     same(gradients[0], ggamma.reshape(parameters), dtype, 5 * close)  # sums of up to 40 terms
     same(gradients[1], gbeta.reshape(parameters), dtype, 5 * close)
-    y = cudnn.batch_normalization_forward_inference(*on, *running, eps, is_for_conv2d, mode)
-    center, spread = (path.to_numpy(each).astype(np.float64).reshape(broadcast) for each in running)
+    y = cudnn.batch_normalization_forward_inference(*on, *running, eps, is_for_conv2d, mode, d_layout)
+    center, spread = (laid_out(path.to_numpy(each), -1, 1).astype(np.float64).reshape(broadcast) for each in running)
     exact = (x - center) / np.sqrt(spread + eps) * gamma.reshape(broadcast) + beta.reshape(broadcast)
     same(y, exact, dtype)
 
@@ -318,7 +358,8 @@ def test_one_value_for_each_channel_leaves_the_running_variance():
         ({"inv_std": np.ones(3)}, ValueError, "inv_std is an array; expected None where mean is"),
         ({"cudnn_mode": 5}, ValueError, r"cudnn_mode is 5; expected one of CUDNN_BATCHNORM_\*"),
         ({"gamma": np.ones(3, int)}, TypeError, "gamma.dtype is int64; expected a float dtype"),
-        ({"d_layout": 1}, NotImplementedError, "d_layout is CUDNN_TENSOR_NHWC; supported is CUDNN_TENSOR_NCHW"),
+        ({"d_layout": 2}, ValueError, r"d_layout is 2; expected CUDNN_TENSOR_NCHW \(0\) or CUDNN_TENSOR_NHWC \(1\)"),
+        ({"d_layout": 1}, ValueError, r"gamma.shape is \(3,\); expected 4 elements"),
     ],
 )
 def test_wrong_arguments_of_batch_normalization(changed, error, message):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
+from accuracy import assert_exact, integers
 
 from backstride import _extras, jit, kernels
 from backstride.kernels import dispatch
@@ -51,6 +56,27 @@ def module_of_a_call() -> str:
 
 
 @needs_numba
+def test_loops_on_disk_are_those_of_all_sources(tmp_path, monkeypatch):
+    """A function that calls one of another file is compiled again when that file changes."""
+    from backstride.kernels.jit import compiled
+
+    (tmp_path / "loops.py").write_text("def twice(a):\n    return 2 * a\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    twice = importlib.import_module("loops").twice
+
+    def found_on_disk() -> bool:
+        function = compiled.compiled(twice)
+        assert function(1.5) == 3
+        return bool(function.stats.cache_hits)
+
+    assert [found_on_disk(), found_on_disk()] == [False, True]
+    kernels_of = Path(compiled.__file__).parents[1]
+    loops = {file for file in kernels_of.rglob("*.py") if re.search("^@(compiled|regrouped)$", file.read_text(), re.M)}
+    assert loops <= {kernels_of / name for name, *_ in compiled._sources()}
+    monkeypatch.setattr(compiled, "_sources", lambda: (("reduce.py", 1, 1),))
+    assert [found_on_disk(), found_on_disk()] == [False, True]
+
+
 def test_they_are_taken_where_numba_is_installed(monkeypatch):
     monkeypatch.delenv(jit.VARIABLE, raising=False)
     monkeypatch.setattr(jit._switch, "_process", None)
@@ -133,6 +159,28 @@ def test_bits_of_an_image_do_not_depend_on_its_batch(rng):
             assert kernels.conv2d(x[n : n + 1], w, padding=1, stride=(1, 2)).tobytes() == y[n].tobytes()
             one = kernels.conv2d_input_grad(y[n : n + 1], w, (1, *x.shape[1:]), padding=1, stride=(1, 2))
             assert one.tobytes() == dx[n].tobytes()
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        pytest.param((9, 13, 9, 10), (7, 13, 5, 5), id="gaps between images, and two chains of products"),
+        pytest.param((18, 13, 3, 3), (3, 13, 3, 3), id="one window an image"),
+        pytest.param((11, 1, 12, 9), (6, 1, 5, 5), id="taps and results that fill no tile"),
+        pytest.param((3, 3, 61, 43), (17, 3, 3, 3), id="pixels that fill no vector"),
+    ],
+)
+def test_what_no_tile_divides_is_exact(rng, x, w):
+    x, w = integers(rng, x), integers(rng, w)
+    y = reference.conv2d(x, w, np.zeros(len(w)))
+    dy = integers(rng, y.shape)
+    single_x, single_w, single_dy = (a.astype(np.float32) for a in (x, w, dy))
+    with jit.use_jit(True):
+        assert_exact(kernels.conv2d(single_x, single_w), y)
+        dx, dw = reference.conv2d_input_grad(dy, w, x.shape), reference.conv2d_weight_grad(dy, x, w.shape)
+        assert_exact(kernels.conv2d_input_grad(single_dy, single_w, x.shape), dx)
+        assert_exact(kernels.conv2d_weight_grad(single_dy, single_x, w.shape), dw)
 
 
 @needs_numba

@@ -1,4 +1,5 @@
-"""What is said of shapes and options along one axis and three; along two, test_errors says it all."""
+"""What is said of shapes and options along one axis and three, and with channels last; along two, test_errors says it
+all."""
 
 from __future__ import annotations
 
@@ -95,7 +96,38 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "options", "message"), ERRORS)
+IMAGE, LAST = zeros(2, 8, 9, 4), {"layout": "NHWC"}
+CHANNELS_LAST_ERRORS = [
+    ("conv2d", (IMAGE, zeros(6, 3, 3, 4)), {"layout": "nhwc"}, "layout is 'nhwc'; expected 'NCHW' or 'NHWC'"),
+    ("conv2d_bias_grad", (IMAGE,), {"layout": None}, "layout is None; expected 'NCHW' or 'NHWC'"),
+    ("adaptive_avg_pool2d", (IMAGE, 2), {"layout": ("NHWC",)}, "layout is ('NHWC',); expected 'NCHW' or 'NHWC'"),
+    ("conv1d", (zeros(9, 4), zeros(6, 3, 4)), LAST, "x.shape is (9, 4); expected three axes (N, W, C)"),
+    ("conv2d", (IMAGE, zeros(6, 3, 4)), LAST, "w.shape is (6, 3, 4); expected four axes (K, R, S, C/groups)"),
+    (
+        "conv2d",
+        (IMAGE, zeros(6, 4, 3, 3)),
+        LAST,
+        "w.shape is (6, 4, 3, 3) (axis 3 is 3); expected axis 3 to be C/groups",
+    ),
+    ("conv3d", (IMAGE, zeros(6, 1, 3, 3, 4)), LAST, "expected five axes (N, D, H, W, C)"),
+    ("conv2d", (zeros(2, 0, 9, 4), zeros(6, 1, 1, 4)), LAST, "x.shape extent H is 0; expected at least 1"),
+    ("conv2d", (IMAGE, zeros(6, 0, 3, 4)), LAST, "w.shape is K=6, R=0, S=3; expected each at least 1"),
+    ("conv2d", (IMAGE, zeros(6, 3, 3, 4), zeros(1, 1, 6)), LAST, "b.shape is (1, 1, 6); expected (6,) or (6, 1, 1)"),
+    (
+        "conv2d_grads",
+        (zeros(2, 6, 6, 7), IMAGE, zeros(6, 3, 3, 4)),
+        LAST,
+        "dy.shape is (2, 6, 6, 7); expected (2, 6, 7, 6), that is (N, P, Q, K)",
+    ),
+    ("conv_transpose2d", (IMAGE, zeros(4, 3, 3)), LAST, "w.shape is (4, 3, 3); expected four axes (C, R, S, K/groups)"),
+    ("conv2d_bias_grad", (zeros(6, 7, 6),), LAST, "dy.shape is (6, 7, 6); expected four axes (N, P, Q, K)"),
+    ("max_pool2d", (IMAGE[0], 2), LAST, "x.shape is (8, 9, 4); expected four axes (N, H, W, C)"),
+    ("avg_pool2d_grad", (zeros(2, 4, 4, 4), (2, 4, 8, 9), 2), LAST, "that is (N, P, Q, C)"),
+    ("adaptive_avg_pool1d_grad", (IMAGE, (2, 9, 4)), LAST, "expected three axes (N, Q, C)"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "options", "message"), ERRORS + CHANNELS_LAST_ERRORS)
 def test_errors_name_the_function_and_its_axes(name, arguments, options, message):
     with pytest.raises((ValueError, TypeError)) as caught:
         getattr(kernels, name)(*arguments, **options)

@@ -32,12 +32,12 @@ def cupy(request, monkeypatch):
 class Training:
     """A network with every layer, its optimizer, and one step of both."""
 
-    def __init__(self, rule=optim.SGD, dtype="float32", **options):
+    def __init__(self, rule=optim.SGD, dtype="float32", layout="NCHW", **options):
         self.net = Sequential(
-            Conv2d(2, 3, (3, 2), stride=2, padding=1, dtype=dtype, rng=1),
+            Conv2d(2, 3, (3, 2), stride=2, padding=1, layout=layout, dtype=dtype, rng=1),
             ReLU(),
-            MaxPool2d(2, stride=1),
-            AvgPool2d(2, stride=1),
+            MaxPool2d(2, stride=1, layout=layout),
+            AvgPool2d(2, stride=1, layout=layout),
             Flatten(),
             Linear(3 * 2 * 3, 4, dtype=dtype, rng=2),
         )
@@ -78,6 +78,17 @@ def test_replays_are_eager_steps(rule, options, dtype, cupy, rng):
         assert found.get().tobytes() == expected.get().tobytes()
         assert_same(captured.state(), eager.state())
     assert captured.optimizer.steps == 5
+
+
+def test_replays_with_channels_last(cupy, rng):
+    eager, captured = Training(layout="NHWC"), Training(layout="NHWC")
+    step = backstride.capture(captured.step)
+    for _ in range(4):
+        images, labels = batch(rng, cupy)
+        images = cupy.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        expected, found = eager.step(images, labels), step(images, labels)
+        assert found.get().tobytes() == expected.get().tobytes()
+        assert_same(captured.state(), eager.state())
 
 
 def test_a_replay_allocates_nothing_and_does_not_wait(cupy, rng):

@@ -57,6 +57,13 @@ NETWORKS = {
     "not affine": lambda rng: Sequential({"conv": conv(rng, stride=2), "norm": norm(6, rng, affine=False)}),
     "linear": lambda rng: Sequential(Linear(90, 4, dtype="float64", rng=rng), norm(4, rng, kind=BatchNorm1d)),
     "transposed": lambda rng: Sequential(ConvTranspose2d(3, 6, 3, 2, groups=3, dtype="float64", rng=rng), norm(6, rng)),
+    "channels last": lambda rng: Sequential(
+        Conv2d(5, 6, 3, groups=1, layout="NHWC", dtype="float64", rng=rng), norm(6, rng, layout="NHWC")
+    ),
+    "transposed, channels last": lambda rng: Sequential(
+        ConvTranspose2d(5, 10, (3, 2), 2, groups=5, layout="NHWC", dtype="float64", rng=rng),
+        norm(10, rng, layout="NHWC"),
+    ),
     "nested": lambda rng: Sequential(Residual(Sequential(Conv2d(3, 3, 1, dtype="float64", rng=rng), norm(3, rng)))),
     "block": lambda rng: ResidualBlock(3, [(4, 1, 1), (4, 3, 2), (8, 1, 1)], "float64", rng),
     "own": lambda rng: Sequential(Block(rng, says=True)),

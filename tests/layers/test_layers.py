@@ -34,15 +34,14 @@ def torch_twin(torch, net):
     """The same network in PyTorch, with the same parameters."""
     nn, layers = torch.nn, []
     for layer in net:
+        options = {name: value for name, value in getattr(layer, "options", {}).items() if name != "layout"}
         if isinstance(layer, Conv2d):
             has_bias = layer.bias is not None
-            layers.append(
-                nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, bias=has_bias, **layer.options)
-            )
+            layers.append(nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, bias=has_bias, **options))
         elif isinstance(layer, Linear):
             layers.append(nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None))
         elif isinstance(layer, (MaxPool2d, AvgPool2d)):
-            layers.append(getattr(nn, type(layer).__name__)(layer.kernel_size, **layer.options))
+            layers.append(getattr(nn, type(layer).__name__)(layer.kernel_size, **options))
         else:
             layers.append(getattr(nn, type(layer).__name__)())
     twin = nn.Sequential(*layers).double()

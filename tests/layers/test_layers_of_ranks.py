@@ -1,4 +1,4 @@
-"""The layers of one, two and three axes: beside PyTorch's, and explained."""
+"""The layers of one, two and three axes, with channels first and last: beside PyTorch's, and explained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = {
     "AvgPool": (((2, 3, 3),), {"stride": (1, 2, 2), "padding": (0, 1, 1), "count_include_pad": False}),
     "AdaptiveAvgPool": (((2, 3, 5),), {}),
 }
-CASES = [(kind, rank) for kind in KINDS for rank in (1, 2, 3)]
+CASES = [(kind, rank, layout) for kind in KINDS for rank in (1, 2, 3) for layout in ("NCHW", "NHWC")]
 
 
 def of_rank(value, rank):
@@ -28,33 +28,40 @@ def made(namespace, kind, rank, **more):
     return getattr(namespace, f"{kind}{rank}d")(*(of_rank(a, rank) for a in arguments), **options, **more)
 
 
-def ours(kind, rank):
-    return made(layers, kind, rank, **({"dtype": "float64", "rng": 1} if "Conv" in kind else {}))
+def ours(kind, rank, layout="NCHW"):
+    return made(layers, kind, rank, layout=layout, **({"dtype": "float64", "rng": 1} if "Conv" in kind else {}))
 
 
-@pytest.mark.parametrize(("kind", "rank"), CASES)
-def test_beside_pytorch(kind, rank, torch, rng):
-    layer, theirs = ours(kind, rank), made(torch.nn, kind, rank).double()
-    theirs.load_state_dict({name: torch.tensor(value) for name, value in layer.state_dict().items()})
+def as_pytorch(a, layout):
+    """An array of a layer, a bias among them, with channels first."""
+    return np.moveaxis(a, -1, 1) if layout == "NHWC" and a.ndim > 1 else a
+
+
+@pytest.mark.parametrize(("kind", "rank", "layout"), CASES)
+def test_beside_pytorch(kind, rank, layout, torch, rng):
+    layer, theirs = ours(kind, rank, layout), made(torch.nn, kind, rank).double()
+    state = {name: torch.tensor(as_pytorch(value, layout)) for name, value in layer.state_dict().items()}
+    theirs.load_state_dict(state)
     x = rng.standard_normal((2, 4, *(5, 8, 7)[-rank:]))
     tensor = torch.tensor(x, requires_grad=True)
+    x = x if layout == "NCHW" else np.moveaxis(x, 1, -1)
     y, expected = layer(x), theirs(tensor)
     near = {"rtol": 0, "atol": 1e-13}  # some dozens of float64 products of about 1
-    np.testing.assert_allclose(y, expected.detach().numpy(), **near)
+    np.testing.assert_allclose(as_pytorch(y, layout), expected.detach().numpy(), **near)
     dy = rng.standard_normal(y.shape)
-    expected.backward(torch.tensor(dy))
-    np.testing.assert_allclose(layer.backward(dy), tensor.grad.numpy(), **near)
+    expected.backward(torch.tensor(as_pytorch(dy, layout)))
+    np.testing.assert_allclose(as_pytorch(layer.backward(dy), layout), tensor.grad.numpy(), **near)
     gradients = dict(theirs.named_parameters())
     for name, parameter in layer.named_parameters():
-        expected = gradients[name].grad.numpy().reshape(parameter.data.shape)
-        np.testing.assert_allclose(parameter.grad, expected, rtol=0, atol=1e-12)
+        got = as_pytorch(parameter.grad, layout)
+        np.testing.assert_allclose(got, gradients[name].grad.numpy().reshape(got.shape), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("kind", "rank"), CASES)
-def test_gradients_are_explained(kind, rank, rng):
+@pytest.mark.parametrize(("kind", "rank", "layout"), CASES)
+def test_gradients_are_explained(kind, rank, layout, rng):
     """They agree with finite differences, and with the sum of the terms that are listed for an element."""
-    layer = ours(kind, rank)
-    explanation = explain(layer, (2, 4, *(3, 4, 5)[-rank:]), seed=rank)
+    layer, extents = ours(kind, rank, layout), (3, 4, 5)[-rank:]
+    explanation = explain(layer, (2, 4, *extents) if layout == "NCHW" else (2, *extents, 4), seed=rank)
     assert explanation.agrees
     (step,) = explanation.steps
     for gradient in step.gradients:
@@ -74,6 +81,8 @@ def test_formulas_name_the_axes_there_are():
     assert volume.gradients["dx"] == (
         "dX[n,c,d,h,w] = Σ_k,t,r,s dY[n,k,z,p,q] · W[k,c,t,r,s] where z+t = d, p+2r = h, q+3s = w"
     )
+    last = formula(layers.Conv2d(2, 3, 2, stride=2, layout="NHWC"), (1, 5, 5, 2))
+    assert last.forward == "Y[n,p,q,k] = b[k] + Σ_c,r,s X[n,2p+r,2q+s,c] · W[k,r,s,c]"
     transposed = formula(layers.ConvTranspose2d(2, 3, 2, stride=2), (1, 2, 5, 5))
     assert transposed.forward == "Y[n,k,h,w] = b[k] + Σ_c,r,s X[n,c,p,q] · W[c,k,r,s] where 2p+r = h, 2q+s = w"
 
@@ -94,3 +103,19 @@ def test_arguments_are_checked_when_the_layer_is_made():
 def test_a_transposed_layer_describes_itself():
     layer = layers.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, bias=False)
     assert repr(layer) == "ConvTranspose2d(4, 6, (3, 3), stride=2, padding=1, output_padding=1, bias=False)"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layout_of_a_layer(kind):
+    layer = ours(kind, 2, "NHWC")
+    assert "layout='NHWC'" in repr(layer)
+    assert "layout" not in repr(ours(kind, 2))
+    for (name, held), (_, first) in zip(layer.state_dict().items(), ours(kind, 2).state_dict().items(), strict=True):
+        np.testing.assert_array_equal(as_pytorch(held, "NHWC"), first, strict=True)
+        assert held.shape == {"weight": layer.weight.data.shape, "bias": (6,)}[name]
+    with pytest.raises(ValueError, match=f"^{type(layer).__name__}: layout is 'NCWH'; expected 'NCHW' or 'NHWC'$"):
+        ours(kind, 2, "NCWH")
+
+
+def test_the_page_of_a_layer_with_channels_last():
+    assert explain(ours("Conv", 2, "NHWC"), (1, 3, 4, 4)).to_html().count("X[n,") > 0

@@ -37,6 +37,7 @@ def test_names_shapes_and_dtypes_of_the_state():
         (BatchNorm2d(3), "BatchNorm2d(3)"),
         (BatchNorm3d(3, 0.1, None, False), "BatchNorm3d(3, eps=0.1, momentum=None, affine=False)"),
         (BatchNorm1d(2, track_running_stats=False, activation="relu"), None),
+        (BatchNorm2d(3, layout="NHWC"), "BatchNorm2d(3, layout='NHWC')"),
         (GroupNorm(2, 6, eps=1e-3), "GroupNorm(2, 6, eps=0.001)"),
         (LayerNorm(5, affine=False), "LayerNorm((5,), affine=False)"),
     ],
@@ -47,7 +48,37 @@ def test_the_text_of_a_layer_makes_it_again(layer, text):
     assert repr(again) == repr(layer)
 
 
+SHAPES = {BatchNorm1d: (4, 3, 5), BatchNorm2d: (4, 3, 5, 2), BatchNorm3d: (2, 3, 4, 2, 5)}
+
+
+@pytest.mark.parametrize("layer", SHAPES)
+def test_channels_last_trains_as_channels_first(layer, rng):
+    """The same numbers, summed in another order: float64, a few dozen terms."""
+    x, dy, residual = rng.standard_normal((3, *SHAPES[layer]))
+    found = []
+    for layout, move, back in (("NCHW", np.asarray, np.asarray), ("NHWC", _last, _first)):
+        norm = layer(3, activation="relu", layout=layout, dtype="float64")
+        y = norm.forward(move(x), move(residual))
+        grads = norm.backward(move(dy))
+        norm.eval()
+        images = [y, *grads, norm.forward(move(x), move(residual))]
+        found.append([*map(back, images), norm.weight.grad, norm.bias.grad, norm.running_mean.data])
+    for first, last in zip(*found, strict=True):
+        np.testing.assert_allclose(last, first, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match=r"with C = 3"):
+        norm.forward(x)
+
+
+def _last(a):
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1))
+
+
+def _first(a):
+    return np.moveaxis(a, -1, 1)
+
+
 WRONG = [
+    (lambda: BatchNorm2d(3, layout="nhwc"), ValueError, "BatchNorm2d: layout is 'nhwc'; expected 'NCHW' or 'NHWC'"),
     (lambda: BatchNorm2d(0), ValueError, "BatchNorm2d: num_features is 0; expected an int >= 1"),
     (
         lambda: BatchNorm2d(3, momentum=2),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import emulator
 import hypothesis
 import numpy as np
 import pytest
 import reference
 from accuracy import DTYPES, dtype_of
+from cupys import emulated
 from hypothesis import strategies as st
 
 from backstride import kernels
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
 from backstride.kernels.dtypes import accumulation_dtype
+from backstride.kernels.layout import NCHW, NHWC, in_layout
+from backstride.kernels.norm import words
 from backstride.kernels.operation import Case, as_tuple
 
 NORMS = [operation for operation in OPERATIONS.values() if operation.family.room == "norm"]
+BATCH_NORMS = [operation for operation in NORMS if operation.family.name == "batch_norm"]
 EVERY_CASE = [(operation, case) for operation in NORMS for case in operation.family.cases]
 # one that every fused form is in, and one with several parts; the numbers of a channel do not fill whole words
 FUSED = {"activation": "relu", "residual": True}
@@ -63,6 +68,39 @@ def test_values(path, operation, case, rng):
         assert_close(got, exact, "float32")
 
 
+@pytest.mark.parametrize("operation", BATCH_NORMS, ids=lambda each: each.name)
+def test_many_short_planes(path, operation, rng):
+    """More channels than compiled loops take at a time."""
+    named = arguments(operation, Case("", (2, 1500, 3), options=FUSED), "float32", rng)
+    expected = as_tuple(getattr(reference, operation.name)(**wide(named)))
+    for got, exact in zip(run(path, operation, named), expected, strict=True):
+        assert_close(got, exact, "float32")
+
+
+WORDS = {
+    "several-parts": Case("", (3, 29, 31, 48), options={"layout": NHWC}),
+    "several-blocks": Case("", (2, 12, 11, 132), options={"layout": NHWC, "activation": "relu"}),
+    "narrow-words": Case("", (5, 29, 31, 6), options={"layout": NHWC, **FUSED}),
+    "single-channels": Case("", (2100, 5), options={"residual": True}),
+}
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("case", "dtype"), list(zip(WORDS.values(), DTYPES, strict=True)), ids=WORDS)
+@pytest.mark.parametrize("operation", BATCH_NORMS, ids=lambda each: each.name)
+def test_values_by_words_of_channels(monkeypatch, operation, case, dtype, rng):
+    """Kernels for matrices that are larger than those of other tests."""
+    monkeypatch.setattr(words, "ENOUGH_ELEMENTS", 0)
+    named = arguments(operation, case, dtype, rng)
+    expected = as_tuple(getattr(reference, operation.name)(**wide(named)))
+    with emulated(monkeypatch) as cupy, emulator.record_launches() as launches:
+        given = {name: cupy.asarray(a) if isinstance(a, np.ndarray) else a for name, a in named.items()}
+        results = as_tuple(getattr(kernels, operation.name)(**given))
+        for got, exact in zip(results, expected, strict=True):
+            assert_close(got.get(), exact, dtype)
+    assert {each.name for each in launches} & {"word_normalise", "word_sums"}
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", NORMS, ids=lambda operation: operation.name)
 def test_dtypes(path, operation, dtype, rng):
@@ -82,12 +120,17 @@ def test_any_shape(data):
     )
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     options = {
-        "batch_norm": {"activation": data.draw(st.sampled_from([None, "relu"])), "residual": data.draw(st.booleans())},
+        "batch_norm": {
+            "activation": data.draw(st.sampled_from([None, "relu"])),
+            "residual": data.draw(st.booleans()),
+            "layout": data.draw(st.sampled_from([NCHW, NHWC])),
+        },
         "group_norm": {"num_groups": data.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]))},
         "layer_norm": {"normalized_shape": (c, *extents)},
     }
     for operation in NORMS:
-        case = Case("", (n, c, *extents), options=options[operation.family.name])
+        given = options[operation.family.name]
+        case = Case("", in_layout((n, c, *extents), given.get("layout") == NHWC), options=given)
         named = arguments(operation, case, "float64", rng)
         named["eps"] = data.draw(st.sampled_from([1e-5, 0.1]))
         expected = as_tuple(getattr(reference, operation.name)(**named))

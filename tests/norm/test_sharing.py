@@ -13,6 +13,7 @@ from backstride.kernels.cuda.offline.dryrun import Device, dry_run
 from backstride.kernels.norm import cuda
 from backstride.kernels.norm.geometry import BatchNormGeometry
 from backstride.kernels.norm.sharing import THREADS, Sharing
+from backstride.kernels.norm.words import Matrix
 from backstride.kernels.operation import Case
 
 
@@ -33,6 +34,18 @@ def test_parts_and_lanes_cover_a_group(number, runs, run, itemsize):
     assert s.parts == 1 or s.part_vectors >= 8 * s.lanes  # as many as a thread sums, or else its block does it all
 
 
+@given(pixels=st.integers(1, 10**6), channels=st.integers(1, 3000), itemsize=st.sampled_from([2, 4, 8]))
+def test_parts_and_words_cover_a_matrix(pixels, channels, itemsize):
+    m = Matrix.of(pixels, channels, itemsize)
+    assert m.vec * itemsize <= 16
+    assert channels % m.vec == 0
+    assert (m.word_blocks - 1) * m.words * m.vec < channels <= m.word_blocks * m.words * m.vec
+    part, sharers = m.values()["part_pixels"], m.values()["sharers"]
+    assert (m.parts - 1) * part <= pixels <= m.parts * part
+    assert 1 <= m.words * sharers <= THREADS
+    assert m.parts == 1 or part >= 8 * sharers
+
+
 def launches(x, **options):
     """The names and grids of batch_norm and its gradients."""
     found = []
@@ -47,6 +60,17 @@ def test_a_small_channel_takes_one_launch_and_a_large_one_two():
     large = launches((128, 64, 56, 56), activation="relu")
     assert [each.entry for each in large] == ["norm_statistics", "normalise", "norm_sums", "norm_input_grad"]
     assert all(each.blocks == 1024 for each in large)  # more than an H200's 132 SMs run at once is no gain
+
+
+def test_pixels_by_channels_are_read_by_words_where_blocks_share_them():
+    """Of images with channels last as of samples; fewer stay with the kernels of one launch."""
+    for x, options in (((32, 56, 56, 64), {"layout": "NHWC"}), ((32 * 56 * 56, 64), {})):
+        found = launches(x, **options)
+        forward, backward = [each.entry for each in found[:3]], [each.entry for each in found[3:]]
+        assert forward == ["word_statistics", "word_moments", "word_normalise"]
+        assert backward == ["word_sums", "split_sum", "split_sum", "word_input_grad"]
+        assert {each.defines["VEC"] for each in found if each.entry == "word_normalise"} == {"4"}
+    assert not any(each.entry.startswith("word") for each in launches((8, 20, 20, 64), layout="NHWC"))
 
 
 def test_relu_reads_y_only_after_a_residual():

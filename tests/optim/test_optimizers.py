@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from accuracy import dtype_of
+from accuracy import DTYPES, dtype_of
 
+from backstride import jit
 from backstride.layers import Conv2d, Linear, Parameter, ReLU, Sequential
-from backstride.optim import SGD, Adam, AdamW, decay_groups
+from backstride.optim import SGD, Adam, AdamW, clip_grad_norm, decay_groups
 
 RULES = [
     (SGD, {"lr": 0.1}),
@@ -381,3 +382,42 @@ def test_arrays_that_do_not_fit(spoil, message, rng):
     spoil(p)
     with pytest.raises(ValueError, match=f"SGD: {message}"):
         optimizer.step()
+
+
+needs_numba = pytest.mark.skipif(jit.missing() is not None, reason="Numba is not installed")
+AWKWARD = ((3, 2), (4,), (), (0, 2), (5, 4100))
+"""Among them one whose squares are summed in several pieces, the last of which is not whole."""
+
+
+def two_steps(rule, options, shapes, dtype, on):
+    """What two steps make of parameters, one of them in Fortran order, and the norms of their gradients."""
+    rng = np.random.default_rng(3)
+    held = [Parameter(rng.standard_normal(shape).astype(dtype_of(dtype))) for shape in shapes]
+    held[0].data = np.asfortranarray(held[0].data)
+    optimizer, found = rule(held, **options), []
+    with jit.use_jit(on):
+        for _ in range(2):
+            for p in held:
+                p.grad = rng.standard_normal(p.data.shape).astype(p.data.dtype)
+            for p, value in zip(held, (np.inf, np.nan), strict=False):
+                p.grad.flat[1] = value
+            found += [optimizer.gradient_norm(), clip_grad_norm(held[2:], 0.5)]
+            optimizer.step()
+    return [a.tobytes() for a in (*found, *(p.data for p in held), *optimizer.state_dict().values())]
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rule", "options"), RULES)
+def test_compiled_steps_have_the_bits_of_plain_ones(rule, options, dtype):
+    assert two_steps(rule, options, AWKWARD, dtype, on=True) == two_steps(rule, options, AWKWARD, dtype, on=False)
+
+
+@needs_numba
+@pytest.mark.parametrize(("rule", "options"), RULES[4:7])
+def test_compiled_steps_on_several_threads(rule, options):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    plain = two_steps(rule, options, ((2,), (700, 800)), "float32", on=False)
+    for count in (1, 2, 3):
+        with limits(count, user_api="blas"):
+            assert two_steps(rule, options, ((2,), (700, 800)), "float32", on=True) == plain

@@ -82,6 +82,66 @@ def test_gradients_of_first_and_second_order(function, shapes):
     assert torch.autograd.gradgradcheck(function, given, fast_mode=True)
 
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def is_channels_last(t: Any) -> bool:
+    return t.is_contiguous(memory_format=CHANNELS_LAST[t.ndim]) and not t.is_contiguous()
+
+
+IMAGES = [each for each in FUNCTIONS if each.id.endswith(("2d", "3d"))]
+
+
+@pytest.mark.parametrize("weights_too", [False, True])
+@pytest.mark.parametrize(("function", "shapes"), IMAGES)
+def test_channels_last_comes_back_so(function, shapes, weights_too):
+    """With the numbers of channels first, of which sums have another order, and the same gradients of both orders."""
+    given = [drawn(*shape) for shape in shapes]
+    moved = [
+        t.detach().to(memory_format=CHANNELS_LAST[t.ndim]).requires_grad_()
+        if t.ndim > 2 and (weights_too or place == 0)
+        else t.detach().clone().requires_grad_()
+        for place, t in enumerate(given)
+    ]
+    y, expected = function(*moved), function(*given)
+    assert is_channels_last(y)
+    torch.testing.assert_close(y.contiguous(), expected)
+    (expected**2).sum().backward()
+    (y**2).sum().backward()
+    assert is_channels_last(moved[0].grad)
+    for got, wanted in zip(moved, given, strict=True):
+        torch.testing.assert_close(got.grad.contiguous(), wanted.grad)
+    assert torch.autograd.gradgradcheck(function, moved, fast_mode=True)
+
+
+def test_batch_norm_of_channels_last_comes_back_so():
+    x, gamma, beta = drawn(3, 4, 5, 6), drawn(4), drawn(4)
+    moved = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    for given in (moved, x):
+        y, *_ = ours.batch_norm(given, gamma, beta)
+        (y**2 * torch.arange(4.0).reshape(1, 4, 1, 1)).sum().backward()
+    assert is_channels_last(ours.batch_norm(moved, gamma, beta)[0])
+    assert is_channels_last(moved.grad)
+    torch.testing.assert_close(moved.grad.contiguous(), x.grad)
+
+
+def test_channels_last_is_read_where_it_lies(monkeypatch):
+    """No tensor is copied: the kernel is given views, in the layout of their memory."""
+    seen, computed = [], kernels.conv2d
+
+    def conv2d(x, w, b, **options):
+        seen.append((x, w, options["layout"]))
+        return computed(x, w, b, **options)
+
+    monkeypatch.setattr(ours.functions.kernels, "conv2d", conv2d)
+    x, w = (torch.ones(shape).to(memory_format=torch.channels_last) for shape in ((2, 3, 6, 5), (4, 3, 3, 2)))
+    ours.conv(x, w)
+    ((array, weights, layout),) = seen
+    assert (array.shape, weights.shape, layout) == ((2, 6, 5, 3), (4, 3, 2, 3), "NHWC")
+    assert array.flags.c_contiguous
+    assert (array.ctypes.data, weights.ctypes.data) == (x.data_ptr(), w.data_ptr())
+
+
 def batch_norm(x, gamma=None, beta=None):
     return ours.batch_norm(x, gamma, beta)[0]
 
@@ -155,7 +215,7 @@ def test_dtypes_and_strides(dtype):
         leaf, twin = given.clone().requires_grad_(), given.double().clone().requires_grad_()
         y, expected = ours.conv(leaf, w, stride=2), F.conv2d(twin, w.double(), stride=2)
         assert y.dtype == dtype
-        assert y.is_contiguous()
+        assert is_channels_last(y) if is_channels_last(leaf) else y.is_contiguous()
         y.sum().backward()  # whose dy is expanded from one number
         expected.sum().backward()
         for got, right in ((y, expected), (leaf.grad, twin.grad)):

@@ -243,7 +243,42 @@ def test_there_are_two_thousand():
 def test_random_configurations(path, check: Check, block: int, dtype: str):
     if path.name == "emulated":
         pytest.skip("too many for an emulator")
-    for number in range(block * BLOCK, (block + 1) * BLOCK):
+    compare(path, check, range(block * BLOCK, (block + 1) * BLOCK), dtype)
+
+
+class ChannelsLast:
+    """A path whose functions are given images and weights with channels last; what comes out has them first again."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __getattr__(self, name):
+        return getattr(self._path, name)
+
+    def run(self, function, first, *arguments, **options):
+        def moved(a):
+            if isinstance(a, np.ndarray):
+                return np.ascontiguousarray(np.moveaxis(a, 1, -1)) if a.ndim == first.ndim else a
+            is_shape = isinstance(a, tuple) and len(a) == first.ndim
+            return (a[0], *a[2:], a[1]) if is_shape else a
+
+        results = self._path.run(function, *map(moved, (first, *arguments)), layout="NHWC", **options)
+        if isinstance(results, tuple):
+            return tuple(np.moveaxis(each, -1, 1) for each in results)
+        return np.moveaxis(results, -1, 1) if results.ndim == first.ndim else results
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("check", [conv, conv_transpose, max_pool, avg_pool])
+def test_random_configurations_with_channels_last(path, check: Check, dtype: str):
+    if path.name == "emulated":
+        pytest.skip("too many for an emulator")
+    compare(ChannelsLast(path), check, range(3000, 3050), dtype)
+
+
+def compare(path, check: Check, numbers: range, dtype: str) -> None:
+    for number in numbers:
         for name, got, result, *terms in check(path, np.random.default_rng(number), dtype):
             expected = result.detach().numpy()
             assert (got.shape, got.dtype) == (expected.shape, expected.dtype)

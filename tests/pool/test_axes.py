@@ -1,4 +1,4 @@
-"""Pooling along one axis and three against the reference; along two, test_pool2d says more."""
+"""Pooling along one axis and three, and with channels last, against the reference; along two, test_pool2d says more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradcheck import assert_gradient
 
 from backstride import kernels
 from backstride.kernels.operation import Case
-from backstride.kernels.pool import cases1d, cases3d
+from backstride.kernels.pool import cases1d, cases3d, cases_nhwc
 
 
 def with_dtypes(*cases: Case) -> list:
@@ -30,7 +30,7 @@ def marked(taps: np.ndarray) -> np.ndarray:
     return np.where(taps == np.iinfo(taps.dtype).max, -1, taps.astype(np.int64))
 
 
-@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.MAX_POOL, *cases3d.MAX_POOL))
+@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.MAX_POOL, *cases3d.MAX_POOL, *cases_nhwc.MAX_POOL))
 @pytest.mark.parametrize("special", [False, True], ids=["integers", "ties, infinities, NaN"])
 def test_max_pool(path, case, dtype, special, rng):
     x = rng.choice([-1.0, -0.0, 0.0, 1.0, np.nan, np.inf, -np.inf], case.x) if special else integers(rng, case.x)
@@ -54,7 +54,7 @@ def assert_near(got: np.ndarray, exact: np.ndarray, dtype: np.dtype) -> None:
     np.testing.assert_allclose(got.astype(np.float64), exact, rtol=eps, atol=32 * min(eps, 2.0**-23))
 
 
-@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.AVG_POOL, *cases3d.AVG_POOL))
+@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.AVG_POOL, *cases3d.AVG_POOL, *cases_nhwc.AVG_POOL))
 def test_avg_pool(path, case, dtype, rng):
     x, dtype = integers(rng, case.x), dtype_of(dtype)
     y = path.run(kernel("avg_pool", case), x.astype(dtype), **case.options)
@@ -64,23 +64,28 @@ def test_avg_pool(path, case, dtype, rng):
     assert_near(dx, reference.avg_pool_grad(dy, case.x, **case.options), dtype)
 
 
-@pytest.mark.parametrize(("case", "dtype"), with_dtypes(*cases1d.ADAPTIVE_POOL, *cases3d.ADAPTIVE_POOL))
+@pytest.mark.parametrize(
+    ("case", "dtype"), with_dtypes(*cases1d.ADAPTIVE_POOL, *cases3d.ADAPTIVE_POOL, *cases_nhwc.ADAPTIVE_POOL)
+)
 def test_adaptive_avg_pool(path, case, dtype, rng):
     x, dtype = integers(rng, case.x), dtype_of(dtype)
     y = path.run(kernel("adaptive_avg_pool", case), x.astype(dtype), **case.options)
     assert_near(y, reference.adaptive_avg_pool(x, **case.options), dtype)
     dy = integers(rng, y.shape)
-    dx = path.run(kernel("adaptive_avg_pool", case, "_grad"), dy.astype(dtype), case.x)
-    assert_near(dx, reference.adaptive_avg_pool_grad(dy, case.x), dtype)
+    layout = {"layout": case.options.get("layout", "NCHW")}
+    dx = path.run(kernel("adaptive_avg_pool", case, "_grad"), dy.astype(dtype), case.x, **layout)
+    assert_near(dx, reference.adaptive_avg_pool_grad(dy, case.x, **layout), dtype)
 
 
-@pytest.mark.parametrize("case", [c for c in (*cases1d.AVG_POOL, *cases3d.AVG_POOL) if 0 not in c.x], ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in (*cases1d.AVG_POOL, *cases3d.AVG_POOL, *cases_nhwc.AVG_POOL) if 0 not in c.x], ids=str
+)
 def test_gradients_predict_differences(case, rng):
     x = rng.permutation(np.prod(case.x)).reshape(case.x).astype(np.float64)  # no ties: a maximum stays where it is
     dy = rng.standard_normal(reference.avg_pool(x, **case.options).shape)
     pool, gradient = kernel("avg_pool", case), kernel("avg_pool", case, "_grad")
     assert_gradient(lambda x: pool(x, **case.options), x, dy, gradient(dy, case.x, **case.options), rng)
-    if case in cases1d.MAX_POOL + cases3d.MAX_POOL:
+    if case in cases1d.MAX_POOL + cases3d.MAX_POOL + cases_nhwc.MAX_POOL:
         pool = kernel("max_pool", case)
         _, taps = pool(x, **case.options)
         dx = kernel("max_pool", case, "_grad")(dy, taps, case.x, **case.options)

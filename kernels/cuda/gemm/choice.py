@@ -18,7 +18,7 @@ from .configuration import (
     Tile,
     WeightHaloConfiguration,
 )
-from .halo import halos
+from .halo import halos, halos_of_every_row
 
 WORKSPACE_LIMIT = 64 * 2**20  # bytes of partial sums
 
@@ -30,12 +30,32 @@ TILES = (
     Tile(32, 64, 32, 32, 0.55),
     Tile(128, 16, 32, 16, 0.50),
 )
+# Of 16-bit elements alone, whose fragments are small: a third less shared memory is read for each product.
+LARGE_TILE = Tile(128, 128, 64, 64, 0.90)
 # Two registers for each float64 accumulator: only the small warp parts.
 FLOAT64_TILES = (Tile(128, 64, 32, 32, 0.80), Tile(64, 64, 32, 32, 0.75), Tile(128, 16, 32, 16, 0.50))
+
+# Of four warps along m or eight, each of which multiplies all columns (src/wgmma.cuh).
+WGMMA_TILES = (
+    Tile(256, 128, 32, 128, 0.90),
+    Tile(128, 128, 32, 128, 0.90),
+    Tile(128, 64, 32, 64, 0.85),
+    Tile(64, 128, 16, 128, 0.85),
+    Tile(64, 64, 16, 64, 0.80),
+)
+
+# The same with two accumulators for each element.
+WGMMA_FLOAT32_TILES = (
+    Tile(128, 64, 32, 64, 0.85),
+    Tile(64, 128, 16, 128, 0.85),
+    Tile(64, 64, 16, 64, 0.80),
+)
 
 # Below this k three TF32 products are no more accurate than FFMA, and memory is the limit anyway.
 _LEAST_K_FOR_TF32X3 = 64
 
+# By warpgroups, on sm_90 alone.
+_WGMMA_POLICIES = {"Mma16bit": "Wgmma16bit", "Tf32": "WgmmaTf32", "Tf32x3": "WgmmaTf32x3"}
 _HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")  # of forward convolutions; weight gradients: 16-bit elements alone
 
 
@@ -67,17 +87,44 @@ def multiply_policy(dtype: str, k: int, sm: int, precision: str) -> str:
     return "Tf32" if precision == "tf32" else "Tf32x3"
 
 
+def _policies(dtype: str, k: int, sm: int, precision: str) -> tuple[str, ...]:
+    """multiply_policy's; FFMA too where "auto" leaves the choice, for not every tile is faster on tensor cores; and
+    wgmma beside mma.sync."""
+    first = multiply_policy(dtype, k, sm, precision)
+    found = [first]
+    if precision == "auto" and first == "Tf32x3":
+        found.append("Ffma")
+    if compute_capability(sm).wgmma and first in _WGMMA_POLICIES:
+        found.append(_WGMMA_POLICIES[first])
+    return tuple(found)
+
+
+def _tiles(dtype: str, multiply: str) -> tuple[Tile, ...]:
+    if dtype == "float64":
+        return FLOAT64_TILES
+    return (*TILES, LARGE_TILE) if multiply == "Mma16bit" else TILES
+
+
 def candidates(product: Product, dtype: str, architecture: Architecture, precision: str) -> Iterator[Configuration]:
     """Every tile, whole and with k split so as to fill the SMs once, twice, ... to their capacity.
 
     A split leaves each block at least 8 steps, and the workspace its limit.
     """
-    multiply = multiply_policy(dtype, product.k, architecture.sm, precision)
-    rest = (multiply, _stages(architecture), 1, architecture)
+    for multiply in _policies(dtype, product.k, architecture.sm, precision):
+        yield from candidates_by(multiply, product, dtype, architecture)
+
+
+def candidates_by(multiply: str, product: Product, dtype: str, architecture: Architecture) -> Iterator[Configuration]:
+    """Those of one policy."""
+    if multiply.startswith("Wgmma"):
+        yield from _wgmma_candidates(multiply, product, dtype, architecture)
+        return
+    rest = (multiply, _stages(multiply, architecture), 1, architecture)
     g = product.convolution if multiply in _HALO_POLICIES else None
-    for tile in FLOAT64_TILES if dtype == "float64" else TILES:
+    for tile in _tiles(dtype, multiply):
         plain = Configuration(product, dtype, tile, *rest)
-        yield from _splits(plain)
+        if tile != LARGE_TILE or product.channels != 1:  # else registers do not suffice
+            yield from _splits(plain)
         if g and not product.a_k_major:
             for halo in halos(g, tile.m):
                 yield from _splits(HaloConfiguration(product, dtype, tile, *rest, halo))
@@ -85,6 +132,22 @@ def candidates(product: Product, dtype: str, architecture: Architecture, precisi
         for halo in halos(g, plain.k):
             for tile, channels in _weight_tiles(halo.taps):
                 yield from _splits(WeightHaloConfiguration(product, dtype, tile, *rest, halo, channels))
+
+
+def _wgmma_candidates(
+    multiply: str, product: Product, dtype: str, architecture: Architecture
+) -> Iterator[Configuration]:
+    rest = (multiply, _stages(multiply, architecture), 1, architecture)
+    g = None if product.a_k_major else product.convolution
+    for tile in WGMMA_TILES if multiply == "Wgmma16bit" else WGMMA_FLOAT32_TILES:
+        if product.n <= tile.n // 2:  # most of the columns would be for nothing
+            continue
+        whole = Configuration(product, dtype, tile, *rest)
+        if whole.accumulators <= 64 or not whole.by_elements:  # else registers do not suffice
+            yield from _splits(whole)
+        found = halos_of_every_row if whole.pieces else halos
+        for halo in found(g, tile.m) if g else ():
+            yield from _splits(HaloConfiguration(product, dtype, tile, *rest, halo))
 
 
 def _weight_tiles(taps: int) -> Iterator[tuple[Tile, int]]:
@@ -112,8 +175,10 @@ def _splits(whole: Configuration) -> Iterator[Configuration]:
             yield split
 
 
-def _stages(architecture: Architecture) -> int:
-    """k-tiles in flight: without cp.async they wait in registers, and two buffers do."""
+def _stages(multiply: str, architecture: Architecture) -> int:
+    """k-tiles in flight: without cp.async they wait in registers, and two buffers do; wgmma still reads one more."""
+    if multiply == "Wgmma16bit":
+        return 4
     return 3 if architecture.capability.cp_async else 2
 
 
@@ -127,16 +192,40 @@ def model_architecture(dtype: str, architecture: Architecture, precision: str) -
 
 
 @lru_cache(maxsize=1024)
-def choose(product: Product, dtype: str, architecture: Architecture, precision: str) -> Configuration:
-    """The candidate with the least estimated time; the same for the same arguments, whatever the free memory."""
+def choose(
+    product: Product, dtype: str, architecture: Architecture, precision: str, one: Product | None = None
+) -> Configuration:
+    """The candidate with the least estimated time; the same for the same arguments, whatever the free memory.
+
+    one: the same product of one image. It then decides how each element is summed up, and nothing is split.
+    """
+    found = _compared(product, dtype, architecture, precision, one)
+    return _launchable(min(found, key=cost.seconds), architecture)
+
+
+def alternatives(
+    product: Product, dtype: str, architecture: Architecture, precision: str, one: Product | None = None
+) -> list[Configuration]:
+    """All that `choose` chooses among and that the device can run."""
+    found = (_launchable(c, architecture) for c in _compared(product, dtype, architecture, precision, one))
+    return [c for c in found if c.fits]
+
+
+def _compared(
+    product: Product, dtype: str, architecture: Architecture, precision: str, one: Product | None
+) -> list[Configuration]:
     model = model_architecture(dtype, architecture, precision)
-    best = min(candidates(product, dtype, model, precision), key=cost.seconds)
-    return replace(best, architecture=architecture, stages=_stages(architecture))
+    found = list(candidates(product, dtype, model, precision))
+    return found if one is None else _summed_as(found, candidates(one, dtype, model, precision))
 
 
-def vector(itemsize: int, *extents: int) -> int:
-    """The most elements, in words of at most 16 bytes, that divide all these extents and strides."""
-    count = 16 // itemsize
-    while any(extent % count for extent in extents):
-        count //= 2
-    return count
+def _launchable(c: Configuration, architecture: Architecture) -> Configuration:
+    """A candidate, scored where the model says, as it is launched here."""
+    return replace(c, architecture=architecture, stages=_stages(c.multiply, architecture))
+
+
+def _summed_as(found: list[Configuration], of_one: Iterator[Configuration]) -> list[Configuration]:
+    """Those that sum up as the fastest whole candidate of one image does; of the next one where there is none."""
+    wholes = sorted((c for c in of_one if c.splits == 1), key=cost.seconds)
+    alike = ([c for c in found if c.summation == whole.summation] for whole in wholes)
+    return next(filter(None, alike))

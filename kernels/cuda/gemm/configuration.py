@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...axis import Windowed
-from ..runtime.gpus import ComputeCapability, compute_capability
+from ..runtime.gpus import REGISTERS, ComputeCapability, compute_capability
 from ..runtime.loader import C_TYPES
 from .halo import Halo
 
 K_BYTES = 64
-"""Of one row of a k-tile."""
+"""Of one row of a k-tile, as a rule."""
 
-_STATIC_BYTES = 2 * 1024  # the most static shared memory of these kernels: tables of taps
+_STATIC_BYTES = 2 * 1024  # the most that tables of taps take
 _MOST_PARTS = 3  # 16-byte words of a halo that a thread holds while they are on their way
 
 # Threads that an SM's registers serve, with large (64x32) and small (32x32) warp parts.
@@ -24,6 +24,8 @@ _THREADS_PER_SM = {
     "Mma16bit": (256, 256),
     "Dmma": (384, 384),
 }
+# Of a thread beside its accumulators: with words that are copied, and with elements that are held on their way.
+_WGMMA_REGISTERS, _WGMMA_ELEMENT_REGISTERS = 100, 140
 _MOST_THREADS_WITHOUT_CP_ASYNC = 256  # with large warp parts: registers hold the next k-tile too
 
 
@@ -45,7 +47,10 @@ class Product:
 
     a_k_major and b_k_major: contiguous along k rather than along m or n. m is the contiguous axis of C. gathered: A is
     an image seen through a window, fetched in words of at most so many elements; 0: A is a matrix. convolution: the one
-    whose output pixels are m or, in a weight gradient (a_k_major), k; halo tiles are possible there.
+    whose output pixels are m or, in a weight gradient (a_k_major), k; halo tiles are possible there. packed: the
+    weights are first brought into the order of k by a launch of its own, as halo tiles want it anyway. channels: of an
+    image seen through a window whose channels come last, which is fetched in words of at most so many of them; it is B,
+    whose n are pixels, or in a weight gradient A, whose m are taps and channels; 0: there is none.
     """
 
     m: int
@@ -56,6 +61,8 @@ class Product:
     b_k_major: bool
     gathered: int = 0
     convolution: Windowed | None = None
+    packed: bool = False
+    channels: int = 0
 
     @property
     def outputs(self) -> int:
@@ -102,9 +109,48 @@ class Configuration:
         return max(4, self.itemsize)
 
     @property
+    def wgmma(self) -> bool:
+        """Whether a policy of src/wgmma.cuh multiplies."""
+        return self.multiply.startswith("Wgmma")
+
+    @property
+    def pieces(self) -> bool:
+        """Whether wgmma reads the k-tiles as they come: in its pieces, and while the next one begins."""
+        return self.multiply == "Wgmma16bit"
+
+    @property
+    def static_bytes(self) -> int:
+        """The most static shared memory: tables of taps, and B as wgmma multiplies it where that is made here."""
+        parts = {"WgmmaTf32": 1, "WgmmaTf32x3": 2}.get(self.multiply, 0)
+        return _STATIC_BYTES + parts * self.tile.n * self.k_bytes
+
+    @property
+    def accumulators(self) -> int:
+        """Of one thread."""
+        return self.tile.warp_m * self.tile.warp_n // 32
+
+    @property
+    def by_elements(self) -> bool:
+        """Whether an image passes through registers, element by element."""
+        return self.halo is None and max(self.vector_a, self.product.channels) * self.itemsize == 2
+
+    @property
+    def k_bytes(self) -> int:
+        """Of one row of a k-tile: for one TF32 product by wgmma twice as many, where registers suffice for the
+        addresses of words, and a halo can be fetched in time."""
+        gathered = self.product.gathered and self.halo is None
+        wide = self.tile.m > 64 and (self.product.a_k_major or self.halo is not None)
+        return 2 * K_BYTES if self.multiply == "WgmmaTf32" and not gathered and not wide else K_BYTES
+
+    @property
     def k(self) -> int:
         """Elements of k in one step of the main loop."""
-        return K_BYTES // self.itemsize
+        return self.k_bytes // self.itemsize
+
+    @property
+    def summation(self) -> tuple[object, ...]:
+        """What decides the bits of an element: how it is multiplied, and in which order its products are added."""
+        return type(self), self.multiply, self.k, self.splits
 
     @property
     def m_tiles(self) -> int:
@@ -130,7 +176,7 @@ class Configuration:
 
     @property
     def launches(self) -> int:
-        return 1 if self.splits == 1 else 2
+        return 1 + self.product.packed + (self.splits > 1)
 
     @property
     def blocks(self) -> int:
@@ -154,18 +200,25 @@ class Configuration:
 
     def _image(self, rows: int, k_major: bool) -> int:
         """Bytes of one operand's k-tile: gemm.cuh, Image."""
+        if self.pieces:
+            return rows * self.k_bytes + (self.k_bytes // 16 * 32 if k_major else rows // 8 * 16)
         padding = 16 if self.itemsize == 2 or (k_major and self.itemsize == 4) else 32
-        return rows * (K_BYTES + padding) if k_major else self.k * (rows * self.itemsize + padding)
+        return rows * (self.k_bytes + padding) if k_major else self.k * (rows * self.itemsize + padding)
 
     @property
     def blocks_per_sm(self) -> int:
         """Blocks that registers and shared memory allow on one SM; the compiler is held to these registers."""
-        large, small = _THREADS_PER_SM["Dmma" if self.dtype == "float64" else self.multiply]
         capability = self.architecture.capability
-        if not capability.cp_async:
-            large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
-        threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
-        block_bytes = self.shared_bytes + _STATIC_BYTES + capability.reserved_shared_bytes
+        if self.wgmma:
+            further = _WGMMA_ELEMENT_REGISTERS if self.by_elements else _WGMMA_REGISTERS
+            accumulators = self.accumulators * (1 if self.pieces else 2)
+            threads = REGISTERS // (accumulators + further)
+        else:
+            large, small = _THREADS_PER_SM["Dmma" if self.dtype == "float64" else self.multiply]
+            if not capability.cp_async:
+                large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
+            threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
+        block_bytes = self.shared_bytes + self.static_bytes + capability.reserved_shared_bytes
         by_shared = capability.shared_bytes // block_bytes
         return max(1, min(threads // self.threads, by_shared))
 
@@ -182,10 +235,14 @@ class Configuration:
         """Elements per word of B, at most `most`: no more than a thread's share of its k-tile."""
         return min(most, self.tile.n * self.k // self.threads)
 
+    def vector_c(self, run: int) -> int:
+        """Elements per word of C, or of its partial sums, where runs of so many rows are neighbours in memory."""
+        return vector(self.itemsize if self.splits == 1 else self.accumulator_size, run)
+
     @property
     def fits(self) -> bool:
         """The block's shared memory suffices."""
-        return self.shared_bytes + _STATIC_BYTES <= self.architecture.capability.block_shared_bytes
+        return self.shared_bytes + self.static_bytes <= self.architecture.capability.block_shared_bytes
 
     @property
     def defines(self) -> dict[str, object]:
@@ -200,6 +257,7 @@ class Configuration:
             "THREADS": self.threads,
             "BLOCKS_PER_SM": self.blocks_per_sm,
             "STAGES": self.stages,
+            "PIECES": int(self.pieces),
             "SPLIT": int(self.splits > 1),
         }
 
@@ -236,17 +294,18 @@ class HaloConfiguration(_ByHalo):
 
     @property
     def a_bytes(self) -> int:
-        return 2 * self.tiles.pixels * (K_BYTES + 16)
+        return 2 * self.tiles.pixels * (self.k_bytes + (0 if self.pieces else 16))
 
     @property
     def launches(self) -> int:
         """The weights are packed first."""
-        return super().launches + 1
+        return super().launches + (not self.product.packed)
 
     @property
     def fits(self) -> bool:
         """There also is time to fetch a halo while another one is multiplied."""
-        return super().fits and self.tiles.pixels * 4 <= self.threads * self.tiles.taps
+        taps = self.tiles.taps - self.pieces  # which still reads the halo before during the first of them
+        return super().fits and self.tiles.pixels * self.k_bytes // 16 <= self.threads * taps
 
 
 @dataclass(frozen=True)
@@ -254,6 +313,11 @@ class WeightHaloConfiguration(_ByHalo):
     """A weight gradient (src/weight_halo.cuh): a tile of pixels is a k-tile, all taps of some channels an m-tile."""
 
     channels: int = 16
+
+    @property
+    def summation(self) -> tuple[object, ...]:
+        """Pixels are added tile by tile, too."""
+        return *super().summation, self.tiles.rows, self.tiles.columns
 
     @property
     def m_tiles(self) -> int:
@@ -274,9 +338,19 @@ class WeightHaloConfiguration(_ByHalo):
 
     @property
     def fits(self) -> bool:
-        """There also are registers for a halo on its way."""
-        return super().fits and self.parts <= _MOST_PARTS
+        """There also are registers for a halo on its way, beside which elements of dy may be: those of odd rows."""
+        g, large = self.product.convolution, self.tile.warp_m * self.tile.warp_n > 2048
+        most = 1 if large and g is not None and g.Q % 2 else _MOST_PARTS
+        return super().fits and self.parts <= most
 
     @property
     def defines(self) -> dict[str, object]:
         return {**super().defines, "CHANNELS": self.channels, "HALO_PARTS": self.parts}
+
+
+def vector(itemsize: int, *extents: int) -> int:
+    """The most elements, in words of at most 16 bytes, that divide all these extents and strides."""
+    count = 16 // itemsize
+    while any(extent % count for extent in extents):
+        count //= 2
+    return count

@@ -1,22 +1,22 @@
 """How long a product takes, by estimate: the instructions of its main loop, the clocks they take, the seconds.
 
-None of it was measured. The slots are counts of the compiled kernels' instructions.
+None of it was timed. Instructions and uses of shared memory are counts of the compiled kernels' (loops.py).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from .configuration import Architecture, Configuration, HaloConfiguration, WeightHaloConfiguration
+from . import loops
+from .configuration import Architecture, Configuration
 
 LAUNCH_SECONDS = 4e-6
 """What another launch adds."""
 
-# The slots to multiply, for 32 multiply-adds of a warp, ...
-_MULTIPLY_SLOTS = {"Ffma": 1.25, "Tf32x3": 0.55, "Tf32": 0.30, "Mma16bit": 0.10, "Dmma": 0.40}
-# ... and to fetch: a 16-byte word, one element through a window (more where it passes through registers), and a
-# word of a halo, of which each element counts too.
-_WORD_SLOTS, _ELEMENT_SLOTS, _SMALL_ELEMENT_SLOTS, _HALO_SLOTS, _HALO_ELEMENT_SLOTS = 8, 12, 17, 25, 5
+_FFMA_SLOTS = 1.25  # of direct kernels, for each multiply-add of a warp
+
+# wgmma reaches 0.95 of the peak where mma.sync reaches 0.63 (runtime/gpus.py).
+_WGMMA_GAIN = 0.95 / 0.63
 
 # The clocks to fill the pipeline and store C, the duration of each part that k is split in, and the bandwidth that
 # partial sums have.
@@ -40,7 +40,7 @@ def seconds(c: Configuration) -> float:
 def direct_seconds(multiply_adds: float, dtype: str, architecture: Architecture) -> float:
     """The duration of work that is no product: multiply-adds by FFMA on all SMs, memory left aside."""
     lanes = multiply_rate("Ffma", dtype, architecture.sm)
-    clocks = multiply_adds * _MULTIPLY_SLOTS["Ffma"] / (lanes * architecture.multiprocessors)
+    clocks = multiply_adds * _FFMA_SLOTS / (lanes * architecture.multiprocessors)
     return (clocks + _FIXED_CLOCKS) / _CLOCK
 
 
@@ -53,31 +53,17 @@ def multiply_rate(multiply: str, dtype: str, sm: int) -> int:
         "Tf32": capability.mma_tf32,
         "Tf32x3": round(capability.mma_tf32 / 3),
         "Mma16bit": capability.mma_16bit,
+        "Wgmma16bit": round(capability.mma_16bit * _WGMMA_GAIN),
+        "WgmmaTf32": round(capability.mma_tf32 * _WGMMA_GAIN),
+        "WgmmaTf32x3": round(capability.mma_tf32 * _WGMMA_GAIN / 3),
         "Dmma": capability.mma_float64,
     }[multiply]
 
 
 def _step_clocks(c: Configuration) -> float:
-    """Clocks that one block's step of the main loop takes one SM: multiplying, or issuing all instructions."""
-    fetching = _a_slots(c) + c.tile.n * 4 * _WORD_SLOTS
+    """Clocks that one block's step of the main loop takes one SM: of its tensor cores or multipliers, of the four
+    schedulers, which issue an instruction each, or of shared memory."""
     products = c.tile.m * c.tile.n * c.k
-    issuing = (products * _MULTIPLY_SLOTS[c.multiply] + fetching) / 32 / 4  # slots of warps, 4 each clock
     rate = multiply_rate(c.multiply, c.dtype, c.architecture.sm)
-    return max(products / (rate * c.tile.efficiency), issuing)
-
-
-def _a_slots(c: Configuration) -> float:
-    """Instructions of all threads to fetch a k-tile of A."""
-    if isinstance(c, HaloConfiguration):
-        return _halo_slots(c.tiles.pixels * c.k, c.itemsize) / c.tiles.taps
-    if isinstance(c, WeightHaloConfiguration):
-        return _halo_slots(c.tiles.pixels * c.channels, c.itemsize)
-    if c.product.gathered:
-        slots = _SMALL_ELEMENT_SLOTS if c.vector_a * c.itemsize == 2 else _ELEMENT_SLOTS
-        return c.tile.m * c.k // c.vector_a * slots
-    return c.tile.m * 4 * _WORD_SLOTS
-
-
-def _halo_slots(elements: int, itemsize: int) -> int:
-    """Instructions of all threads to fetch so many elements of a halo."""
-    return elements * itemsize // 16 * (_HALO_SLOTS + 16 // itemsize * _HALO_ELEMENT_SLOTS)
+    warps, one = c.threads // 32, loops.step(c)
+    return max(products / (rate * c.tile.efficiency), warps * one.slots / 4, warps * one.shared_clocks)

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from .configuration import Configuration
+from .tuned import Question
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Estimates:
 
 @dataclass
 class Decisions:
-    """The configurations of the products that were launched, and the estimates where a direct kernel was possible."""
+    """The configurations of the products that were launched, the estimates where a direct kernel was possible, and the
+    questions that a configuration answered."""
 
     configurations: list[Configuration] = field(default_factory=list)
     estimates: list[Estimates] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
 
 
 _recorder: ContextVar[Decisions | None] = ContextVar("backstride_decisions", default=None)
@@ -44,6 +47,12 @@ def record_configuration(chosen: Configuration) -> None:
     recorder = _recorder.get()
     if recorder is not None:
         recorder.configurations.append(chosen)
+
+
+def record_question(question: Question) -> None:
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.questions.append(question)
 
 
 def record_estimates(compared: Estimates) -> None:

@@ -38,9 +38,34 @@ def halos(g: Windowed, outputs: int) -> Iterator[Halo]:
     """Every shape of a halo tile with so many outputs; at least 8 columns, so that stores fill 32-byte sectors."""
     for columns in (8, 16, 32, 64):
         if columns <= outputs and (columns == 8 or columns < 2 * g.Q):
-            halo = _halo(g, outputs // columns, columns)
-            if max((g.N + 1) * halo.reach, halo.number * outputs) < 2**31:
-                yield halo
+            yield from _counted(g, outputs, _halo(g, outputs // columns, columns))
+
+
+def halos_of_every_row(g: Windowed, outputs: int) -> Iterator[Halo]:
+    """The halo tile with so many outputs in rows of 8, if the convolution has one whose rows are equally far apart."""
+    if max(g.stride) == 1:
+        yield from _counted(g, outputs, _halo_of_every_row(g, outputs // 8, 8))
+
+
+def _counted(g: Windowed, outputs: int, halo: Halo) -> Iterator[Halo]:
+    """The halo tile, if 32 bits count all of its rows and outputs."""
+    if max((g.N + 1) * halo.reach, halo.number * outputs) < 2**31:
+        yield halo
+
+
+def _halo_of_every_row(g: Windowed, rows: int, columns: int) -> Halo:
+    axis_h, axis_w = g.axes
+    reach = axis_h.span(g.P)
+    return Halo(
+        rows=rows,
+        columns=columns,
+        input_rows=axis_h.span(rows),
+        input_columns=axis_w.span(columns),
+        reach=reach,
+        taps=g.R * g.S,
+        row_tiles=-(-g.N * reach // rows),
+        column_tiles=-(-g.Q // columns),
+    )
 
 
 def _halo(g: Windowed, rows: int, columns: int) -> Halo:

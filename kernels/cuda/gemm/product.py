@@ -7,18 +7,25 @@ from typing import Any
 
 from ....precision import get_float32_precision
 from ...dtypes import accumulation_dtype
+from ..runtime.answers import in_force
 from ..runtime.launch import check_index, launch
 from ..runtime.loader import fast_div
 from ..runtime.replay import empty
 from ..sums import sum_partials
 from .choice import architecture_of, choose
 from .configuration import Configuration, Product
-from .decisions import record_configuration
+from .decisions import record_configuration, record_question
+from .tuned import Question
 
 
-def configure(product: Product, array: Any) -> Configuration:
-    """The configuration of a product of arrays like this one."""
-    return choose(product, array.dtype.name, architecture_of(array), get_float32_precision())
+def configure(operation: str, product: Product, array: Any, one: Product | None = None) -> Configuration:
+    """The configuration of a product of arrays like this one; one: that of one image, if it is to decide the bits.
+
+    operation: the kernels that launch it, whatever the configuration.
+    """
+    question = Question(operation, product, array.dtype.name, architecture_of(array), get_float32_precision(), one)
+    record_question(question)
+    return in_force().configuration(question) or choose(*question[1:])
 
 
 def launch_product(

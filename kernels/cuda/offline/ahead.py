@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from ...._notices import logger, tell_of_compiling
 from ....backend import import_cupy
 from ...operation import CUDA, Operation, implementation
 from ..runtime import cubins, nvrtc
-from ..runtime.nvrtc import OPTIONS
 from .dryrun import Device, Launch, dry_run
 
 PathCall = tuple[Operation, tuple[Any, ...]]
@@ -39,17 +38,35 @@ def compile_ahead(calls: Iterable[PathCall]) -> None:
 
     A call that cannot be made is passed over: it says itself what is wrong.
     """
-    cupy, device = import_cupy(), current_device()
-    here = cupy.cuda.Device()
+    device = current_device()
     entries: dict[str, str] = {}
     for call in calls:
         with suppress(Exception):
             entries |= {launch.text: launch.entry for launch in launches(call, device)}
+    _compile_here(entries)
+
+
+def compile_variants(
+    compute: Callable[..., Any], arguments: tuple[Any, ...], scopes: Iterable[Callable[[], AbstractContextManager[Any]]]
+) -> None:
+    """As compile_ahead, the kernels of one call of a path function in each of these scopes, which decide them."""
+    device = current_device()
+    entries: dict[str, str] = {}
+    for scope in scopes:
+        with scope():
+            entries |= {launch.text: launch.entry for launch in dry_run(compute, arguments, device).launches}
+    _compile_here(entries)
+
+
+def _compile_here(entries: dict[str, str]) -> None:
+    """Compile these CUDA texts, each with its entry point, for the current device, on all processor cores."""
+    cupy = import_cupy()
+    here = cupy.cuda.Device()
 
     def compile_one(text: str, entry: str) -> None:
         # a thread of the pool begins on device 0, and a module is loaded where it is made
         with suppress(Exception), here:
-            cupy.RawModule(code=text, options=OPTIONS).get_function(entry)
+            cupy.RawModule(code=text, options=nvrtc.options(text)).get_function(entry)
 
     begun = time.monotonic()
     with ThreadPoolExecutor() as pool:

@@ -67,15 +67,15 @@ class Recording:
 
 
 class DryArray:
-    """A C-contiguous device array of which only shape, dtype and address exist."""
+    """A device array of which only shape, dtype and address exist, and whether it is C-contiguous."""
 
-    flags = SimpleNamespace(c_contiguous=True)
     data: Any = SimpleNamespace(ptr=0)
 
-    def __init__(self, shape: tuple[int, ...] | int, dtype: Any, device: Device) -> None:
+    def __init__(self, shape: tuple[int, ...] | int, dtype: Any, device: Device, *, c_contiguous: bool = True) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.dtype = np.dtype(dtype)
         self.device = device
+        self.flags = SimpleNamespace(c_contiguous=c_contiguous)
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
@@ -86,6 +86,15 @@ class DryArray:
         wanted = shape[0] if isinstance(shape[0], tuple) else shape
         known = math.prod(extent for extent in wanted if extent != -1)
         return DryArray(tuple(self.size // known if e == -1 else e for e in wanted), self.dtype, self.device)
+
+    def transpose(self, *axes: int) -> DryArray:
+        order = [axis for axis in axes if self.shape[axis] != 1]
+        kept = self.size == 0 or order == sorted(order)
+        return DryArray(tuple(self.shape[axis] for axis in axes), self.dtype, self.device, c_contiguous=kept)
+
+    def copy(self) -> DryArray:
+        copied: DryArray = import_cupy().empty(self.shape, self.dtype)
+        return copied
 
     def __getitem__(self, rows: slice) -> DryArray:
         return DryArray((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype, self.device)
@@ -140,7 +149,7 @@ class DryCupy:
     zeros = empty
 
     def ascontiguousarray(self, array: DryArray) -> DryArray:
-        return array
+        return array if array.flags.c_contiguous else array.copy()
 
     def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:
         return SimpleNamespace(get_function=lambda entry: _Kernel(code, entry))

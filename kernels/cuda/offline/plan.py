@@ -6,12 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...._html import table
 from ...operation import CUDA, Operation, function_of, implementation
 from ..gemm import cost
 from ..gemm.choice import candidates, model_architecture
 from ..gemm.configuration import Architecture, Configuration
 from ..gemm.cost import LAUNCH_SECONDS
 from ..gemm.decisions import Estimates
+from ..gemm.tuned import Question
+from ..runtime.answers import of_process
 from ..runtime.gpus import Gpu
 from . import ptxas
 from .dryrun import Device, Launch, dry_run
@@ -21,7 +24,7 @@ from .ptxas import Usage
 ATTAINABLE_BANDWIDTH = 0.9
 """Of the published one, by a plain copy: 4.3 of an H200's 4.8 TB/s, as others measured."""
 
-_HELPERS = ("pack_weights", "split_sum")
+_HELPERS = ("pack_weights", "pack_class_weights", "split_sum")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class CallPlan:
     precision: str
     gpu: Gpu
     kernels: tuple[KernelPlan, ...]
+    questions: tuple[Question, ...]
     estimates: tuple[Estimates, ...]
     workspace_bytes: int
     flops: int
@@ -110,6 +114,23 @@ class CallPlan:
         longest = max(compute, memory, self.arithmetic_seconds)
         return longest + max(0, len(self.kernels) - counted) * LAUNCH_SECONDS
 
+    def _repr_html_(self) -> str:
+        """A line for each kernel, under what the whole call takes."""
+        gpu, predicted, floor = self.gpu, self.predicted_seconds * 1e6, self.floor_seconds * 1e6
+        lines = [
+            {
+                "kernel": kernel.launch.entry,
+                "blocks": kernel.launch.blocks,
+                "threads": kernel.launch.threads,
+                "shared bytes": kernel.shared_bytes,
+                "registers": kernel.usage.registers if kernel.usage else "?",
+                "blocks per SM": kernel.blocks_per_sm or "?",
+            }
+            for kernel in self.kernels
+        ]
+        call = f"{self.operation} {self.dtype} on {gpu.name} (sm_{gpu.sm}, {gpu.multiprocessors} SMs)"
+        return table(lines, f"{call}: {predicted:.3g} µs predicted, floor {floor:.3g} µs; neither is measured")
+
 
 def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, bool]]:
     """Every configuration that the model compared for a product of the call, the fastest first, and whether it is the
@@ -118,9 +139,18 @@ def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, 
     compared = candidates(chosen.product, found.dtype, model, found.precision)
 
     def is_chosen(c: Configuration) -> bool:
-        return (c.tile, c.halo, c.splits) == (chosen.tile, chosen.halo, chosen.splits)
+        return (c.multiply, c.tile, c.halo, c.splits) == (chosen.multiply, chosen.tile, chosen.halo, chosen.splits)
 
     return sorted(((c, is_chosen(c)) for c in compared), key=lambda each: cost.seconds(each[0]))
+
+
+def measured(found: CallPlan, chosen: Configuration) -> dict[str, float]:
+    """What tuned choices that are in force say of a product of the call: seconds by a configuration's text."""
+    known = of_process(on_device=False).known
+    for question in found.questions:
+        if question.product == chosen.product and str(question) in known:
+            return {str(dict(timed.configuration)): timed.seconds for timed in known[str(question)].timings}
+    return {}
 
 
 def _architecture(gpu: Gpu) -> Architecture:
@@ -153,6 +183,7 @@ def plan(
         precision=precision,
         gpu=gpu,
         kernels=kernels,
+        questions=tuple(recording.decisions.questions),
         estimates=tuple(recording.decisions.estimates),
         workspace_bytes=recording.workspace_bytes,
         flops=operation.flops(arguments[-1]),

@@ -14,7 +14,7 @@ from pathlib import Path
 from .... import _files
 from ...._notices import warn_once
 from ...._switch import environment
-from .nvrtc import OPTIONS
+from .nvrtc import OPTIONS, architecture
 
 VARIABLE = "BACKSTRIDE_CACHE_DIR"
 
@@ -52,7 +52,7 @@ def save(text: str, sm: int, cubin: bytes, where: Path) -> Path:
 
 
 def _stem(text: str, sm: int) -> str:
-    return f"sm_{sm}-{_digest(' '.join((_FORMAT, *OPTIONS, text)).encode())}"
+    return f"{architecture(text, sm)}-{_digest(' '.join((_FORMAT, *OPTIONS, text)).encode())}"
 
 
 def _digest(content: bytes) -> str:

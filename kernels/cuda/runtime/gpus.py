@@ -72,6 +72,11 @@ class ComputeCapability:
         return self.sm >= 80
 
     @property
+    def wgmma(self) -> bool:
+        """Products by a warpgroup, which need code for this compute capability alone (sm_90a)."""
+        return self.sm == 90
+
+    @property
     def mma_bfloat16(self) -> bool:
         return self.sm >= 80
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...._notices import logger, tell_of_compiling
 from ....backend import import_cupy
 from . import cubins
-from .nvrtc import OPTIONS
+from .nvrtc import options
 from .params import Struct
 
 KERNELS = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def source(name: str, defines: Mapping[str, object]) -> str:
 
 @cache
 def _module(cupy: ModuleType, device: int, text: str) -> Any:
-    return cupy.RawModule(code=text, options=OPTIONS)
+    return cupy.RawModule(code=text, options=options(text))
 
 
 @cache

@@ -10,12 +10,25 @@ from ....backend import import_cupy
 OPTIONS = ("-std=c++17",)
 """What this package asks of the compiler, wherever a kernel is compiled."""
 
+_WGMMA = "#define MULTIPLY Wgmma"
+
 # CuPy adds these to every program it compiles.
 _CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 
 class CompilationError(RuntimeError):
     """A kernel does not compile; the message is the compiler's log."""
+
+
+def options(text: str) -> tuple[str, ...]:
+    """What CuPy is asked to compile a CUDA text with: wgmma needs the architecture's own instructions. (Of this and the
+    architecture that CuPy adds NVRTC takes the one with more.)"""
+    return (*OPTIONS, "-arch=sm_90a") if _WGMMA in text else OPTIONS
+
+
+def architecture(text: str, sm: int) -> str:
+    """What a CUDA text is compiled for on compute capability sm / 10."""
+    return f"sm_{sm}a" if _WGMMA in text else f"sm_{sm}"
 
 
 @cache
@@ -38,7 +51,7 @@ def unavailable(sm: int) -> str | None:
     return None if sm in known else f"NVRTC {'.'.join(map(str, version))} does not know sm_{sm}"
 
 
-def compiled(text: str, sm: int, *options: str) -> tuple[bytes, str]:
+def compiled(text: str, sm: int, *further: str) -> tuple[bytes, str]:
     """The cubin of CUDA text for compute capability sm / 10, compiled as CuPy would, and the compiler's log.
 
     Several threads may compile at a time. CompilationError where the text does not compile.
@@ -46,7 +59,7 @@ def compiled(text: str, sm: int, *options: str) -> tuple[bytes, str]:
     nvrtc = import_cupy().cuda.nvrtc
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
     try:
-        nvrtc.compileProgram(program, (*OPTIONS, *_CUPY_OPTIONS, f"-arch=sm_{sm}", *options))
+        nvrtc.compileProgram(program, (*OPTIONS, *_CUPY_OPTIONS, f"-arch={architecture(text, sm)}", *further))
         return _whole(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError as error:
         raise CompilationError(f"sm_{sm}: {error}\n{nvrtc.getProgramLog(program)}") from error

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ....backend import import_cupy
+from ....batch_invariance import get_batch_invariant
 from ....precision import get_float32_precision
+from .answers import in_force
 from .arrays import contiguous
 from .params import Struct
 
@@ -143,7 +145,7 @@ def repeated(cupy: Any, operation: Callable[..., Any], arguments: tuple[Any, ...
     Arguments that are no arrays can be hashed.
     """
     ndarray, given, normal = cupy.ndarray, [], []
-    key = [cupy, operation, device, get_float32_precision()]
+    key = [cupy, operation, device, get_float32_precision(), get_batch_invariant(), in_force()]
     for argument in arguments:
         if isinstance(argument, ndarray):
             argument = contiguous(argument)

@@ -22,6 +22,7 @@ typedef decltype(sizeof(0)) size_t;
 __device__ int min(int a, int b);
 __device__ int max(int a, int b);
 __device__ long long min(long long a, long long b);
+__device__ float fabsf(float x);
 __device__ float fminf(float a, float b);
 __device__ float fmaxf(float a, float b);
 __device__ double fma(double a, double b, double c);
@@ -41,6 +42,7 @@ __device__ unsigned __float_as_uint(float x);
 __device__ float __uint_as_float(unsigned bits);
 __device__ size_t __cvta_generic_to_shared(const void* p);
 __device__ void __syncthreads();
+__device__ int __syncthreads_or(int predicate);
 __device__ void __syncwarp(unsigned lanes = 0xffffffffu);
 __device__ int __any_sync(unsigned lanes, int predicate);
 template <class T>

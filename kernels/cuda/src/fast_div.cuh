@@ -19,9 +19,9 @@ DEVICE FastDiv fast_div(unsigned divisor) {
 
 DEVICE int quotient(int n, FastDiv d) { return (int)((__umulhi((unsigned)n, d.multiplier) + (unsigned)n) >> d.shift); }
 
-// Returns n % d and leaves n / d in n.
+// Returns n % d and leaves n / d in n; of an n below 0, which nobody may use, something.
 DEVICE int split_off(int& n, FastDiv d) {
-    int whole = quotient(n, d), rest = n - whole * (int)d.divisor;
+    int whole = quotient(n, d), rest = (int)((unsigned)n - (unsigned)whole * d.divisor);
     n = whole;
     return rest;
 }

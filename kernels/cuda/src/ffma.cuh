@@ -6,7 +6,7 @@
 
 // The lanes of a warp form 8 rows (m) by 4 columns (n); each holds WARP_M/8 x WARP_N/4 accumulators.
 template <class ImageA, class ImageB>
-struct Ffma {
+struct Ffma : Plain {
     static constexpr int ROWS = WARP_M / 8, COLUMNS = WARP_N / 4;
     static constexpr int VEC = sizeof(Element) == 8 ? 2 : 4;  // rows read at a time where rows are contiguous
     // Values of k at a time, as registers allow.
@@ -37,6 +37,9 @@ struct Ffma {
                 to[Image::K_MAJOR ? b : a][Image::K_MAJOR ? a : b] = Storage<Element>::load(v.at[b]);
         }
     }
+
+    DEVICE void start() {}
+    DEVICE void finish() {}
 
     DEVICE void multiply(const Element* image_a, const Element* image_b) {
         image_a += ImageA::at(warp_row(), 0);

@@ -3,10 +3,12 @@
 #define BACKSTRIDE_HALO
 
 #include "halo_window.cuh"
+#include "wgmma.cuh"
 
+#if !PIECES
+// A halo is [pixel][channel]. What multiply reads: where this lane's rows are for the current tap.
 constexpr int PIXEL_LD = TILE_K + GROUP;
 
-// What multiply reads: where this lane's rows are for the current tap.
 struct HaloView {
     const Element* tap;
     const int* rows;
@@ -16,6 +18,24 @@ template <class Image>
 DEVICE void load_a(unsigned (&f)[4], const HaloView& view, int i, int pair) {
     ldmatrix_x4(f, view.tap + view.rows[i] + 2 * pair * GROUP);
 }
+#else
+// A halo is [group of channels][pixel][channel]: the eight pixels of a tile's row are one of wgmma's pieces, wherever
+// the current tap shifts them to.
+constexpr int PIXEL_LD = TILE_K;
+static_assert(TILE_COLUMNS == 8 && GROUP == 8, "a piece is eight pixels by eight channels");
+
+struct HaloView {
+    const Element* tap;
+    int pixels, columns;
+};
+
+template <class Image>
+DEVICE Pieces rows_of_a(const HaloView& view, int i, int k) {
+    int row = warpgroup_row() / 8 + i;
+    return pieces(view.tap + (k / 8 * view.pixels + row * view.columns) * 8, view.pixels * 16,
+                  INSTRUCTIONS * view.columns * 16);
+}
+#endif
 
 // k-tile t is tap t % taps of the channel block t / taps, which is TILE_K channels. While one block's taps are
 // multiplied the next block's halo is fetched, a part with each tap; a word is GROUP channels of one pixel.
@@ -27,7 +47,7 @@ struct Halo {
     const HaloImage& image;
     Element* halos;  // of the even and of the odd channel blocks
     int first_tile, last_block, first_row, first_column;
-    int rows[WARP_M / 16];
+    int rows[WARP_M / 16];    // unless PIECES
     int word = -1, next = 0;  // the word on its way, if any, to the halo of block `next`
     Vec<Element, GROUP> held;
 
@@ -44,8 +64,13 @@ struct Halo {
             fetch(part, first_block), put();
     }
 
-    DEVICE int words() const { return image.tiles.pixels.divisor * GROUPS; }
-    DEVICE Element* halo(int block) const { return halos + block % 2 * (int)image.tiles.pixels.divisor * PIXEL_LD; }
+    DEVICE int words() const { return pixels() * GROUPS; }
+    DEVICE int pixels() const { return image.tiles.pixels.divisor; }
+    DEVICE Element* halo(int block) const { return halos + block % 2 * pixels() * PIXEL_LD; }
+
+    DEVICE int at(int pixel, int group) const {
+        return PIECES ? (group * pixels() + pixel) * GROUP : pixel * PIXEL_LD + group * GROUP;
+    }
 
     DEVICE void fetch(int part, int block) {
         int group = part * THREADS + threadIdx.x;
@@ -59,25 +84,31 @@ struct Halo {
     DEVICE void put() {
         if (word < 0) return;
         int group = word, pixel = split_off(group, image.tiles.pixels);
-        *(Vec<Element, GROUP>*)(halo(next) + pixel * PIXEL_LD + group * GROUP) = held;
+        *(Vec<Element, GROUP>*)(halo(next) + at(pixel, group)) = held;
     }
 
     DEVICE void prepare(int) {}
 
-    // The main loop runs STAGES - 1 tiles ahead; the other halo is free from the first tap of this block on.
+    // The main loop runs AHEAD tiles ahead; the other halo is free from the first tap of this block on or, where its last
+    // tap may still be multiplied then, from the second.
     DEVICE void begin(int ahead, Element*) {
-        int block = ahead - (STAGES - 1);
+        int block = ahead - AHEAD;
         bool started = block >= first_tile;
-        int part = split_off(block, image.tiles.taps);
+        int part = split_off(block, image.tiles.taps) - PIECES;
         word = -1;
-        if (started && block + 1 < last_block) fetch(part, block + 1);
+        if (started && part >= 0 && block + 1 < last_block) fetch(part, block + 1);
     }
 
     DEVICE void finish(int, Element*) { put(); }
 
     DEVICE HaloView view(int tile, const Element*) const {
         int block = quotient(tile, image.tiles.taps), tap = tile - block * (int)image.tiles.taps.divisor;
-        return {halo(block) + image.shift(tap) * PIXEL_LD, rows};
+        const Element* from = halo(block) + at(image.shift(tap), 0);
+#if PIECES
+        return {from, pixels(), (int)image.tiles.columns.divisor};
+#else
+        return {from, rows};
+#endif
     }
 };
 

@@ -3,6 +3,8 @@
 //
 // Output rows are numbered through all images. Each image has reach rows of input, from the first that a window may
 // read (perhaps padding) to the last, and these are numbered through all images too: a halo is a run of them.
+// PIECES, at stride 1: every input row counts as an output row, so that those of a tile are equally far from each other
+// even where it holds several images; the rows that no window begins at are no outputs.
 #ifndef BACKSTRIDE_HALO_WINDOW
 #define BACKSTRIDE_HALO_WINDOW
 
@@ -34,16 +36,16 @@ struct HaloTile {
 // Where output pixel i % PIXELS of tile i / PIXELS lies in an image's plane.
 template <int PIXELS>
 struct TilePixels {
-    FastDiv column_tiles, P;
-    int rows, columns;
+    FastDiv column_tiles, period;  // of the rows of one image, P of them outputs
+    int rows, P, columns;
     long long image;
 
     DEVICE long long operator()(int i) const {
         HaloTile<PIXELS> tile(i / PIXELS, column_tiles);
         int n = tile.row(i), q = tile.column(i);
         if (n >= rows || q >= columns) return -1;
-        int p = split_off(n, P);
-        return n * image + p * columns + q;
+        int p = split_off(n, period);
+        return p < P ? n * image + p * columns + q : -1;
     }
 };
 
@@ -62,6 +64,7 @@ struct HaloImage {
 
     // The number of the first input row, and the first input column, that an output pixel's window reads.
     DEVICE int input_row(int row) const {
+        if (PIECES) return row;
         int p = split_off(row, window.P);
         return row * (int)tiles.reach.divisor + p * window.stride_h;
     }
@@ -73,11 +76,15 @@ struct HaloImage {
         return tap * window.dilation_h * (int)tiles.columns.divisor + s * window.dilation_w;
     }
 
+    // The numbers of output rows: of one image, and of all.
+    DEVICE FastDiv period() const { return PIECES ? tiles.reach : window.P; }
+    DEVICE int rows() const { return tiles.N * (int)period().divisor; }
+
     // The element of input row n, a column and a channel, if it lies inside an image.
     DEVICE Word word(int n, int column, int channel) const {
         int h = split_off(n, tiles.reach) - window.top, H = window.H, W = window.W;
-        bool inside = n < tiles.N && (unsigned)h < (unsigned)H && (unsigned)column < (unsigned)W;
-        return {x + (inside ? n * image + channel * (H * W) + h * W + column : 0), inside};
+        bool inside = (n < tiles.N) & ((unsigned)h < (unsigned)H) & ((unsigned)column < (unsigned)W);
+        return {x + (inside ? n * image : 0), channel * (H * W) + h * W + column, inside};
     }
 
     // What a tap of a channel reads for the output pixel of a row and a column.
@@ -92,7 +99,7 @@ struct HaloImage {
         int count = first.valid ? channels - channel : 0, plane = window.H * window.W;
         Vec<Element, GROUP> group;
 #pragma unroll
-        for (int i = 0; i < GROUP; ++i) group.at[i] = i < count ? first.from[i * plane] : Element{};
+        for (int i = 0; i < GROUP; ++i) group.at[i] = load_if(i < count, first.base + (first.offset + i * plane));
         return group;
     }
 };

@@ -5,10 +5,12 @@
 
 #include "gemm.cuh"
 
-struct MmaLayout {
+struct MmaLayout : Plain {
     Acc acc[WARP_M / 8][WARP_N / 4] = {};
     DEVICE int row(int i) const { return 8 * i + lane_id() / 4; }
     DEVICE int column(int j) const { return j / 2 * 8 + lane_id() % 4 * 2 + j % 2; }
+    DEVICE void start() {}
+    DEVICE void finish() {}
 };
 
 // A k-tile row is four groups of 16 bytes. A 16-row instruction takes two groups of A and B at a time.
@@ -45,38 +47,18 @@ DEVICE void load_b(unsigned (&f)[4], const Element* image, int column) {
 
 // --- float32 by TF32 products --------------------------------------------------------------------
 
-constexpr unsigned INFINITY_BITS = 0x7f800000u, TF32_BITS = 0xffffe000u;
+constexpr unsigned TF32_BITS = 0xffffe000u;
 
-// x = big + small to 2^-22 of x, both TF32; a subnormal x counts as zero. Returns whether any |x| reaches 2^64, where
-// products may overflow, or is infinite or NaN: then small is 0.
-DEVICE bool split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
-    float size = 0;  // finite unless so: multiply-adds are cheaper here than comparisons
+// x * 2^24 = big + small to 2^-22 of it, both TF32. However small x is, a multiple of 2^-149, both then are normal
+// numbers; where one of them or their products overflow, the sum is not finite. A NaN may look like zero in big, but not
+// in small. The tensor core drops small's last bits itself.
+DEVICE void split(const unsigned (&x)[4], unsigned (&big)[4], unsigned (&small)[4]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        big[i] = to_tf32(__uint_as_float(x[i]));
-        small[i] = to_tf32(__uint_as_float(x[i]) - __uint_as_float(big[i]));
-        size = fma_rn(__uint_as_float(big[i]), 0x1p64f, size);
+        float scaled = mul_rn(__uint_as_float(x[i]), 0x1p24f);
+        big[i] = (__float_as_uint(scaled) + 0x1000u) & TF32_BITS;  // nearest, ties away from zero
+        small[i] = __float_as_uint(add_rn(scaled, -__uint_as_float(big[i])));
     }
-    if ((__float_as_uint(size) & INFINITY_BITS) != INFINITY_BITS) return false;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        if ((big[i] & INFINITY_BITS) != INFINITY_BITS) continue;
-        bool finite = (x[i] & INFINITY_BITS) != INFINITY_BITS;  // but rounds to infinity: truncated instead
-        big[i] = finite ? x[i] & TF32_BITS : big[i];
-        small[i] = finite ? __float_as_uint(__uint_as_float(x[i]) - __uint_as_float(big[i])) & TF32_BITS : 0u;
-    }
-    return true;
-}
-
-// Keeps the sum of the small products finite. Where it is not, the sum of big * big, still to come, is infinite or NaN
-// in the right way.
-template <int ROWS>
-DEVICE void clamp(float (&sum)[ROWS][4]) {
-    float largest = __uint_as_float(INFINITY_BITS - 1);
-#pragma unroll
-    for (int i = 0; i < ROWS; ++i)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sum[i][e] = fminf(fmaxf(sum[i][e], -largest), largest);
 }
 
 // sum += a b for 16 rows of A each, by one instruction for two groups of k.
@@ -103,30 +85,31 @@ DEVICE void add_fresh(MmaLayout& to, int j, const float (&fresh)[ROWS][4]) {
 template <class ImageA, class ImageB>
 struct Tf32x3 : MmaLayout {
     static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
+    static constexpr bool OVERFLOWS = true;
+
+    static DEVICE Acc result(Acc sum) { return mul_rn(sum, 0x1p-48f); }
 
     template <class A>
     DEVICE void multiply(const A& image_a, const Element* image_b) {
         unsigned big[PAIRS][ROWS][4], small[PAIRS][ROWS][4];
-        bool extreme_a = false;
 #pragma unroll
         for (int pair = 0; pair < PAIRS; ++pair)
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
                 unsigned a[4];
                 load_a<ImageA>(a, image_a, i, pair);
-                extreme_a |= split(a, big[pair][i], small[pair][i]);
+                split(a, big[pair][i], small[pair][i]);
             }
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j) {
             unsigned b[4], b_big[4], b_small[4];
             load_b<ImageB>(b, image_b, warp_column() + 8 * j);
-            bool extreme = split(b, b_big, b_small) || extreme_a;
+            split(b, b_big, b_small);
             float fresh[ROWS][4] = {};
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, small[pair], b_big + 2 * pair);
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_small + 2 * pair);
-            if (__any_sync(0xffffffffu, extreme)) clamp(fresh);
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, big[pair], b_big + 2 * pair);
             add_fresh(*this, j, fresh);
@@ -134,15 +117,17 @@ struct Tf32x3 : MmaLayout {
     }
 };
 
+// To nearest, ties away from zero, once the tensor core has dropped the last bits; infinities and NaN stay.
+DEVICE void round_to_tf32(unsigned (&x)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (fabsf(__uint_as_float(x[i])) < __uint_as_float(INFINITY_BITS)) x[i] += 0x1000u;
+}
+
 // One TF32 product, of operands rounded to 10 stored mantissa bits.
 template <class ImageA, class ImageB>
 struct Tf32 : MmaLayout {
     static constexpr int ROWS = WARP_M / 16, COLUMNS = WARP_N / 8, PAIRS = GROUPS / 2;
-
-    static DEVICE void round(unsigned (&x)[4]) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) x[i] = to_tf32(__uint_as_float(x[i]));
-    }
 
     template <class A>
     DEVICE void multiply(const A& image_a, const Element* image_b) {
@@ -152,13 +137,13 @@ struct Tf32 : MmaLayout {
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) {
                 load_a<ImageA>(a[pair][i], image_a, i, pair);
-                round(a[pair][i]);
+                round_to_tf32(a[pair][i]);
             }
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j) {
             unsigned b[4];
             load_b<ImageB>(b, image_b, warp_column() + 8 * j);
-            round(b);
+            round_to_tf32(b);
             float fresh[ROWS][4] = {};
 #pragma unroll
             for (int pair = 0; pair < PAIRS; ++pair) multiply_add_tf32(fresh, a[pair], b + 2 * pair);

@@ -4,6 +4,7 @@
 
 #include "ffma.cuh"
 #include "mma.cuh"
+#include "wgmma.cuh"
 
 #ifndef MULTIPLY
 #define MULTIPLY Ffma

@@ -7,7 +7,7 @@
 
 #define DEVICE __device__ __forceinline__
 
-// cp.async, the TF32 and bf16 conversions and every mma but mma_m16n8k8_f16 need sm_80.
+// cp.async and every mma but mma_m16n8k8_f16 need sm_80.
 #define HAS_CP_ASYNC (__CUDA_ARCH__ >= 800)
 
 // Storage types as their bits: 16-bit values are loaded as float and rounded once when stored.
@@ -27,6 +27,11 @@ struct alignas(sizeof(T) * N) Vec {
 #ifdef __CUDACC__
 
 DEVICE unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+// A descriptor of wgmma's.
+struct Pieces {
+    unsigned long long bits;
+};
 
 // --- asynchronous copies ---------------------------------------------------------------------------------
 // Copies Bytes (4, 8, 16; both addresses so aligned) from global to shared memory, or writes zeros where
@@ -64,6 +69,50 @@ DEVICE void cp_async_wait() {
 #if HAS_CP_ASYNC
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
+}
+
+// condition ? x : 0 in 32 bits, of an offset that becomes a 64-bit address: compilers would rather choose between two
+// of those.
+DEVICE int only_if(bool condition, int x) {
+    int y;
+    asm("{.reg .pred p; setp.ne.u32 p, %1, 0; selp.s32 %0, %2, 0, p;}" : "=r"(y) : "r"((unsigned)condition), "r"(x));
+    return y;
+}
+
+// x, which the compiler does not know to be the same: what follows from it is worked out again, not kept in registers.
+DEVICE int afresh(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
+// The value at an aligned global address, or zeros without reading where `valid` is false; without a branch, so that the
+// address is worked out ahead. Nothing may write there during the kernel.
+template <class T>
+DEVICE T load_if(bool valid, const T* gmem) {
+    static_assert(sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "one load");
+    T value;
+    unsigned p = valid;
+    if constexpr (sizeof(T) == 2) {
+        asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.u16 %0, 0; @p ld.global.u16 %0, [%1];}"
+                     : "=h"((unsigned short&)value)
+                     : "l"(gmem), "r"(p));
+    } else if constexpr (sizeof(T) == 4) {
+        asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.u32 %0, 0; @p ld.global.u32 %0, [%1];}"
+                     : "=r"((unsigned&)value)
+                     : "l"(gmem), "r"(p));
+    } else if constexpr (sizeof(T) == 8) {
+        asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.u64 %0, 0; @p ld.global.u64 %0, [%1];}"
+                     : "=l"((unsigned long long&)value)
+                     : "l"(gmem), "r"(p));
+    } else {
+        auto& to = (Vec<unsigned, 4>&)value;
+        asm volatile(
+            "{.reg .pred p; setp.ne.u32 p, %5, 0; mov.u32 %0, 0; mov.u32 %1, 0; mov.u32 %2, 0; mov.u32 %3, 0;"
+            "@p ld.global.v4.u32 {%0, %1, %2, %3}, [%4];}"
+            : "=r"(to.at[0]), "=r"(to.at[1]), "=r"(to.at[2]), "=r"(to.at[3])
+            : "l"(gmem), "r"(p));
+    }
+    return value;
 }
 
 // --- matrix fragments ------------------------------------------------------------------------------------
@@ -131,16 +180,89 @@ DEVICE void mma_m8n8k4_f64(double (&d)[2], double a, double b) {
 #endif
 }
 
-// --- conversions -----------------------------------------------------------------------------------------
-// The TF32 value (10 stored mantissa bits) nearest to x, ties away from zero, as the bits of a float.
-DEVICE unsigned to_tf32(float x) {
-    unsigned y = 0;
-#if HAS_CP_ASYNC
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
-#endif
-    return y;
+// --- tensor cores of a warpgroup (sm_90a) ----------------------------------------------------------------
+// A matrix in shared memory in pieces of 8 rows or columns by 16 bytes, 128 bytes each, 16-byte aligned: `along_k` and
+// `across` are the bytes from a piece to the next one along k and along its rows (of A) or columns (of B).
+DEVICE Pieces pieces(const void* start, int along_k, int across) {
+    unsigned low = (shared_address(start) & 0x3ffffu) >> 4 | (unsigned)(along_k >> 4) << 16;
+    return {(unsigned long long)(across >> 4) << 32 | low};
 }
 
+// Shared memory that this thread has written, or filled by copies it has waited for, may be read by wgmma after the
+// next barrier.
+DEVICE void fence_for_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Before the first wgmma, and after any other use of its registers.
+DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+// Closes the group of the wgmmas so far.
+DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Waits until at most N of the newest groups are still under way; only then may what they read be written again.
+template <int N>
+DEVICE void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+// The compiler moves no use of the register past this: above a wgmma_wait, or below a wgmma_fence.
+template <class T>  // float: in a text for another dtype it is named, and not called
+DEVICE void wgmma_hold(T& d) {
+    asm volatile("" : "+f"(d)::"memory");
+}
+
+// Warp w of the warpgroup holds rows 16w..16w+15 of the 64 x N accumulator, N = 64 or 128; as in mma, low[j] is
+// (g, 8i + 2t + j%2) of them and high[j] (g+8, 8i + 2t + j%2), where i = j/2.
+#define WGMMA_COLUMNS(j)                                                                                  \
+    "+f"(low[j]), "+f"(low[j + 1]), "+f"(high[j]), "+f"(high[j + 1]), "+f"(low[j + 2]), "+f"(low[j + 3]), \
+        "+f"(high[j + 2]), "+f"(high[j + 3])
+#define WGMMA_COLUMNS_64(j) WGMMA_COLUMNS(j), WGMMA_COLUMNS(j + 4), WGMMA_COLUMNS(j + 8), WGMMA_COLUMNS(j + 12)
+#define WGMMA_COLUMNS_128 WGMMA_COLUMNS_64(0), WGMMA_COLUMNS_64(16)
+#define WGMMA_REGISTERS_64                                                                                       \
+    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28," \
+    "%29,%30,%31"
+#define WGMMA_REGISTERS_128                                                                                     \
+    WGMMA_REGISTERS_64                                                                                          \
+    ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57," \
+    "%58,%59,%60,%61,%62,%63"
+#define WGMMA(SHAPE, REGISTERS, ADD, OPERANDS)                                                                        \
+    "{.reg .pred add; setp.ne.b32 add, " ADD ", 0; wgmma.mma_async.sync.aligned." SHAPE " {" REGISTERS "}, " OPERANDS \
+    ";}"
+
+// Queues d += a b for 16 values of k, 16-bit. ALONG_K: the 16 bytes of a piece lie along k.
+#define WGMMA_16BIT(OPERAND, TYPE)                                                                            \
+    template <bool A_ALONG_K, bool B_ALONG_K>                                                                 \
+    DEVICE void wgmma(float (&low)[16], float (&high)[16], Pieces a, Pieces b, OPERAND) {                     \
+        asm volatile(WGMMA("m64n64k16.f32." TYPE, WGMMA_REGISTERS_64, "1", "%32, %33, add, 1, 1, %34, %35")   \
+                     : WGMMA_COLUMNS_64(0)                                                                    \
+                     : "l"(a.bits), "l"(b.bits), "n"(!A_ALONG_K), "n"(!B_ALONG_K)                             \
+                     : "memory");                                                                             \
+    }                                                                                                         \
+    template <bool A_ALONG_K, bool B_ALONG_K>                                                                 \
+    DEVICE void wgmma(float (&low)[32], float (&high)[32], Pieces a, Pieces b, OPERAND) {                     \
+        asm volatile(WGMMA("m64n128k16.f32." TYPE, WGMMA_REGISTERS_128, "1", "%64, %65, add, 1, 1, %66, %67") \
+                     : WGMMA_COLUMNS_128                                                                      \
+                     : "l"(a.bits), "l"(b.bits), "n"(!A_ALONG_K), "n"(!B_ALONG_K)                             \
+                     : "memory");                                                                             \
+    }
+WGMMA_16BIT(float16, "f16.f16")
+WGMMA_16BIT(bfloat16, "bf16.bf16")
+
+// Queues d = a b, or d += a b where `add`, for 8 values of k by TF32. a: each warp's 16 rows as in mma_m16n8k8_tf32; b's
+// pieces lie along k.
+DEVICE void wgmma(float (&low)[16], float (&high)[16], const unsigned (&a)[4], Pieces b, bool add, float) {
+    asm volatile(WGMMA("m64n64k8.f32.tf32.tf32", WGMMA_REGISTERS_64, "%37", "{%32, %33, %34, %35}, %36, add, 1, 1")
+                 : WGMMA_COLUMNS_64(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"((int)add)
+                 : "memory");
+}
+DEVICE void wgmma(float (&low)[32], float (&high)[32], const unsigned (&a)[4], Pieces b, bool add, float) {
+    asm volatile(WGMMA("m64n128k8.f32.tf32.tf32", WGMMA_REGISTERS_128, "%69", "{%64, %65, %66, %67}, %68, add, 1, 1")
+                 : WGMMA_COLUMNS_128
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"((int)add)
+                 : "memory");
+}
+
+// --- conversions -----------------------------------------------------------------------------------------
 DEVICE float f16_to_float(unsigned short bits) {
     float y;
     asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));

@@ -22,18 +22,17 @@ struct RowSums : Mma {
     static constexpr int LANES = power_of_two(THREADS / TILE_N), RUN = TILE_K / LANES, MOST = 16 / sizeof(Element);
     static constexpr int WORD = !ImageB::K_MAJOR ? 1 : RUN < MOST ? RUN : MOST;
     static_assert(THREADS >= TILE_N && LANES <= 32 && LANES * RUN == TILE_K, "each row's threads are in one warp");
-    int m0;
+    const bool summing;
     Acc sum = 0;
 
-    DEVICE RowSums(const Block& block) : m0(block.m0) {}
-    DEVICE int summed_row() const { return threadIdx.x / LANES; }
-    DEVICE bool summing() const { return m0 == 0 && summed_row() < TILE_N; }  // kept, it would cost a register
-    DEVICE int summing_lane() const { return threadIdx.x % LANES; }
+    DEVICE RowSums(const Block& block) : summing(block.m0 == 0 && summed_row() < TILE_N) {}
+    DEVICE static int summed_row() { return threadIdx.x / LANES; }
+    DEVICE static int summing_lane() { return threadIdx.x % LANES; }
 
     template <class A>
     DEVICE void multiply(const A& image_a, const Element* image_b) {
         Mma::multiply(image_a, image_b);
-        if (!summing()) return;
+        if (!summing) return;
 #pragma unroll
         for (int i = 0; i < RUN; i += WORD) {
             auto word = *(const Vec<Element, WORD>*)(image_b + ImageB::at(summed_row(), summing_lane() * RUN + i));
@@ -47,7 +46,7 @@ struct RowSums : Mma {
         Acc total = sum;
         for (int mask = LANES / 2; mask > 0; mask /= 2) total = add_rn(total, shuffle_xor(total, mask));
         int n = n0 + summed_row();
-        if (!summing() || summing_lane() > 0 || n >= columns) return;
+        if (!summing || summing_lane() > 0 || n >= columns) return;
         if constexpr (SPLIT) partial[n] = total;
         else y[n] = Storage<Element>::store(total);
     }

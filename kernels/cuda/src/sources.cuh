@@ -18,32 +18,36 @@ struct KMajor {
     static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS;
     static constexpr int COUNT = (ROWS + STEP - 1) / STEP;
     static_assert(STEP * WORDS == THREADS, "as many threads for each row");
-    const Element* base;
+    const Element* first;  // this thread's first row
     Offset offset;
-    int depth, rows;           // rows: from this thread's first one to the end
-    long long first, advance;  // elements to this thread's first row, and from one of its rows to the next
+    int depth, rows;    // rows: from the first one to the end
+    long long advance;  // elements from one of its rows to the next
     const Element* next = nullptr;
+    bool inside = false;
 
     DEVICE KMajor(const Element* base, int row0, int rows, int depth, int stride, Offset offset)
-        : base(base), offset(offset), depth(depth), rows(rows - row0 - row(0)),
-          first((long long)(row0 + row(0)) * stride), advance((long long)STEP * stride) {}
+        : offset(offset), depth(depth), rows(rows - row0 - row(0)), advance((long long)STEP * stride) {
+        first = base + (this->rows > 0 ? (long long)(row0 + row(0)) * stride : 0);
+    }
 
     DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
-    DEVICE int slot(int i) const { return Image::at(row(i), k()); }
+    static constexpr int PITCH = STEP * Image::LD;
+    DEVICE int slot() const { return Image::at(row(0), k()); }
     DEVICE bool covers(int i) const { return COUNT * STEP == ROWS || row(i) < ROWS; }
     DEVICE void prepare(int) {}
 
     DEVICE void seek(int k_tile) {
         int at = k_tile * TILE_K + k();
-        long long along = at < depth ? offset(at) : -1;
-        next = along >= 0 ? base + first + along : nullptr;
+        long long along = offset(min(at, depth - 1));
+        inside = (at < depth) & (along >= 0);
+        next = first + (inside ? along : 0);
     }
 
     DEVICE Word word(int i) {
-        Word word{next, next && i * STEP < rows};
-        if (word.valid) next += advance;
-        else word.from = base;
+        bool valid = inside & (i * STEP < rows);
+        Word word{next, 0, valid};
+        if ((i + 1) * STEP < rows) next += advance;
         return word;
     }
 };
@@ -54,26 +58,28 @@ struct RowMajor {
     using Image = ::Image<ROWS, false>;
     static constexpr int VECTOR = VECTOR_, WORDS = ROWS / VECTOR, STEP = THREADS / WORDS, COUNT = TILE_K / STEP;
     static_assert(STEP * WORDS == THREADS && COUNT * STEP == TILE_K, "the threads cover the image evenly");
-    const Element* base;
     int depth, stride, k0 = 0;
-    const Element* row;  // null past the last row
+    bool inside;
+    const Element* row;
 
     DEVICE RowMajor(const Element* base, int row0, int rows, int depth, int stride, Offset offset)
-        : base(base), depth(depth), stride(stride) {
+        : depth(depth), stride(stride) {
         int r = row0 + threadIdx.x % WORDS * VECTOR;
-        row = r < rows ? base + offset(r) : nullptr;
+        inside = r < rows;
+        row = base + (inside ? offset(r) : 0);
     }
 
     DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
-    DEVICE int slot(int i) const { return Image::at(threadIdx.x % WORDS * VECTOR, k(i)); }
+    static constexpr int PITCH = STEP * Image::LD;
+    DEVICE int slot() const { return Image::at(threadIdx.x % WORDS * VECTOR, k(0)); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { k0 = k_tile * TILE_K; }
 
     DEVICE Word word(int i) {
         int at = k0 + k(i);
-        bool valid = row && at < depth;
-        return {valid ? row + (long long)at * stride : base, valid};
+        bool valid = inside & (at < depth);
+        return {row + (long long)min(at, depth - 1) * stride, 0, valid};
     }
 };
 

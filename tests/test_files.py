@@ -50,8 +50,9 @@ def test_a_full_disk_is_named_with_the_file(tmp_path):
     path = tmp_path / "kept"
     path.write_bytes(b"old")
     code = f"""
-        import resource
+        import resource, sys
         from backstride import _files
+        sys.dont_write_bytecode = True  # which would be cut off too
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         try:
             _files.save({str(path)!r}, bytes(20000))

@@ -63,6 +63,7 @@ def end():
 
 def fill_disk():
     """The limit on a file's size fails as a full disk does."""
+    sys.dont_write_bytecode = True  # which would be cut off too
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 
 

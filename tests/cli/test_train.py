@@ -243,6 +243,7 @@ def test_a_full_disk(option, tmp_path):
         import resource, sys
         import matplotlib.figure, matplotlib.font_manager  # which keeps a list of fonts on disk
         from backstride import cli
+        sys.dont_write_bytecode = True  # which would be cut off too
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         sys.exit(cli.main(["train", "--epochs", "1", "--batch-size", "500", {option!r}, {str(path)!r}]))
     """

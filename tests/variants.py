@@ -1,9 +1,9 @@
-"""Every kernel variant that the launchers choose for a list of shapes, found by dry runs on every architecture."""
+"""Every kernel variant that the launchers choose for a list of shapes, found by dry runs."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 from accuracy import DTYPES, dtype_of
 
@@ -15,7 +15,6 @@ from backstride.conformance.suite import all_cases
 from backstride.kernels import FUNCTIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, Launch
-from backstride.kernels.cuda.runtime.gpus import GPUS
 from backstride.kernels.cuda.runtime.loader import source
 from backstride.kernels.operation import Case, Operation
 from backstride.kernels.optim import cuda as optimizers
@@ -27,18 +26,18 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 """For which every variant is compiled; test_gpus compiles a few for the others."""
 
 
+def _awkward() -> Iterator[tuple[Operation, Case]]:
+    for function in FUNCTIONS.values():
+        for case in all_cases(function) if function.rank < 3 else ():
+            yield function.operation, case
+
+
 def _layers() -> Iterator[tuple[Operation, Case]]:
     """The operations of the benchmark suites' layers."""
     for name in suite_names():
         if name != "training":
             for _, operation, case in suite(name, batch=32):
                 yield operation, case
-
-
-def _awkward() -> Iterator[tuple[Operation, Case]]:
-    for function in FUNCTIONS.values():
-        for case in all_cases(function) if function.rank < 3 else ():
-            yield function.operation, case
 
 
 def _optimizers() -> Iterator[Launch]:
@@ -49,24 +48,17 @@ def _optimizers() -> Iterator[Launch]:
             yield Launch(source(name, defines), entry, (1,), (optimizers.THREADS,), 0)
 
 
-def find(device: Device) -> Iterator[tuple[Key, Launch]]:
-    """The launches of every operation, shape and dtype, each named without what only the architecture decides."""
-    for launch in _optimizers():
-        yield (launch.text, ()), launch
-    for dtype, precision in [(name, "auto") for name in DTYPES] + [("float32", "ieee"), ("float32", "tf32")]:
-        make = calls.bare(dtype_of(dtype))
-        with use_float32_precision(precision):
-            for operation, case in (*_awkward(), *_layers()):
-                for launch in ahead.launches((operation, calls.call(operation, case, make)), device):
+def found(device: Device, share: Callable[[int], bool] = lambda number: True) -> dict[Key, Launch]:
+    """The variants that every operation, shape and dtype launches, each named without what only the architecture
+    decides; or those of a share of the calls, which are numbered."""
+    by_key = {(launch.text, ()): launch for number, launch in enumerate(_optimizers()) if share(number)}
+    settings = [(name, "auto") for name in DTYPES] + [("float32", "ieee"), ("float32", "tf32")]
+    every = itertools.product(settings, (*_awkward(), *_layers()))
+    for number, ((dtype, precision), (operation, case)) in enumerate(every):
+        if share(number):
+            with use_float32_precision(precision):
+                arguments = calls.call(operation, case, calls.bare(dtype_of(dtype)))
+                for launch in ahead.launches((operation, arguments), device):
                     own = tuple((k, v) for k, v in launch.defines.items() if k not in _OF_ARCHITECTURE)
-                    yield (launch.entry, own), launch
-
-
-def variants(every_gpu: bool) -> dict[Key, dict[int, Launch]]:
-    """Variant -> compute capability -> a launch of it there, in fixed order; for one GPU of each or for all."""
-    found: dict[Key, dict[int, Launch]] = defaultdict(dict)
-    gpus = [gpu for gpu in GPUS if gpu.sm in ARCHITECTURES]
-    for gpu in gpus if every_gpu else {gpu.sm: gpu for gpu in gpus}.values():
-        for key, launch in find(Device(gpu.sm, gpu.multiprocessors)):
-            found[key][gpu.sm] = launch
-    return dict(sorted(found.items()))
+                    by_key[launch.entry, own] = launch
+    return by_key

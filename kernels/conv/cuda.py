@@ -274,16 +274,18 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
     check(f"conv{g.rank}d_{operation}", g)
     dw = empty(g.w_shape, dy.dtype)
     pointwise = g.is_pointwise
-    channels = g.C // g.groups
+    channels, windows = g.C // g.groups, math.prod(g.windows)
+    word = vector(dy.itemsize, windows)
     product = Product(
         channels * math.prod(g.kernel_size),
         g.K // g.groups,
-        g.N * math.prod(g.windows),
+        g.N * windows,
         g.groups,
         True,
         True,
         0 if pointwise else _aligned(g),
         _by_halo(g),
+        scattered=pointwise and word == 1,
     )
     configuration = configure("conv_weight_grad", product, dw)
     values = {"groups": g.groups, "dy": dy, "x": x, **window(g)}
@@ -302,17 +304,13 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
             **values,
         )
         return dw
-    windows = math.prod(g.windows)
     defines = {
         **_gather(g),
-        "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
-        "B_VECTOR": configuration.vector_b(vector(dy.itemsize, windows)),
+        "A_VECTOR": configuration.vector_a or word,
+        "B_VECTOR": configuration.vector_b(word),
         "C_VECTOR": configuration.vector_c(product.m),
         "BIAS_ALONG_M": 0,
     }
-    if pointwise and defines["A_VECTOR"] == 1 and configuration.multiply == "Ffma":
-        # The addresses of single elements take the registers of other blocks; else 156 bytes are spilled.
-        defines["BLOCKS_PER_SM"] = max(1, configuration.blocks_per_sm // 2)
     launch_product_and_bias_grad("conv_weight_grad", configuration, defines, dw, None, db, **values)
     return dw
 

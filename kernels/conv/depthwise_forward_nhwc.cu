@@ -35,38 +35,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_f
     if (index >= params.tiles.number) return;
     Word word = word_at(index, params.tiles);
     int channels = params.channels, filters = params.filters, first_q = word.w * TILE_W;
-    Acc bias[VEC] = {};
-    if (params.b) load_word(bias, params.b + word.channel);
     Element* y = params.y + slice_at(word.image, word.d, windows.Z) * windows.P * windows.Q * filters + word.channel;
 
-#pragma unroll 1
-    for (int p = word.h * TILE_H; p < min((word.h + 1) * TILE_H, windows.P); p++) {
-        auto store = [&](Acc(&sum)[VEC], int q) {
-            add_words(sum, bias);
-            if (q < windows.Q) store_word(sum, y + (p * windows.Q + q) * filters);
-        };
-        Acc sum[TILE_W][VEC] = {};
+    auto add_row = [&](Acc(&sums)[TILE_W][VEC], int p) {
         visit_rows(params, word, p, [&](const Element* row, const Element* w) {
             visit_row(windows, row, channels, first_q,
-                      [&](int j, int s, const Acc(&values)[VEC]) { add_products(sum[j], values, w + s * filters); });
+                      [&](int j, int s, const Acc(&values)[VEC]) { add_products(sums[j], values, w + s * filters); });
         });
-        bool nan = false;
-#pragma unroll
-        for (int j = 0; j < TILE_W; j++) {
-            nan |= has_nan(sum[j]);
-            store(sum[j], first_q + j);
-        }
-#if UNROLLED
-        // Padding was multiplied as zero, and 0 * inf is NaN: the row is added again, but only products that exist.
-#pragma unroll 1
-        for (int q = first_q; nan && q < min(first_q + TILE_W, windows.Q); q++) {
-            Acc again[VEC] = {};
-            visit_rows(params, word, p, [&](const Element* row, const Element* w) {
-                visit_taps(windows, row, channels, q,
-                           [&](int s, const Acc(&values)[VEC]) { add_products(again, values, w + s * filters); });
-            });
-            store(again, q);
-        }
-#endif
-    }
+    };
+    auto add_pixel = [&](Acc(&sum)[VEC], int p, int q) {
+        visit_rows(params, word, p, [&](const Element* row, const Element* w) {
+            visit_taps(windows, row, channels, q,
+                       [&](int s, const Acc(&values)[VEC]) { add_products(sum, values, w + s * filters); });
+        });
+    };
+    store_tile(word, windows.P, windows.Q, y, filters, params.b, add_row, add_pixel);
 }

@@ -39,8 +39,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
     if (index >= params.tiles.number) return;
     Word word = word_at(index, params.tiles);
     int channels = params.channels, filters = params.filters, first_w = word.w * TILE_W;
-    Acc bias[VEC] = {};
-    if (params.b) load_word(bias, params.b + word.channel);
     Element* dx = params.dx + slice_at(word.image, word.d, windows.D) * windows.H * windows.W * channels + word.channel;
 
     // Adds the products that exist of a row of dy in one column of dx.
@@ -56,14 +54,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
             add_products(sum, dy, weights + s / DILATION_W * filters);
         }
     };
-
-#pragma unroll 1
-    for (int h = word.h * TILE_H; h < min((word.h + 1) * TILE_H, windows.H); h++) {
-        auto store = [&](Acc(&sum)[VEC], int w) {
-            add_words(sum, bias);
-            if (w < windows.W) store_word(sum, dx + (h * windows.W + w) * channels);
-        };
-        Acc sum[TILE_W][VEC] = {};
+    auto add_row = [&](Acc(&sums)[TILE_W][VEC], int h) {
         visit_rows(params, word, h, [&](const Element* row, const Element* w) {
 #if UNROLLED
 #pragma unroll
@@ -73,28 +64,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) depthwise_i
 #pragma unroll
                 for (int j = 0; j < TILE_W; j++) {
                     int s = tap_at(j + PAD_LEFT - (FIRST_Q + k) * STRIDE_W, DILATION_W, KERNEL_W);
-                    if (s >= 0) add_products(sum[j], dy, w + s * filters);
+                    if (s >= 0) add_products(sums[j], dy, w + s * filters);
                 }
             }
 #else
-            add_column(sum[0], first_w, row, w);
+            add_column(sums[0], first_w, row, w);
 #endif
         });
-        bool nan = false;
-#pragma unroll
-        for (int j = 0; j < TILE_W; j++) {
-            nan |= has_nan(sum[j]);
-            store(sum[j], first_w + j);
-        }
-#if UNROLLED
-        // Windows that do not exist were multiplied as zeros, and 0 * inf is NaN: the row is added again without them.
-#pragma unroll 1
-        for (int column = first_w; nan && column < min(first_w + TILE_W, windows.W); column++) {
-            Acc again[VEC] = {};
-            visit_rows(params, word, h,
-                       [&](const Element* row, const Element* w) { add_column(again, column, row, w); });
-            store(again, column);
-        }
-#endif
-    }
+    };
+    auto add_pixel = [&](Acc(&sum)[VEC], int h, int column) {
+        visit_rows(params, word, h, [&](const Element* row, const Element* w) { add_column(sum, column, row, w); });
+    };
+    store_tile(word, windows.H, windows.W, dx, channels, params.b, add_row, add_pixel);
 }

@@ -73,4 +73,38 @@ DEVICE void visit_row(const Windows& windows, const Element* row, int channels, 
 #endif
 }
 
+// Stores a thread's tile of an image of rows and columns, `to` its word at the first pixel: add_row(sums, row) adds the
+// products of TILE_W pixels from column `first` on, add_pixel(sum, row, column) of one pixel, but only those that exist.
+template <class AddRow, class AddPixel>
+DEVICE void store_tile(Word word, int rows, int columns, Element* to, int channels, const Element* b, AddRow add_row,
+                       AddPixel add_pixel) {
+    Acc bias[VEC] = {};
+    if (b) load_word(bias, b + word.channel);
+    int first = word.w * TILE_W;
+#pragma unroll 1
+    for (int row = word.h * TILE_H; row < min((word.h + 1) * TILE_H, rows); row++) {
+        auto store = [&](Acc(&sum)[VEC], int column) {
+            add_words(sum, bias);
+            if (column < columns) store_word(sum, to + (row * columns + column) * channels);
+        };
+        Acc sums[TILE_W][VEC] = {};
+        add_row(sums, row);
+        bool nan = false;
+#pragma unroll
+        for (int j = 0; j < TILE_W; j++) {
+            nan |= has_nan(sums[j]);
+            store(sums[j], first + j);
+        }
+#if UNROLLED
+        // What lies outside was multiplied as zero, and 0 * inf is NaN: the row is added again without it.
+#pragma unroll 1
+        for (int column = first; nan && column < min(first + TILE_W, columns); column++) {
+            Acc again[VEC] = {};
+            add_pixel(again, row, column);
+            store(again, column);
+        }
+#endif
+    }
+}
+
 #endif  // BACKSTRIDE_DEPTHWISE_WORDS

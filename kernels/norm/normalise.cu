@@ -1,6 +1,7 @@
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then perhaps the residual and the activation. The statistics are
 // given, or are x's own: from this group's whole in this block, or from parts that norm_statistics has left.
 #include "moments.cuh"
+#include "output.cuh"
 
 #define GIVEN 0
 #define WHOLE 1
@@ -8,14 +9,10 @@
 
 #ifndef STATISTICS
 #define STATISTICS WHOLE
-#define RESIDUAL 0
-#define RELU 0
 #endif
 
 struct Params {
-    const Element* x;
-    const Element* residual;
-    Element* y;
+    Output output;
     Acc* mean;  // read where they are given, else written
     Acc* var;
     const Moments* partial;
@@ -42,9 +39,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) normalise(P
         mean = params.mean[share.group];
         var = params.var[share.group];
     } else {
-        Acc shift = shift_of(params.x, groups, share.group);
-        Moments all =
-            of_lanes(STATISTICS == WHOLE ? moments_of(params.x, groups, share, shift) : merged_parts(params, share));
+        const Element* x = params.output.x;
+        Acc shift = shift_of(x, groups, share.group);
+        Moments all = of_lanes(STATISTICS == WHOLE ? moments_of(x, groups, share, shift) : merged_parts(params, share));
         mean = add_rn(shift, all.mean());
         var = all.var();
         if (share.writes() && share.part == 0) {
@@ -59,16 +56,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) normalise(P
 #pragma unroll 2
     for (int i = share.first; i < share.last; i += LANES) {
         Place place = place_of(groups, share.group, i);
-        Acc y[VEC], residual[VEC];
-        load_vector(y, params.x + place.element);
-        if constexpr (RESIDUAL) load_vector(residual, params.residual + place.element);
         parameters.of_vector(affine, share.group, place.at);
-#pragma unroll
-        for (int j = 0; j < VEC; j++) {
-            y[j] = affine_of(add_rn(y[j], -mean), inverse, parameters.gamma[j], parameters.beta[j]);
-            if constexpr (RESIDUAL) y[j] = add_rn(y[j], residual[j]);
-            if constexpr (RELU) y[j] = relu(y[j]);
-        }
-        store_vector(params.y + place.element, y);
+        store_output(params.output, place.element, [&](int j, Acc x) {
+            return affine_of(add_rn(x, -mean), inverse, parameters.gamma[j], parameters.beta[j]);
+        });
     }
 }

@@ -5,6 +5,13 @@
 #include "channel_words.cuh"
 #include "norm_grad.cuh"
 
+struct Arriving {
+    Gradient gradient;
+    const Acc* var;
+    Affine affine;
+    Matrix matrix;
+};
+
 struct ArrivedWord {
     Acc dz[VEC], normalised[VEC];
 
@@ -22,5 +29,17 @@ struct ArrivedWord {
         }
     }
 };
+
+// Calls visit(element, word) at every pixel of a thread's share, UNROLL of them at once.
+template <int UNROLL, class Visit>
+DEVICE void visit_arrived(const Arriving& from, const WordShare& share, const Channels& of, Visit visit) {
+#pragma unroll UNROLL
+    for (int pixel = share.first; pixel < share.last; pixel += from.matrix.sharers) {
+        long long element = element_of(from.matrix, share, pixel);
+        ArrivedWord word;
+        word.load(from.gradient, element, of);
+        visit(element, word);
+    }
+}
 
 #endif  // BACKSTRIDE_WORD_GRAD

@@ -3,35 +3,29 @@
 #include "word_grad.cuh"
 
 struct Params {
-    Gradient gradient;
-    const Acc* var;
-    Affine affine;
-    Matrix matrix;
+    Arriving arriving;
     const Acc* dgamma;
     const Acc* dbeta;
     Element* dx;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_input_grad(Params params) {
-    WordShare share = share_of(params.matrix);
+    const Arriving& from = params.arriving;
+    WordShare share = share_of(from.matrix);
     Channels of;
-    of.load(params.gradient.mean, params.var, params.affine, share.channel);
+    of.load(from.gradient.mean, from.var, from.affine, share.channel);
     Acc of_dz[VEC], of_product[VEC];
 #pragma unroll
     for (int j = 0; j < VEC; j++) {
-        of_dz[j] = div_rn(params.dbeta[share.channel + j], (Acc)params.matrix.pixels);
-        of_product[j] = div_rn(params.dgamma[share.channel + j], (Acc)params.matrix.pixels);
+        of_dz[j] = div_rn(params.dbeta[share.channel + j], (Acc)from.matrix.pixels);
+        of_product[j] = div_rn(params.dgamma[share.channel + j], (Acc)from.matrix.pixels);
     }
-#pragma unroll 1
-    for (int pixel = share.first; pixel < share.last; pixel += params.matrix.sharers) {
-        long long element = element_of(params.matrix, share, pixel);
-        ArrivedWord word;
-        word.load(params.gradient, element, of);
+    visit_arrived<1>(from, share, of, [&](long long element, ArrivedWord& word) {
 #pragma unroll
         for (int j = 0; j < VEC; j++) {
             Acc dx = add_rn(add_rn(word.dz[j], -of_dz[j]), -mul_rn(word.normalised[j], of_product[j]));
             word.dz[j] = mul_rn(dx, mul_rn(of.gamma[j], of.inverse[j]));
         }
         store_vector(params.dx + element, word.dz);
-    }
+    });
 }

@@ -7,10 +7,7 @@
 #endif
 
 struct Params {
-    Gradient gradient;
-    const Acc* var;
-    Affine affine;
-    Matrix matrix;
+    Arriving arriving;
     Acc* dz;  // the sums of each part
     Acc* product;
     Element* dresidual;  // null: none
@@ -22,15 +19,12 @@ struct WordSums {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_sums(Params params) {
-    WordShare share = share_of(params.matrix);
+    const Arriving& from = params.arriving;
+    WordShare share = share_of(from.matrix);
     Channels of;
-    of.load(params.gradient.mean, params.var, params.affine, share.channel);
+    of.load(from.gradient.mean, from.var, from.affine, share.channel);
     WordSums sums{};
-#pragma unroll 2
-    for (int pixel = share.first; pixel < share.last; pixel += params.matrix.sharers) {
-        long long element = element_of(params.matrix, share, pixel);
-        ArrivedWord word;
-        word.load(params.gradient, element, of);
+    visit_arrived<2>(from, share, of, [&](long long element, ArrivedWord& word) {
 #pragma unroll
         for (int j = 0; j < VEC; j++) {
             sums.dz[j] = add_rn(sums.dz[j], word.dz[j]);
@@ -42,8 +36,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_sums(P
             for (int j = 0; j < VEC; j++) word.dz[j] = mul_rn(word.dz[j], mul_rn(of.gamma[j], of.inverse[j]));
             store_vector(params.dx + element, word.dz);
         }
-    }
-    merge_sharers(params.matrix, share.sharer, sums, [](WordSums& mine, const WordSums& other) {
+    });
+    merge_sharers(from.matrix, share.sharer, sums, [](WordSums& mine, const WordSums& other) {
 #pragma unroll
         for (int j = 0; j < VEC; j++) {
             mine.dz[j] = add_rn(mine.dz[j], other.dz[j]);
@@ -53,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_sums(P
     if (!share.writes()) return;
 #pragma unroll
     for (int j = 0; j < VEC; j++) {
-        long long place = (long long)share.part * params.matrix.channels + share.channel + j;
+        long long place = (long long)share.part * from.matrix.channels + share.channel + j;
         params.dz[place] = sums.dz[j];
         params.product[place] = sums.product[j];
     }

@@ -103,8 +103,9 @@ def normalise(
         counts = {"parts": matrix.parts, "channels": channels}
         matrix.launch("word_moments", x.dtype, {"VEC": 1}, blocks, x=x, partial=partial, mean=mean, var=var, **counts)
     defines = {"RESIDUAL": int(residual is not None), "RELU": int(relu)}
+    output = {"x": x, "residual": residual, "y": y}
     values = {"mean": mean, "var": var, "affine": affine, "matrix": matrix.values()}
-    matrix.launch("word_normalise", x.dtype, defines, x=x, residual=residual, y=y, **values)
+    matrix.launch("word_normalise", x.dtype, defines, output=output, **values)
 
 
 def sums(
@@ -126,10 +127,7 @@ def sums(
         "word_sums",
         x.dtype,
         {"MASK": mask, "INFERENCE": int(dx is not None)},
-        gradient=gradient,
-        var=var,
-        affine=affine,
-        matrix=matrix.values(),
+        arriving={"gradient": gradient, "var": var, "affine": affine, "matrix": matrix.values()},
         dz=dz,
         product=product,
         dresidual=dresidual,
@@ -151,5 +149,6 @@ def input_grad(
     dbeta: Any,
 ) -> None:
     """dx, from what sums() has left."""
-    values = {"var": var, "affine": affine, "matrix": matrix.values(), "dgamma": dgamma, "dbeta": dbeta, "dx": dx}
-    matrix.launch("word_input_grad", gradient["x"].dtype, {"MASK": mask}, gradient=gradient, **values)
+    arriving = {"gradient": gradient, "var": var, "affine": affine, "matrix": matrix.values()}
+    values = {"dgamma": dgamma, "dbeta": dbeta, "dx": dx}
+    matrix.launch("word_input_grad", gradient["x"].dtype, {"MASK": mask}, arriving=arriving, **values)

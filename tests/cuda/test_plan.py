@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,20 @@ def test_peaks(name, dtype, precision, peak):
 )
 def test_occupancy(sm, threads, registers, shared, blocks):
     assert blocks_per_sm(sm, threads, registers, shared) == blocks
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_the_model_counts_the_blocks_that_the_compiler_is_held_to(size):
+    """A 1x1 window's weight gradient by FFMA, of planes that words divide and of some that they do not: those take
+    half as many blocks, as registers of addresses suffice for."""
+    case = Case("", (32, 512, size, size), (2048, 512, 1, 1))
+    with use_float32_precision("ieee"):
+        found = dry_run(cuda.conv_weight_grad, arguments_of(OPERATIONS["conv_weight_grad"], case), DEVICE)
+    (configuration,) = found.decisions.configurations
+    whole = replace(configuration, product=replace(configuration.product, scattered=False))
+    assert configuration.product.scattered == (size == 7)
+    assert configuration.blocks_per_sm == (whole.blocks_per_sm // 2 if size == 7 else whole.blocks_per_sm)
+    assert found.launches[0].defines["BLOCKS_PER_SM"] == str(configuration.blocks_per_sm)
 
 
 @pytest.mark.compiler

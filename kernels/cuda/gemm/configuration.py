@@ -50,7 +50,8 @@ class Product:
     whose output pixels are m or, in a weight gradient (a_k_major), k; halo tiles are possible there. packed: the
     weights are first brought into the order of k by a launch of its own, as halo tiles want it anyway. channels: of an
     image seen through a window whose channels come last, which is fetched in words of at most so many of them; it is B,
-    whose n are pixels, or in a weight gradient A, whose m are taps and channels; 0: there is none.
+    whose n are pixels, or in a weight gradient A, whose m are taps and channels; 0: there is none. scattered: A is a
+    matrix that lies image by image and is fetched by single elements, whose addresses take registers.
     """
 
     m: int
@@ -63,6 +64,7 @@ class Product:
     convolution: Windowed | None = None
     packed: bool = False
     channels: int = 0
+    scattered: bool = False
 
     @property
     def outputs(self) -> int:
@@ -218,6 +220,8 @@ class Configuration:
             if not capability.cp_async:
                 large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
             threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
+            if self.product.scattered and self.multiply == "Ffma":
+                threads //= 2  # else some are spilled
         block_bytes = self.shared_bytes + self.static_bytes + capability.reserved_shared_bytes
         by_shared = capability.shared_bytes // block_bytes
         return max(1, min(threads // self.threads, by_shared))

@@ -16,8 +16,8 @@ from backstride.kernels.cuda.runtime import replay
 
 
 def test_a_repeated_call_does_little(cupyless):
-    """Counted, not timed: how long it takes is the machine's. 23 to 129 where this was written; a launch that is not kept
-    makes at least 179, and a geometry that is not kept hundreds."""
+    """Counted, not timed: how long it takes is the machine's. 23 to 129 where this was written; a launch that is not
+    kept makes at least 179, and a geometry that is not kept hundreds."""
     made = {name: functions_called(call) / launch_cost.measure(call, 1, 1)[1] for name, call in cupyless.items()}
     assert max(made.values()) < 150, made
 

@@ -13,6 +13,7 @@ import numpy as np
 from .. import backend, kernels
 from ..conformance import calls
 from ..kernels import dtypes
+from ..kernels.layout import NCHW
 from ..kernels.operation import (
     Case,
     Function,
@@ -110,16 +111,20 @@ class Workload:
         return replace(self, dtype="float64", arrays=wide)
 
 
-def takes(function: Function, shape: suites.Shape, dtype: str) -> bool:
-    """Whether the function is measured on this shape. Steps in 16 bits are not: gradients have passed so many roundings
-    that right and wrong cannot be told apart."""
+def takes(function: Function, shape: suites.Shape, dtype: str, layout: str = NCHW) -> bool:
+    """Whether the function is measured on this shape: with channels last what has that layout. Steps in 16 bits are
+    not: gradients have passed so many roundings that right and wrong cannot be told apart."""
     operation = function.operation
     rounded = operation in STEPS and dtypes.named(dtype).itemsize == 2
     rank = suites.Notation.parse(shape.text).rank
+    if layout != NCHW and "layout" not in operation.family.options:
+        return False
     return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, rank) and not rounded
 
 
-def cases(shapes: Iterable[suites.Shape], functions: Iterable[Function], dtype: str, batch: int) -> Iterator[Workload]:
+def cases(
+    shapes: Iterable[suites.Shape], functions: Iterable[Function], dtype: str, batch: int, layout: str = NCHW
+) -> Iterator[Workload]:
     """Every function on every shape of its room; `batch` is for the shapes that fix none.
 
     The numbers are normal and random: zeros or patterns would flatter a GPU, which draws less power on them. A shape
@@ -129,9 +134,10 @@ def cases(shapes: Iterable[suites.Shape], functions: Iterable[Function], dtype: 
     for shape in shapes:
         layer = suites.Notation.parse(shape.text)
         images = batch if shape.batch is None else shape.batch
-        configuration = Case(f"{shape.text} @{images}", *layer.arguments(shape.family, images))
+        label = f"{shape.text} @{images}" + (f" {layout}" if layout != NCHW else "")
+        configuration = Case(label, *layer.arguments(shape.family, images, layout))
         for function in functions:
-            if takes(function, shape, dtype):
+            if takes(function, shape, dtype, layout):
                 operation = function.operation
                 arrays = _inputs(operation, geometry_of(operation, configuration), _normal(shape.text, dtype))
                 depthwise = "depthwise " if layer.depthwise and operation.is_product else ""

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backend
 from ..kernels.cpu import threads
+from ..kernels.layout import NCHW, NHWC
 from .cases import Call, Workload, peers_of
 from .measure import has_matrix_product
 
@@ -60,17 +61,22 @@ class Peers:
         return [known[name] for name in dict.fromkeys(names)]
 
 
-def find_peers() -> Peers:
-    """The peers of the backend in force: on NumPy those that run on the CPU, on CuPy those on the same GPU."""
-    return _cuda_peers() if backend.get_backend() == "cupy" else _cpu_peers()
+def find_peers(layout: str = NCHW) -> Peers:
+    """The peers of the backend in force: on NumPy those that run on the CPU, on CuPy those on the same GPU. Those of
+    this layout come first."""
+    return _cuda_peers(layout) if backend.get_backend() == "cupy" else _cpu_peers(layout)
 
 
-def _cpu_peers() -> Peers:
-    return _with_torch(("torch", "torch-nhwc"), "cpu", TEXTBOOK)
+def _cpu_peers(layout: str) -> Peers:
+    return _with_torch(_layout_first(layout, "torch", "torch-nhwc"), "cpu", TEXTBOOK)
 
 
-def _cuda_peers() -> Peers:
-    names = ("torch", "torch-tf32", "torch-nhwc", "torch-nhwc-tf32")
+def _layout_first(layout: str, *names: str) -> tuple[str, ...]:
+    return tuple(sorted(names, key=lambda name: ("nhwc" in name) != (layout == NHWC)))
+
+
+def _cuda_peers(layout: str) -> Peers:
+    names = _layout_first(layout, "torch", "torch-tf32", "torch-nhwc", "torch-nhwc-tf32")
     found = _with_torch(names, "cuda", Peer("cublas", "cuBLAS through CuPy", _prepare_cublas, backend.to_numpy))
     if not has_matrix_product():
         found.present.pop()
@@ -107,23 +113,27 @@ def _describe_torch(torch: Any, device: str, nhwc: bool, tf32: bool) -> str:
 
 def _torch_peer(torch: Any, name: str, device: str) -> Peer:
     nhwc, tf32 = "nhwc" in name, "tf32" in name
-    memory_format = torch.channels_last if nhwc else torch.contiguous_format
 
-    def tensor(a: np.ndarray) -> Any:
+    def tensor(a: np.ndarray, last: bool) -> Any:
+        """On the device, the channels where this peer has them in memory; last: the array has them last."""
         if a.dtype.kind == "u":  # taps: the operation makes PyTorch's indices of them
             return a
         if a.dtype.name == "bfloat16":
             t = torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
         else:
             t = torch.from_numpy(a)
-        return t.to(device, memory_format=memory_format if a.ndim == 4 else torch.preserve_format)
+        t = t.to(device)
+        if last and not nhwc and a.ndim > 2:
+            return t.movedim(-1, 1).contiguous().movedim(1, -1)
+        return t.contiguous(memory_format=torch.channels_last) if nhwc and not last and a.ndim == 4 else t
 
     def prepare(case: Workload) -> Call:
         if nhwc and case.operation.family.room in ("linear", "loss", "optim", "training"):
             raise NotImplementedError("channels_last is a layout of images")
         if tf32 and case.dtype != "float32":
             raise NotImplementedError("TF32 is a precision of float32")
-        call: Call = _form(case, "TORCH")(*case.convert(tensor), case.geometry)
+        last = getattr(case.geometry, "channels_last", False)
+        call: Call = _form(case, "TORCH")(*case.convert(partial(tensor, last=last)), case.geometry)
         return call
 
     def to_numpy(result: Any) -> np.ndarray:

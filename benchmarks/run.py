@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import backend
+from ..kernels.layout import NCHW
 from ..kernels.operation import Function, function_on
 from . import environment
 from .accuracy import exact, judge
@@ -21,7 +22,8 @@ NOISE = "itself"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. `batch` is for shapes that fix none; `seconds` is the time spent on each case."""
+    """What to measure. `batch` is for shapes that fix none, `layout` is that of images; `seconds` is the time spent on
+    each case."""
 
     shapes: Sequence[Shape]
     functions: Sequence[Function]
@@ -29,13 +31,14 @@ class Plan:
     batch: int
     seconds: float
     peers: Sequence[Peer]
+    layout: str = NCHW
 
     def cases(self) -> Iterator[Workload]:
-        return cases(self.shapes, self.functions, self.dtype, self.batch)
+        return cases(self.shapes, self.functions, self.dtype, self.batch, self.layout)
 
     @property
     def count(self) -> int:
-        return sum(takes(f, s, self.dtype) for s in self.shapes for f in self.functions)
+        return sum(takes(f, s, self.dtype, self.layout) for s in self.shapes for f in self.functions)
 
 
 def default_batch() -> int:

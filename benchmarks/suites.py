@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..kernels.layout import NCHW, NHWC, in_layout
+
 Extents = tuple[int, ...]
 
 _LAYER = re.compile(
@@ -88,16 +90,28 @@ class Notation:
     def depthwise(self) -> bool:
         return self.groups == self.C > 1
 
-    def arguments(self, family: str, batch: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
-        """The input's shape, the weights' shape (none for a pool), and the options of the family's operations."""
-        x_shape = (batch, self.C, *self.extents)
+    def arguments(
+        self, family: str, batch: int, layout: str = NCHW
+    ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+        """The input's shape, the weights' shape (none for a pool), and the options of the family's operations.
+
+        layout: of the images of a convolution, a pool or a normalisation.
+        """
+        last = layout == NHWC
+        x_shape, chosen = (batch, self.C, *self.extents), {"layout": layout} if last else {}
         window = {"stride": self.stride, "padding": self.padding}
         if family == "pool":
-            return x_shape, (), {"kernel_size": self.kernel, **window}
+            return in_layout(x_shape, last), (), {"kernel_size": self.kernel, **window, **chosen}
         if family == "conv":
-            w_shape = (self.K, self.C // self.groups, *self.kernel)
-            return x_shape, w_shape, {**window, "dilation": self.dilation, "groups": self.groups}
-        if family in ("activation", "norm"):
+            w_shape = in_layout((self.K, self.C // self.groups, *self.kernel), last)
+            return (
+                in_layout(x_shape, last),
+                w_shape,
+                {**window, "dilation": self.dilation, "groups": self.groups} | chosen,
+            )
+        if family == "norm":
+            return in_layout(x_shape, last), (), chosen
+        if family == "activation":
             return x_shape, (), {}
         if family in ("loss", "optimizer"):
             return (batch, self.C), (), {}

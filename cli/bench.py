@@ -22,6 +22,7 @@ from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, functions_named, new_results
 from ..kernels import dtypes
+from ..kernels.layout import NCHW, NHWC
 from .arguments import add_backend, check_ending, positive_int, readable_file, select_backend, writable_file
 from .errors import CommandError, write, writing
 from .notices import progress_console
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images, for the shapes that fix none (default: 8 on NumPy, 128 on CuPy)",
     )
+    parser.add_argument("--layout", choices=(NCHW, NHWC), default=unset, help="where the channels of images stand")
     parser.add_argument("--quick", action="store_true", help="a subset that two cores measure in minutes")
     parser.add_argument(
         "--peer",
@@ -111,7 +113,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         if "plot" in arguments:
             check_ending("--plot", arguments.plot, FORMATS)
     given = vars(arguments)
-    found = find_peers()
+    layout = given.get("layout", NCHW)
+    found = find_peers(layout)
     plan = Plan(
         shapes=suites.select(given.get("suite", ()), arguments.quick),
         functions=functions_named(given.get("op", ())),
@@ -119,9 +122,10 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         batch=given.get("batch", default_batch()),
         seconds=QUICK_SECONDS if arguments.quick else SECONDS,
         peers=found.choose(given.get("peer", ())),
+        layout=layout,
     )
     if plan.count == 0:
-        raise ValueError("--op is for no shape of --suite in this --dtype; expected one that is")
+        raise ValueError("--op is for no shape of --suite in this --dtype and --layout; expected one that is")
     if "candidate" in arguments:
         candidate = _candidate(arguments, plan, console)
         if candidate is None:
@@ -191,7 +195,7 @@ def _progress(count: int) -> Iterator[Callable[[Workload], None]]:
 def _command(given: dict[str, Any]) -> str:
     """The command line that measures the same."""
     words = ["backstride", "bench"]
-    for option in ("suite", "op", "peer", "backend", "dtype", "batch", "candidate"):
+    for option in ("suite", "op", "peer", "backend", "dtype", "batch", "layout", "candidate"):
         value = given.get(option, [])
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{option}", str(one)]

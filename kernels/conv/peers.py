@@ -117,6 +117,8 @@ def _cublas_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     """A 1x1 kernel's convolution, image by image."""
     if {*g.kernel_size, *g.stride, g.groups} != {1} or any(map(any, g.padding)):
         raise NotImplementedError("not a plain matrix product")
+    if g.channels_last:
+        return (x.reshape(-1, g.C) @ w.reshape(g.K, g.C).T + b).reshape(g.y_shape)
     try:
         y = w.reshape(g.K, g.C) @ x.reshape(g.N, g.C, math.prod(g.extents))
     except TypeError as error:  # bfloat16, in CuPy 14

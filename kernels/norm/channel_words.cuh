@@ -4,6 +4,7 @@
 #define BACKSTRIDE_CHANNEL_WORDS
 
 #include "norm.cuh"
+#include "sharers.cuh"
 
 struct Matrix {
     int pixels, channels, part_pixels;
@@ -51,20 +52,10 @@ struct Channels {
     }
 };
 
-// Makes of the sharers' values the first one's: half of those that are left hand theirs to the other half, in an order
-// that is fixed. All of a block call.
+// Makes of the sharers' values the first one's. All of a block call.
 template <class Value, class Merge>
-DEVICE void merge_sharers(const Matrix& matrix, int sharer, Value& mine, Merge merge) {
-    __shared__ Value of_threads[THREADS];
-#pragma unroll 1
-    for (int sharers = matrix.sharers; sharers > 1;) {
-        int half = (sharers + 1) / 2;
-        of_threads[threadIdx.x] = mine;
-        __syncthreads();
-        if (sharer + half < sharers) merge(mine, of_threads[threadIdx.x + half * matrix.words.divisor]);
-        __syncthreads();
-        sharers = half;
-    }
+DEVICE void merge_of_word(const Matrix& matrix, const WordShare& share, Value& mine, Merge merge) {
+    merge_sharers<THREADS>(matrix.sharers, matrix.words.divisor, share.sharer, mine, merge);
 }
 
 #endif  // BACKSTRIDE_CHANNEL_WORDS

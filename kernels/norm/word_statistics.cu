@@ -73,8 +73,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_statis
         all.merge(moments_of_pixels<PIXELS>(params, share, pixel, shift));
 #pragma unroll 1
     for (; pixel < share.last; pixel += sharers) all.merge(moments_of_pixels<1>(params, share, pixel, shift));
-    merge_sharers(params.matrix, share.sharer, all,
-                  [](WordMoments& mine, const WordMoments& other) { mine.merge(other); });
+    merge_of_word(params.matrix, share, all, [](WordMoments& mine, const WordMoments& other) { mine.merge(other); });
     if (!share.writes()) return;
 #pragma unroll
     for (int j = 0; j < VEC; j++)

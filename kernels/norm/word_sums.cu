@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) word_sums(P
             store_vector(params.dx + element, word.dz);
         }
     });
-    merge_sharers(from.matrix, share.sharer, sums, [](WordSums& mine, const WordSums& other) {
+    merge_of_word(from.matrix, share, sums, [](WordSums& mine, const WordSums& other) {
 #pragma unroll
         for (int j = 0; j < VEC; j++) {
             mine.dz[j] = add_rn(mine.dz[j], other.dz[j]);

@@ -1,4 +1,4 @@
-// Average pooling, channels last.
+// Average pooling, channels last. Where windows are few and large several threads share each.
 #include "average.cuh"
 #include "pixel_windows.cuh"
 
@@ -10,20 +10,28 @@ struct Params {
     Average average;
 };
 
+struct Sums {
+    Acc of[VEC];
+
+    DEVICE void add(const Acc (&values)[VEC]) {
+#pragma unroll
+        for (int i = 0; i < VEC; i++) of[i] = add_rn(of[i], values[i]);
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool_nhwc(Params params) {
     const Windows& windows = params.windows;
-    int index = blockIdx.x * THREADS + threadIdx.x;
-    if (index >= params.pixels.number) return;
-    Word word = word_at(index, params.pixels);
+    int index = word_index();
+    bool inside = index < params.pixels.number;  // all of a block take part in merging
+    Word word = word_at(inside ? index : 0, params.pixels);
 
-    Acc sum[VEC] = {};
+    Sums mine{};
     int channels = (int)params.pixels.words.divisor * VEC;
-    visit_window(windows, params.x, word, channels, (Acc)0, [&](int, const Acc(&values)[VEC]) {
-#pragma unroll
-        for (int i = 0; i < VEC; i++) sum[i] = add_rn(sum[i], values[i]);
-    });
+    visit_window(windows, params.x, word, channels, (Acc)0, [&](int, const Acc(&values)[VEC]) { mine.add(values); });
+    merge_lanes(mine, [](Sums& sums, const Sums& others) { sums.add(others.of); });
+    if (!inside || lane_of_window() > 0) return;
     Acc divisor = divisor_of(windows, params.average, word.d, word.h, word.w);
 #pragma unroll
-    for (int i = 0; i < VEC; i++) sum[i] = div_rn(sum[i], divisor);
-    store_word(sum, params.y + index * VEC);
+    for (int i = 0; i < VEC; i++) mine.of[i] = div_rn(mine.of[i], divisor);
+    store_word(mine.of, params.y + index * VEC);
 }

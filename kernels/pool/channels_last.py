@@ -1,4 +1,5 @@
-"""Pooling on the GPU, channels last: a thread computes a word of neighbouring channels at one pixel.
+"""Pooling on the GPU, channels last: a thread computes a word of neighbouring channels at one pixel, or shares the
+window of a word where windows are few and large.
 
 Functions of a path (path.py), for geometries whose channels are last."""
 
@@ -14,6 +15,7 @@ from ..cuda.runtime.launch import check_index, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
 from ..cuda.runtime.replay import empty
 from ..cuda.windows import THREADS, Tiling, axes_macro, check_offsets, largest_power_of_two, window_values
+from ..layout import NHWC
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 from .values import adaptive_values, average_values, tap_defines
 
@@ -21,6 +23,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _UNROLLED_TAPS = 9
 """Of a slice of a window, all of whose words are under way at once."""
+
+_LEAST_TAPS = 4
+"""Of a thread that shares a window."""
+
+_ENOUGH_THREADS = 2**15
+"""Of one image. More threads to a window gain nothing: those there are have enough words under way."""
 
 
 def either_layout(compute_last: F) -> Callable[[F], F]:
@@ -61,6 +69,11 @@ def avg_pool_grad(dy: Any, geometry: AvgPoolGeometry) -> Any:
 
 
 def adaptive_avg_pool(x: Any, geometry: AdaptivePoolGeometry) -> Any:
+    g = geometry
+    if math.prod(g.windows) == 1:  # every share is the whole
+        return avg_pool(
+            x, AvgPoolGeometry.of_average("adaptive_avg_pool", g.x_shape, g.extents, layout=NHWC, rank=g.rank)
+        )
     x, y = contiguous(x), empty(geometry.y_shape, x.dtype)
     _launch_adaptive("adaptive_avg_pool_nhwc", geometry, {"x": x}, {"y": y})
     return y
@@ -84,8 +97,10 @@ def _launch_windows(
     # a gradient's windows are those that cover a pixel, which are no constants
     unrolled = "dx" not in results and math.prod(g.kernel_size[-2:]) <= _UNROLLED_TAPS
     array = next(iter(given.values()))
-    defines = Tiling(unrolled).defines(g, array.dtype) | (defines or {})
-    _launch(name, defines, g, given, results, windows=window_values(g), **values)
+    vec = _vec(g, given | results)
+    lanes = 1 if unrolled or "dx" in results else _lanes(g, vec)
+    defines = Tiling(unrolled, lanes=lanes).defines(g, array.dtype) | (defines or {})
+    _launch(name, defines, g, given, results, lanes, windows=window_values(g), **values)
 
 
 def _launch_adaptive(name: str, g: AdaptivePoolGeometry, given: dict[str, Any], results: dict[str, Any]) -> None:
@@ -100,13 +115,14 @@ def _launch(
     g: PoolGeometry | AdaptivePoolGeometry,
     given: dict[str, Any],
     results: dict[str, Any],
+    lanes: int = 1,
     **values: Any,
 ) -> None:
-    """Run a kernel that has a thread for each word of its results."""
+    """Run a kernel that has so many threads for each word of its results."""
     if g.C == 0:
         return
     arrays = given | results
-    vec = largest_power_of_two(g.C, ALIGNMENT // max(a.itemsize for a in arrays.values()))
+    vec = _vec(g, arrays)
     of_result = next(iter(results.values())).shape[1:-1]
     image = g.C * max(math.prod(g.extents), math.prod(g.windows))
     check_index(name, image=image)
@@ -116,13 +132,27 @@ def _launch(
             f"{name}.cu",
             name,
             {**defines, "VEC": vec},
-            -(-pixels["number"] // THREADS),
+            -(-pixels["number"] * lanes // THREADS),
             THREADS,
             0,
             pixels=pixels,
             **{key: address(a, first, math.prod(a.shape[1:])) for key, a in arrays.items()},
             **values,
         )
+
+
+def _vec(g: PoolGeometry | AdaptivePoolGeometry, arrays: dict[str, Any]) -> int:
+    """Elements of a word."""
+    return largest_power_of_two(g.C, ALIGNMENT // max(a.itemsize for a in arrays.values()))
+
+
+def _lanes(g: PoolGeometry, vec: int) -> int:
+    """Threads that share a window: so many as one image needs, whose bits then are the same in every batch."""
+    words, lanes = math.prod(g.windows) * g.C // vec, 1
+    most = min(THREADS, math.prod(g.kernel_size) // _LEAST_TAPS)
+    while 2 * lanes <= most and words * lanes < _ENOUGH_THREADS:
+        lanes *= 2
+    return lanes
 
 
 def _pixels(images: int, extents: Sequence[int], words: int) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-// Max pooling's first tap of a window: padding counts as -infinity, which never wins, so it stands until a greater
-// element is met.
+// Max pooling's first tap of a window, and what threads that share one find. Padding counts as -infinity, which never
+// wins, so the first tap stands until a greater element is met.
 #ifndef BACKSTRIDE_FIRST_TAP
 #define BACKSTRIDE_FIRST_TAP
 
@@ -29,6 +29,16 @@ DEVICE int first_tap(const Windows& windows, int z, int p, int q) {
     int r = first_inside(p * STRIDE_H - PAD_TOP, DILATION_H, KERNEL_H, windows.H);
     int s = first_inside(q * STRIDE_W - PAD_LEFT, DILATION_W, KERNEL_W, windows.W);
     return first_slice != NO_TAP && r < KERNEL_H && s < KERNEL_W ? first_slice + r * KERNEL_W + s : NO_TAP;
+}
+
+// What two threads found in parts of one window, put together by the rules of keep_greater.
+DEVICE void merge_greatest(Acc& best, int& tap, Acc other, int other_tap) {
+    bool nan = best != best, other_nan = other != other;
+    bool tie = nan ? other_nan && other_tap > tap : !greater(best, other) && other_tap < tap;
+    if (tie || (other_nan && !nan) || (greater(other, best) && !nan)) {
+        best = other;
+        tap = other_tap;
+    }
 }
 
 #endif  // BACKSTRIDE_FIRST_TAP

@@ -11,16 +11,6 @@ struct Params {
     Tiles tiles;
 };
 
-// What two threads found in parts of one window, put together by the same rules.
-DEVICE void merge(Acc& best, int& tap, Acc other, int other_tap) {
-    bool nan = best != best, other_nan = other != other;
-    bool tie = nan ? other_nan && other_tap > tap : !greater(best, other) && other_tap < tap;
-    if (tie || (other_nan && !nan) || (greater(other, best) && !nan)) {
-        best = other;
-        tap = other_tap;
-    }
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool(Params params) {
     const Windows& windows = params.windows;
     int index = tile_index();
@@ -52,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool(Pa
         });
     });
     for (int mask = LANES / 2; mask > 0; mask /= 2)
-        merge(best[0][0], tap[0][0], other_lane(best[0][0], mask), other_lane(tap[0][0], mask));
+        merge_greatest(best[0][0], tap[0][0], other_lane(best[0][0], mask), other_lane(tap[0][0], mask));
 
     int plane = slice_at(tile.plane, z, windows.Z) * windows.P * windows.Q;
 #pragma unroll

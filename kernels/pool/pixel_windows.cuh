@@ -3,13 +3,58 @@
 #define BACKSTRIDE_PIXEL_WINDOWS
 
 #include "pixels.cuh"
+#include "sharers.cuh"
 #include "windows.cuh"
 
-// Calls visit(tap, values) for the taps of y's window, rising, but for slices in padding. Other taps on padding have the
-// value `outside`: no load waits for a branch.
+// LANES threads share the window of each of a block's WORDS words, whose neighbours are read side by side.
+constexpr int WORDS = THREADS / LANES;
+
+DEVICE int word_index() { return blockIdx.x * WORDS + threadIdx.x % WORDS; }
+DEVICE int lane_of_window() { return threadIdx.x / WORDS; }
+
+// Makes of what the lanes of a window found what their first one has. All of a block call.
+template <class Value, class Merge>
+DEVICE void merge_lanes(Value& mine, Merge merge) {
+    if constexpr (LANES > 1) merge_sharers<THREADS>(LANES, WORDS, lane_of_window(), mine, merge);
+}
+
+// The word in a row and column, `rows` after x, or `outside` where there is none: no load waits for a branch.
+DEVICE void load_tap(Acc (&values)[VEC], const Windows& windows, const Element* x, int channels, int rows, int h, int w,
+                     Acc outside) {
+    bool inside = (unsigned)h < (unsigned)windows.H && (unsigned)w < (unsigned)windows.W;
+#pragma unroll
+    for (int i = 0; i < VEC; i++) values[i] = outside;
+    if (inside) load_word(values, x + ((rows + h) * windows.W + w) * channels);
+}
+
+// Calls visit(tap, values) for every LANES-th tap of y's window, rising. Those on padding have the value `outside`.
+template <class Visit>
+DEVICE void visit_share(const Windows& windows, const Element* x, Word y, int channels, Acc outside, Visit visit) {
+    int top = y.h * STRIDE_H - PAD_TOP, left = y.w * STRIDE_W - PAD_LEFT, taps = KERNEL_H * KERNEL_W;
+    if constexpr (AXES == 3) taps *= (int)windows.kernel_d.divisor;
+#pragma unroll 4
+    for (int tap = lane_of_window(); tap < taps; tap += LANES) {
+        int t = tap, s = split_off(t, windows.kernel_w), r = split_off(t, windows.kernel_h), d = 0;
+        int h = top + r * DILATION_H, w = left + s * DILATION_W;
+        if constexpr (AXES == 3) {
+            d = y.d * (int)windows.stride_d.divisor - windows.pad_front + t * (int)windows.dilation_d.divisor;
+            if ((unsigned)d >= (unsigned)windows.D) h = -1;
+        }
+        Acc values[VEC];
+        load_tap(values, windows, x, channels, slice_at(y.image, d, windows.D) * windows.H, h, w, outside);
+        visit(tap, values);
+    }
+}
+
+// Calls visit(tap, values) for a thread's share of the taps of y's window, rising, but perhaps not for slices in padding.
+// Other taps on padding have the value `outside`.
 template <class Visit>
 DEVICE void visit_window(const Windows& windows, const Element* x, Word y, int channels, Acc outside, Visit visit) {
     constexpr int ROWS_AT_ONCE = UNROLLED ? 9 : 1, COLUMNS_AT_ONCE = UNROLLED ? 9 : 4;
+    x += y.channel;
+#if LANES > 1
+    visit_share(windows, x, y, channels, outside, visit);
+#else
     int top = y.h * STRIDE_H - PAD_TOP, left = y.w * STRIDE_W - PAD_LEFT;
     visit_slices(windows, y.d, [&](int d, int first) {
         int rows = slice_at(y.image, d, windows.D) * windows.H;
@@ -18,16 +63,13 @@ DEVICE void visit_window(const Windows& windows, const Element* x, Word y, int c
             int h = top + r * DILATION_H;
 #pragma unroll COLUMNS_AT_ONCE
             for (int s = 0; s < KERNEL_W; s++) {
-                int w = left + s * DILATION_W;
-                bool inside = (unsigned)h < (unsigned)windows.H && (unsigned)w < (unsigned)windows.W;
                 Acc values[VEC];
-#pragma unroll
-                for (int i = 0; i < VEC; i++) values[i] = outside;
-                if (inside) load_word(values, x + ((rows + h) * windows.W + w) * channels + y.channel);
+                load_tap(values, windows, x, channels, rows, h, left + s * DILATION_W, outside);
                 visit(first + r * KERNEL_W + s, values);
             }
         }
     });
+#endif
 }
 
 // Calls visit(z, p, q, tap) for the windows that hold x, whose tap lies on it. Most are few: unrolling takes registers.

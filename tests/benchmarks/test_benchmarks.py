@@ -22,7 +22,7 @@ import pytest
 from backstride import kernels
 from backstride.benchmarks import measure
 from backstride.benchmarks.accuracy import conform, exact, judge
-from backstride.benchmarks.cases import FUNCTIONS, cases
+from backstride.benchmarks.cases import FUNCTIONS, cases, takes
 from backstride.benchmarks.compare import differences, pairs
 from backstride.benchmarks.measure import Ceilings, Contestant, HostTimer, Timing, interleave
 from backstride.benchmarks.peers import TEXTBOOK, Peers, find_peers
@@ -30,6 +30,7 @@ from backstride.benchmarks.results import Ratio, Results, Row
 from backstride.benchmarks.run import Plan, execute, functions_named, new_results
 from backstride.benchmarks.suites import FAMILIES, SHAPES, Notation, Shape, select, suite_names
 from backstride.cli import main
+from backstride.kernels.layout import NCHW, NHWC
 from backstride.kernels.operation import numpy_path, room_path
 
 rich_console = pytest.importorskip("rich.console", reason="tables need rich")
@@ -45,6 +46,13 @@ SMALL = (
     Shape("small", "optimizer", "40", 1, True, "made up"),
     Shape("small", "training", "1,8->10", 4, True, "made up"),
 )
+
+IN_LAYOUTS = (
+    *("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_bias_grad"),
+    *("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"),
+    *("batch_norm", "batch_norm_grads", "batch_norm_inference", "batch_norm_inference_grads"),
+)
+"""What is measured with channels last."""
 
 
 def small_case(operation: str, dtype: str = "float32", which: int = 0):
@@ -196,6 +204,40 @@ class TestAccuracy:
                     peer.prepare(case)
             else:
                 assert judge(case, peer.prepare(case)(), exact(case), peer.to_numpy).fault is None
+
+    @pytest.mark.parametrize("operation", IN_LAYOUTS)
+    def test_channels_last_is_judged_right(self, operation):
+        """Our path, the textbook and PyTorch, which gets channels where each of its peers has them in memory."""
+        peers = {peer.name: peer for peer in find_peers(NHWC).present}
+        assert next(iter(peers)) in ("torch-nhwc", "textbook")
+        for case in cases(SMALL, [FUNCTIONS[operation]], "float32", batch=1, layout=NHWC):
+            assert case.label.endswith(" NHWC")
+            assert case.geometry.channels_last
+            assert judge(case, case.prepare()(), exact(case)).fault is None
+            for peer in peers.values():
+                assert judge(case, peer.prepare(case)(), exact(case), peer.to_numpy).fault is None
+
+    @pytest.mark.parametrize(("name", "last"), [("torch", False), ("torch-nhwc", True)])
+    @pytest.mark.parametrize("layout", [NCHW, NHWC])
+    def test_pytorch_has_the_channels_where_its_peer_says(self, monkeypatch, torch, layout, name, last):
+        seen, theirs = [], torch.nn.functional.conv2d
+
+        def conv2d(*arguments):
+            seen.append(arguments)
+            return theirs(*arguments)
+
+        monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
+        (peer,) = find_peers(layout).choose([name])
+        case = next(cases(SMALL, [FUNCTIONS["conv2d"]], "float32", batch=1, layout=layout))
+        peer.prepare(case)()
+        ((x, w, *_),) = seen
+        for tensor in (x, w):
+            assert tensor.is_contiguous(memory_format=torch.channels_last) == last
+            assert tensor.is_contiguous() != last
+
+    def test_what_has_no_layout_is_not_measured_with_channels_last(self):
+        taken = {f.name for f in FUNCTIONS.values() for s in SMALL if takes(f, s, "float32", NHWC)}
+        assert taken == set(IN_LAYOUTS)
 
     def test_wrong_results_are_found(self):
         case = small_case("conv2d")
@@ -404,16 +446,18 @@ class TestOnCupy:
         with request.param(monkeypatch) as module:
             yield module
 
-    def test_run(self, cupy, tmp_path):
+    @pytest.mark.parametrize("layout", [NCHW, NHWC])
+    def test_run(self, cupy, layout, tmp_path):
         shapes = (Shape("small", "conv", "3,8x7->4 1x1/1", 2, True, "made up"), *SMALL[2:4])
-        found = find_peers()
-        plan = Plan(shapes, functions_named(["conv2d", "max_pool2d", "linear"]), "float32", 1, 0.0, found.present[-1:])
+        found, functions = find_peers(layout), functions_named(["conv2d", "max_pool2d", "linear"])
+        plan = Plan(shapes, functions, "float32", 1, 0.0, found.present[-1:], layout)
         run = new_results(plan, found, {})
         execute(plan, run)
         run.save(tmp_path / "run.json")
         assert Results.load(tmp_path / "run.json") == run
         assert run.environment["device"]["name"]
         assert list(run.peers) == ["cublas"]
+        assert len(run.rows) == plan.count == (3 if layout == NCHW else 2)
         for row in run.rows:
             assert row.fault is None
             assert len(row.ours.device_seconds) == len(row.ours.seconds) >= 5
@@ -602,6 +646,7 @@ class TestCommand:
         [
             (["--suite", "backprop", "--op", "training_step"], "--op is for no shape of --suite"),
             (["--op", "training_step", "--dtype", "float16"], "--op is for no shape of --suite in this --dtype"),
+            (["--op", "linear", "--layout", "NHWC"], "in this --dtype and --layout"),
             (["--peer", "cudnn"], "peer 'cudnn' is not available: expected 'all' or one of"),
             (["--candidate", "math:cos"], "--candidate is given without one --op"),
             (["--op", "conv2d", "--candidate", "math:kernel"], "expected MODULE:FUNCTION that can be imported"),

@@ -141,7 +141,7 @@ VOLUMES = {
 
 # The same for pooling with channels last.
 POOLING_LAST = {
-    "missing bound of the words": ("max_pool_nhwc", "if (index >= params.pixels.number) return;", "", "out-of-bounds"),
+    "missing bound of the words": ("max_pool_nhwc", "index < params.pixels.number", "true", "out-of-bounds"),
     "words of the first channels": ("max_pool_nhwc", "split_off(index, pixels.words) * VEC", "0", OUTSIDE),
     "words that overlap": (
         "max_pool_nhwc",
@@ -205,6 +205,33 @@ POOLING_LAST = {
         "* channels",
         WRONG,
     ),
+}
+
+
+# The same where threads share a window.
+SHARED_WINDOWS = {
+    "lanes that take one tap": ("avg_pool_nhwc", "int tap = lane_of_window();", "int tap = 0;", WRONG),
+    "a tap past the last": ("avg_pool_nhwc", "tap < taps;", "tap < taps + 1;", WRONG),
+    "a row's columns taken for rows": ("avg_pool_nhwc", "split_off(t, windows.kernel_w)", "0", f"{WRONG}|{OUTSIDE}"),
+    "slices in padding read": ("avg_pool_nhwc", "if ((unsigned)d >= (unsigned)windows.D) h = -1;", "", OUTSIDE),
+    "a lane never heard": ("avg_pool_nhwc", "sharer + half < sharers", "sharer + half < sharers - 1", WRONG),
+    "the word beside": ("avg_pool_nhwc", "threadIdx.x + half * apart", "threadIdx.x + half", f"{WRONG}|{RACE}"),
+    "sums read before all are there": (
+        "avg_pool_nhwc",
+        "__syncthreads();\n        if (sharer + half",
+        "if (sharer + half",
+        RACE,
+    ),
+    "sums replaced while they are read": (
+        "avg_pool_nhwc",
+        "__syncthreads();\n        sharers = half;",
+        "sharers = half;",
+        RACE,
+    ),
+    "every lane's sums stored": ("avg_pool_nhwc", " || lane_of_window() > 0", "", f"{WRONG}|{RACE}"),
+    "of equal elements any": ("max_pool_nhwc", "!greater(best, other) && other_tap < tap", "false", WRONG),
+    "of two NaN the first": ("max_pool_nhwc", "other_nan && other_tap > tap", "false", WRONG),
+    "words past the last stored": ("max_pool_nhwc", "if (!inside || ", "if (", "out-of-bounds"),
 }
 
 
@@ -660,6 +687,26 @@ def evidence_of_pooling_last(cupy: ModuleType) -> str:
     return shown_of_pool3d(cupy, x, NHWC) or shown_of_dilated(cupy, 1, 1) or shown_of_dilated(cupy, 5, 4)
 
 
+def evidence_of_shared_windows(cupy: ModuleType) -> str:
+    """What windows of whole images and volumes show, with ties and NaN in them."""
+    for extents, rank, padding in (((9, 8), 2, 0), ((3, 6, 5), 3, (1, 0, 2))):
+        x = integers(1, *extents, 72 if rank == 2 else 12)
+        x[:, 1::2, ::3, ..., ::2] = np.nan
+        options = {"stride": 1, "padding": padding, "rank": rank, "layout": NHWC}
+        g = PoolGeometry.of("max_pool", x.shape, extents, dilation=1, **options)
+        average = AvgPoolGeometry.of_average("avg_pool", x.shape, extents, **options)
+        numbers = 720 * np.nan_to_num(x)  # whose means are whole numbers
+        found = shown(cupy, lambda x, g=g: _pool(x).max_pool(x, g)[1], x)
+        found = found or shown(cupy, lambda x, g=average: _pool(x).avg_pool(x, g), numbers)
+        if found:
+            return found
+    return ""
+
+
+def _pool(array: Any) -> Any:
+    return cpu if isinstance(array, np.ndarray) else cuda
+
+
 def shown_of_dilated(cupy: ModuleType, *extents: int) -> str:
     x, options = integers(1, *extents, 8), {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 2, "layout": NHWC}
     taps = kernels.max_pool2d(x, **options)[1]
@@ -983,6 +1030,17 @@ def test_mutation_of_pooling_with_channels_last_is_caught(
 ) -> None:
     mutate(cupy, kernel, old, new)
     found = evidence_of_pooling_last(cupy)
+    assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
+
+
+def test_shared_windows_as_they_are_have_no_fault(cupy: ModuleType) -> None:
+    assert evidence_of_shared_windows(cupy) == ""
+
+
+@pytest.mark.parametrize(("kernel", "old", "new", "shown_by"), SHARED_WINDOWS.values(), ids=SHARED_WINDOWS)
+def test_mutation_of_shared_windows_is_caught(cupy: ModuleType, kernel: str, old: str, new: str, shown_by: str) -> None:
+    mutate(cupy, kernel, old, new)
+    found = evidence_of_shared_windows(cupy)
     assert any(each in found for each in shown_by.split("|")), found or "nothing shows this mutation"
 
 

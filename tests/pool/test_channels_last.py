@@ -100,7 +100,7 @@ def launches_of(operation: str, dtype: str, shape: tuple[int, ...], **options) -
         of = AvgPoolGeometry.of_average if operation.startswith("avg") else PoolGeometry.of
         g = of(operation, shape, **{"kernel_size": 3, "layout": NHWC, **options})
     device = Device(90, 132)
-    given = [DryArray(g.y_shape if operation.endswith("grad") else g.x_shape, dtype, device)]
+    given = [DryArray(g.y_shape if operation.endswith("grad") else g.x_shape, dtype_of(dtype), device)]
     if operation == "max_pool_grad":
         given.append(DryArray(g.y_shape, g.tap_dtype, device))
     return dry_run(getattr(cuda, operation), (*given, g), device).launches
@@ -137,3 +137,31 @@ def test_words_of_taps_are_no_wider_than_a_load(operation):
 def test_an_image_beyond_32_bits_is_refused(operation):
     with pytest.raises(ValueError, match="image is 2147483648; expected less than 2147479552 on CUDA"):
         launches_of(operation, "float16", (1, 1024, 1024, 2048))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "kernel", "lanes"),
+    [
+        ("float32", (1, 7, 7, 2048), 7, 8),  # of 49 taps, 4 to a thread at least
+        ("float16", (1, 56, 56, 64), 56, 128),  # a block
+        ("float32", (1, 224, 224, 128), 14, 4),  # 32 words of 256 windows: 2**15 threads
+        ("float32", (1, 224, 224, 128), 7, 1),
+        ("float32", (1, 7, 7, 2048), 3, 1),
+    ],
+)
+@pytest.mark.parametrize("operation", ["max_pool", "avg_pool"])
+def test_few_large_windows_are_shared(operation, dtype, shape, kernel, lanes):
+    """By as many threads in every batch, so that the order of sums is the same."""
+    for images in (1, 64):
+        (launch,) = launches_of(operation, dtype, (images, *shape[1:]), kernel_size=kernel)
+        assert launch.defines["LANES"] == str(lanes)
+        words = images * (shape[1] // kernel) ** 2 * shape[3] // int(launch.defines["VEC"])
+        assert launch.blocks == -(-words * lanes // 128)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5, 6), (2, 5, 6), (2, 7, 9, 8)])
+def test_one_window_of_adaptive_pooling_is_that_of_average_pooling(shape):
+    g = AdaptivePoolGeometry.of("adaptive", shape, output_size=1, layout=NHWC, rank=len(shape) - 2)
+    device = Device(90, 132)
+    (launch,) = dry_run(cuda.adaptive_avg_pool, (DryArray(g.x_shape, "float32", device), g), device).launches
+    assert launch.entry == "avg_pool_nhwc"

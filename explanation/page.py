@@ -64,14 +64,17 @@ class _Arrays:
         self.images = images
         self._found: dict[tuple[Any, ...], int] = {}
         self._arrays: list[tuple[np.ndarray, bool]] = []
+        self._channels_last: set[int] = set()
 
-    def number(self, array: Any, of_images: bool = True) -> int:
+    def number(self, array: Any, of_images: bool = True, channels_last: bool = False) -> int:
         array = np.ascontiguousarray(array, "<f8").reshape(np.shape(array))
         of_images = of_images and array.ndim > 2 and len(array) == self.images
         key = (array.shape, of_images, array.tobytes())
         if key not in self._found:
             self._found[key] = len(self._arrays)
             self._arrays.append((array, of_images))
+        if channels_last:
+            self._channels_last.add(self._found[key])
         return self._found[key]
 
     def fitting(self) -> int:
@@ -82,13 +85,13 @@ class _Arrays:
 
     def written(self, images: int) -> list[dict[str, Any]]:
         return [
-            _written(array[:images] if of_images else array, array.shape, of_images)
-            for array, of_images in self._arrays
+            _written(array[:images] if of_images else array, array.shape, of_images, number in self._channels_last)
+            for number, (array, of_images) in enumerate(self._arrays)
         ]
 
 
-def _written(held: np.ndarray, shape: Shape, of_images: bool) -> dict[str, Any]:
-    known = {"shape": shape, "images": of_images, "held": len(held) if held.ndim else 1}
+def _written(held: np.ndarray, shape: Shape, of_images: bool, channels_last: bool) -> dict[str, Any]:
+    known = {"shape": shape, "images": of_images, "held": len(held) if held.ndim else 1, "last": channels_last}
     if held.nbytes <= ARRAY_LIMIT:
         known["data"] = base64.b64encode(held.tobytes()).decode()
     return known
@@ -100,7 +103,8 @@ def _layer(place: int, step: Step, arrays: _Arrays) -> dict[str, Any]:
     fixed = parameters | {f"d{name}" for name in parameters}
     relations: list[Table | Flat] = []
     sums = {name: [_sum(each, relations) for each in of] for name, of in step.sums().items()}
-    found = step.arrays()
+    found, geometry = step.arrays(), step.layer.geometry(step.x.shape)
+    last = step.x.ndim if getattr(geometry, "channels_last", False) else 0  # axes of what has the layer's layout
     return {
         "number": place,
         "name": step.name,
@@ -108,11 +112,13 @@ def _layer(place: int, step: Step, arrays: _Arrays) -> dict[str, Any]:
         "facts": step.facts(),
         "forward": step.formulas.forward,
         "recap": step.formulas.recap,
-        "arrays": {name: arrays.number(array, name not in fixed) for name, array in found.items()},
+        "arrays": {
+            name: arrays.number(array, name not in fixed, 2 < array.ndim == last) for name, array in found.items()
+        },
         "symbols": {name: SYMBOLS.get(name, name) for name in found},
         "sums": sums,
         "relations": list(map(_relation, relations)),
-        "windows": _windows(room.windows(step.layer.geometry(step.x.shape))),
+        "windows": _windows(room.windows(geometry)),
         "gradients": [_gradient(gradient, step.formulas.reasons) for gradient in step.gradients],
     }
 

@@ -34,8 +34,8 @@ class Formulas:
 
 
 class Windows(NamedTuple):
-    """What is seen through windows. axes: each with extent, taps, windows, stride, before, after, dilation; those of
-    the image or its gradient come last in the arrays `over`, the windows' numbers in the arrays `numbered`.
+    """What is seen through windows. axes: each with extent, taps, windows, stride, before, after, dilation; they are
+    those of the image or its gradient in the arrays `over`, whose windows' numbers are in the arrays `numbered`.
 
     letters: of the windows' numbers, the taps and the positions.
     """
@@ -134,10 +134,7 @@ def meetings(g: Any) -> tuple[Table, ...]:
     )
 
 
-def windows_of(g: Any, *, transposed: bool = False) -> Windows | None:
-    """None where channels come after the image's axes."""
-    if g.channels_last:
-        return None
+def windows_of(g: Any, *, transposed: bool = False) -> Windows:
     if transposed:
         return Windows(g.axes, index_letters(g), ("y", "dy"), ("x", "dx"))
     return Windows(g.axes, index_letters(g))

@@ -66,6 +66,21 @@ def one_axis():
     )
 
 
+def channels_last():
+    net = Sequential(
+        Conv2d(4, 6, (3, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 2, rng=0, layout="NHWC"),
+        BatchNorm2d(6, activation="relu", layout="NHWC"),
+        ReLU(),
+        MaxPool2d(3, 2, 1, layout="NHWC"),
+        ConvTranspose2d(6, 4, 3, stride=2, padding=1, groups=2, rng=3, layout="NHWC"),
+        AvgPool2d(2, 1, 1, layout="NHWC"),
+        AdaptiveAvgPool2d((3, 2), layout="NHWC"),
+        Flatten(),
+        Linear(24, 5, rng=2),
+    )
+    return Explanation(net, (3, 9, 8, 4))
+
+
 def many_images():
     """More than a page holds."""
     return Explanation(Sequential(Conv2d(1, 2, 3, padding=1, rng=0), BatchNorm2d(2)), (40, 1, 20, 20))

@@ -19,6 +19,11 @@ const valueAt = (array, index) => array.values[flatIndex(index, array.shape)];
 
 const flatIndex = (index, shape) => index.reduce((flat, i, axis) => flat * shape[axis] + i, 0);
 
+// An index, or a shape, as an array is drawn: its channels before the axes of the image; and back.
+const asDrawn = (array, index) => (array.last ? [index[0], index.at(-1), ...index.slice(1, -1)] : index);
+
+const asStored = (array, index) => (array.last ? [index[0], ...index.slice(2), index[1]] : index);
+
 function unflatIndex(flat, shape) {
   const index = [];
   for (const extent of [...shape].reverse()) {

@@ -7,20 +7,22 @@ const MARGIN = 1; // squares shown around the kernel
 function flippedNode(layer, index, channel) {
   const { axes, letters } = layer.windows;
   const pair = axes.slice(-2);
+  const dy = arrayOf(layer.arrays.dy), weights = arrayOf(layer.arrays.w);
+  const position = asDrawn(arrayOf(layer.arrays.dx), index).slice(2);
   const rows = pair.length > 1 ? pair[0] : { stride: 1, taps: 1, dilation: 1, before: 0, windows: 1, extent: 1 };
   const columns = pair.at(-1);
-  const [h, w] = pair.length > 1 ? index.slice(-2) : [0, index.at(-1)];
+  const [h, w] = pair.length > 1 ? position : [0, ...position];
   const around = (axis, at) => Array.from({ length: reach(axis) + 1 + 2 * MARGIN }, (_, i) => at - MARGIN + i);
   const down = around(rows, h), across = around(columns, w);
   const drawing = drawn("svg", { class: "flipped", viewBox: `0 0 ${across.length} ${down.length}`, role: "img" });
   drawing.setAttribute("aria-label", "dY spread out by the stride under the kernel turned round");
   drawing.style.width = `${Math.min(across.length * 44, 420)}px`;
-  const dy = arrayOf(layer.arrays.dy), weights = arrayOf(layer.arrays.w);
+  const valueOf = (array, ...drawn) => valueAt(array, asStored(array, drawn));
   down.forEach((u, y) => across.forEach((v, x) => {
     const p = windowAt(rows, u), q = windowAt(columns, v);
     const r = tapAt(rows, u - h), s = tapAt(columns, v - w);
-    const gradient = p !== null && q !== null && valueAt(dy, [index[0], channel.k, ...(pair.length > 1 ? [p, q] : [q])]);
-    const weight = r !== null && s !== null && valueAt(weights, [channel.k, channel.c, ...(pair.length > 1 ? [r, s] : [s])]);
+    const gradient = p !== null && q !== null && valueOf(dy, index[0], channel.k, ...(pair.length > 1 ? [p, q] : [q]));
+    const weight = r !== null && s !== null && valueOf(weights, channel.k, channel.c, ...(pair.length > 1 ? [r, s] : [s]));
     const inside = isInside(rows, u) && isInside(columns, v);
     drawing.append(drawn("rect", { x, y, width: 1, height: 1, class: gradient !== false ? "there" : inside ? "between" : "outside" }));
     const text = (value, at, kind) => drawing.append(drawn("text", { x: x + 0.5, y: y + at, class: kind }, value));
@@ -37,7 +39,7 @@ function flippedNode(layer, index, channel) {
     { class: "why" },
     drawing,
     element("figcaption", {}, `Why a full correlation: ${spread} lies below; on it lies filter ${channel.k}, turned round `,
-      `by 180°, its corner at ${[...letters[2]].join()} = ${index.slice(2).join()}. Where a weight (upper number) meets a `,
+      `by 180°, its corner at ${[...letters[2]].join()} = ${position.join()}. Where a weight (upper number) meets a `,
       "dY (lower number) there is a product. The kernel visits every place of X, so it reaches over all edges of dY: ",
       "what is outside counts as 0."),
   );

@@ -206,8 +206,9 @@ class LayerSection {
     const found = new Map();
     for (const product of products) {
       const over = windows.over.includes(result) ? index : product.factors?.find(({ array }) => windows.over.includes(array))?.index;
+      const plane = over && asDrawn(this.tensors.get(name).array, over).slice(0, 2);
       const at = [...windows.letters[0]].map((letter) => product.found[letter]);
-      if (over && at.every((number) => number !== undefined)) found.set(`${over.slice(0, 2)}:${at}`, { index: over, at });
+      if (over && at.every((number) => number !== undefined)) found.set(`${plane}:${at}`, { index: over, at });
     }
     const visible = [...found.values()].filter((window) => this.tensors.get(name).placeOf(window.index));
     return visible.length <= MOST_WINDOWS ? visible : [];

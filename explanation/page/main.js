@@ -167,10 +167,11 @@ function paintCard({ forward, backward, y, dy }) {
 // The first planes of an array beside each other.
 function paintThumbnail(canvas, number) {
   const array = arrayOf(number);
-  const shape = array.images ? array.shape.slice(1) : array.shape;
+  const before = array.images ? [state.image] : [];
+  const shape = asDrawn(array, array.shape).slice(before.length);
   const [rows, columns] = shape.length > 1 ? shape.slice(-2) : [1, shape[0] ?? 1];
   const planes = Math.min(3, sizeOf(shape.slice(0, -2)));
-  const from = array.images ? state.image * sizeOf(shape) : 0;
+  const value = (number) => valueAt(array, asStored(array, [...before, ...unflatIndex(number, shape)]));
   if (!rows || !columns || !planes || !array.values.length) {
     canvas.remove();
     return;
@@ -182,7 +183,7 @@ function paintThumbnail(canvas, number) {
   for (let plane = 0; plane < planes; plane++) {
     const image = context.createImageData(columns, rows);
     for (let cell = 0; cell < rows * columns; cell++) {
-      image.data.set(colour(array.values[from + plane * rows * columns + cell], array.most), 4 * cell);
+      image.data.set(colour(value(plane * rows * columns + cell), array.most), 4 * cell);
     }
     context.putImageData(image, plane * (columns + 1), 0);
   }

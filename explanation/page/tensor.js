@@ -24,7 +24,8 @@ class Tensor {
 
   // Shape without the image, and how it is laid out: leading axes number the planes, the last two are rows and columns.
   layout() {
-    let shape = this.array.images ? this.array.shape.slice(1) : [...this.array.shape];
+    const extents = asDrawn(this.array, this.array.shape);
+    let shape = this.array.images ? extents.slice(1) : [...extents];
     const lead = shape.length;
     if (shape.length > 2 && shape.slice(1).every((extent) => extent === 1)) shape = [shape[0]]; // a bias: one row
     const [rows, columns] = shape.length === 0 ? [1, 1] : shape.length === 1 ? [1, shape[0]] : shape.slice(-2);
@@ -37,14 +38,14 @@ class Tensor {
     const { rank, used, planes } = this.laid;
     const place = [...unflatIndex(plane, planes), ...(used > 1 ? [row, column] : used === 1 ? [column] : [])];
     const index = place.concat(Array(rank - used).fill(0));
-    return this.array.images ? [state.image, ...index] : index;
+    return asStored(this.array, this.array.images ? [state.image, ...index] : index);
   }
 
   placeOf(index) {
-    let place = index;
+    let place = asDrawn(this.array, index);
     if (this.array.images) {
       if (index[0] !== state.image) return null;
-      place = index.slice(1);
+      place = place.slice(1);
     }
     const { used, planes } = this.laid;
     place = place.slice(0, used);

@@ -116,14 +116,15 @@ def _made(g: BatchNormGeometry | RowNormGeometry, arrays: Arrays) -> dict[str, A
     """Z, 1/√(σ² + ε) and one over the number of elements that share it; where a ReLU follows, 1 where it lets pass."""
     x = arrays["x"]
     of_channels = isinstance(g, BatchNormGeometry)
-    rows = np.moveaxis(x, 1, 0) if of_channels else x
+    axis = -1 if of_channels and g.channels_last else 1
+    rows = np.moveaxis(x, axis, 0) if of_channels else x
     shape, rows = rows.shape, rows.reshape(-1, g.count) if g.count else np.zeros((g.C, 0))
     centred = rows - np.array([math.fsum(row) / max(1, len(row)) for row in rows]).reshape(-1, 1)
     variance = np.array([math.fsum(row * row) / max(1, len(row)) for row in centred])
     inverse = 1 / np.sqrt(variance + g.eps)
     z = (centred * inverse.reshape(-1, 1)).reshape(shape)
     found = {
-        "Z": np.moveaxis(z, 0, 1) if of_channels else z,
+        "Z": np.moveaxis(z, 0, axis) if of_channels else z,
         "1/√(σ²+ε)": inverse.reshape(g.statistics_shape),
         "1/m": np.array(1 / max(1, g.count)),
     }

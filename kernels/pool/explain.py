@@ -22,7 +22,7 @@ from ..explain import (
     window_facts,
     windows_of,
 )
-from ..layout import to_channels_first
+from ..layout import to_channels_first, to_channels_last
 from ..sums import Chosen, Factor, Flat, Index, Shape, Sum, Sums, Table
 from .geometry import AdaptivePoolGeometry, AvgPoolGeometry, PoolGeometry
 
@@ -77,9 +77,9 @@ def _adaptive_formulas(g: AdaptivePoolGeometry, shapes: Mapping[str, Shape]) -> 
 def _max_sums(g: PoolGeometry, shapes: Mapping[str, Shape]) -> Sums:
     p, r, h = index_letters(g)
     at = ",".join(f"{{{letter}}}" for letter in p)
-    winner = Chosen(Factor("winner", f"nc{p}"), "m", f"window {at} covers it, but its maximum stands elsewhere")
-    taps: tuple[Table | Flat, ...] = (*meetings(g), Flat("m", r, g.kernel_size))
     y, x = place(g, "n", "c", p), place(g, "n", "c", h)
+    winner = Chosen(Factor("winner", y), "m", f"window {at} covers it, but its maximum stands elsewhere")
+    taps: tuple[Table | Flat, ...] = (*meetings(g), Flat("m", r, g.kernel_size))
     return {
         "y": (Sum(y, (Factor("x", x),), taps, winner, nothing="its window lies in padding"),),
         "dx": (Sum(x, (Factor("dy", y),), taps, winner, nothing="no window covers it"),),
@@ -87,8 +87,7 @@ def _max_sums(g: PoolGeometry, shapes: Mapping[str, Shape]) -> Sums:
 
 
 def _winners(g: PoolGeometry, arrays: Arrays) -> dict[str, Any]:
-    """The tap of each window (n, c, p, q) where its maximum stands: the first of equals, but the last NaN. -1: all is
-    padding."""
+    """The tap of each window where its maximum stands: the first of equals, but the last NaN. -1: all is padding."""
     x = to_channels_first(arrays["x"]) if g.channels_last else arrays["x"]
     best = np.full((g.N, g.C, *g.windows), -np.inf)
     winner = np.full(best.shape, -1)
@@ -100,7 +99,7 @@ def _winners(g: PoolGeometry, arrays: Arrays) -> dict[str, Any]:
         better = np.isnan(values) | (values > so_far) | (winner[windows] < 0)
         best[windows] = np.where(better, values, so_far)
         winner[windows] = np.where(better, number, winner[windows])
-    return {"winner": winner}
+    return {"winner": to_channels_last(winner) if g.channels_last else winner}
 
 
 def _all_of(along: list[Any]) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ def test_the_template_is_what_is_read():
         assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 140  # to be read, not minified
 
 
-@pytest.mark.parametrize("network", [networks.textbook, networks.every_kind, networks.one_axis])
+@pytest.mark.parametrize("network", [networks.textbook, networks.every_kind, networks.one_axis, networks.channels_last])
 def test_its_arrays_are_the_kernels(network):
     explanation = network()
     data = data_of(explanation.to_html())
@@ -66,7 +66,7 @@ def test_its_arrays_are_the_kernels(network):
             np.testing.assert_array_equal(array_of(data, layer["arrays"][name]), array)
 
 
-@pytest.mark.parametrize("network", [networks.every_kind, networks.one_axis])
+@pytest.mark.parametrize("network", [networks.every_kind, networks.one_axis, networks.channels_last])
 def test_what_is_declared_adds_up(network, rng):
     """Forward too, where that is a sum of products: every sum that a page follows."""
     for step in network().steps:
@@ -75,6 +75,18 @@ def test_what_is_declared_adds_up(network, rng):
         for result, of in sums.items():
             for index in networks.some_elements(arrays[result].shape, rng):
                 assert networks.near(list(terms(of, index, arrays)), arrays[result][index]), (step.name, result, index)
+
+
+def test_arrays_of_images_say_that_their_channels_are_last():
+    """Those of layers that have no layout too, which are the neighbours'; what windows see is said as well."""
+    data = data_of(networks.channels_last().to_html())
+    flatten = next(layer for layer in data["layers"] if layer["name"] == "flatten")
+    for layer in data["layers"][: data["layers"].index(flatten)]:
+        for array in map(data["arrays"].__getitem__, layer["arrays"].values()):
+            assert array["last"] == (len(array["shape"]) == 4)
+    seen = [layer["name"] for layer in data["layers"] if layer["windows"]]
+    assert seen == ["conv", "pool1", "conv transpose", "pool2"]
+    assert not any(array["last"] for array in data_of(networks.every_kind().to_html())["arrays"])
 
 
 def test_of_many_images_the_first_are_shown():

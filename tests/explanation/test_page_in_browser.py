@@ -28,7 +28,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def explanations():
-    found = {network.__name__: network() for network in (networks.textbook, networks.every_kind, networks.one_axis)}
+    found = {
+        network.__name__: network()
+        for network in (networks.textbook, networks.every_kind, networks.one_axis, networks.channels_last)
+    }
     found["textbook"].measure_all()
     return found
 
@@ -99,7 +102,7 @@ def told(page):
     )
 
 
-@pytest.mark.parametrize("network", ["textbook", "every_kind", "one_axis"])
+@pytest.mark.parametrize("network", ["textbook", "every_kind", "one_axis", "channels_last"])
 def test_every_sum_is_the_kernels(network, opened, rng):
     """Of every gradient, and forward, elements at corners and others: the same products as in Python, and their sum."""
     explanation, page = opened(network)

@@ -24,6 +24,7 @@ from .layers import (
     Layer,
     Linear,
     Parameter,
+    Sequential,
 )
 from .layers.branches import summed
 
@@ -37,8 +38,9 @@ def fold(net: Layer) -> Layer:
 
     With the running statistics w becomes w s and b becomes (b - running_mean) s + beta, where
     s = gamma / sqrt(running_var + eps), for each output channel; computed in float64 and rounded once to the weight's
-    dtype, so that the results are those of net.eval() but for rounding. In the place of the normalisation stays what
-    it did after it, a residual added or a ReLU, under the same name. Fully connected layers are folded as well.
+    dtype, so that the results are those of net.eval() but for rounding. Its ReLU becomes the convolution's in a
+    Sequential; else what it did after it, a residual added or a ReLU, stays in its place under the same name. Fully
+    connected layers are folded as well.
 
     Which layers follow one another is known of a Sequential and of the blocks of backstride.models; a layer of your own
     says it by `consecutive`. All others, and normalisations without running statistics, stay as they are. `net` is not
@@ -60,7 +62,7 @@ def fold(net: Layer) -> Layer:
             linear, norm = getattr(layer, first), getattr(layer, second)
             if _can_fold(linear, norm):
                 _take_up(linear, norm)
-                setattr(layer, second, Folded(norm.activation).eval())
+                setattr(layer, second, Folded(_left_over(layer, linear, norm)).eval())
     return folded
 
 
@@ -92,11 +94,20 @@ class Folded(Layer):
 
 
 def _can_fold(linear: Layer, norm: Layer) -> bool:
-    if not isinstance(norm, _NORMS) or norm.running_mean is None:
+    if not isinstance(norm, _NORMS) or norm.running_mean is None or getattr(linear, "activation", None) is not None:
         return False
     if isinstance(linear, (*_CONVS, *_TRANSPOSED)):
         return bool(linear.options["layout"] == norm.layout)
     return isinstance(linear, Linear) and linear.batch_axis == 0
+
+
+def _left_over(holder: Layer, linear: Any, norm: Any) -> str | None:
+    """The normalisation's activation, unless the convolution takes it: where no residual is added before it."""
+    if isinstance(linear, _TRANSPOSED) or type(holder).forward is not Sequential.forward:
+        activation: str | None = norm.activation
+        return activation
+    linear.activation = norm.activation
+    return None
 
 
 def _take_up(linear: Any, norm: Any) -> None:

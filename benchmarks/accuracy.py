@@ -77,16 +77,19 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
     return np.inf if np.isnan(error) else error
 
 
+_MAY_LACK = ("layout", "activation")
+
+
 def conform(function: Callable[..., Any], signature: Function, dtype: str) -> Iterator[tuple[Workload, Verdict]]:
     """Run a user's own function, with this one's signature, on the configurations of the conformance suite.
 
-    exact() says what is right. It may decline one with NotImplementedError, and channels last by having no option
-    `layout`; any other exception is a fault. Its NumPy inputs are read-only.
+    exact() says what is right. It may decline one with NotImplementedError, and channels last or a ReLU that follows by
+    having no option `layout` or `activation`; any other exception is a fault. Its NumPy inputs are read-only.
     """
-    has_layout = _takes(function, "layout")
     for case in awkward_cases(signature, dtype):
-        if "layout" in case.configuration.options and not has_layout:
-            yield case, Verdict(0.0, declined="it has no option layout")
+        lacking = without_option(function, case)
+        if lacking is not None:
+            yield case, Verdict(0.0, declined=lacking)
             continue
         expected = exact(case)
         try:
@@ -99,12 +102,16 @@ def conform(function: Callable[..., Any], signature: Function, dtype: str) -> It
         yield case, verdict
 
 
-def _takes(function: Callable[..., Any], option: str) -> bool:
+def without_option(function: Callable[..., Any], case: Workload) -> str | None:
+    """Why a user's function is not asked for a case: its signature lacks an option that it need not have."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # it has none that can be read
-        return True
-    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        return None
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return None
+    lacking = [name for name in _MAY_LACK if name in case.configuration.options and name not in parameters]
+    return f"it has no option {lacking[0]}" if lacking else None
 
 
 def _read_only(a: np.ndarray) -> np.ndarray:

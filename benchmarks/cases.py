@@ -26,6 +26,7 @@ from ..kernels.operation import (
     geometry_of,
     outputs_of,
     room_module,
+    takes_options,
 )
 from ..kernels.types import Shape
 from . import optimizer_steps, suites, training, training_peers
@@ -119,7 +120,7 @@ def takes(function: Function, shape: suites.Shape, dtype: str, layout: str = NCH
     rank = suites.Notation.parse(shape.text).rank
     if layout != NCHW and "layout" not in operation.family.options:
         return False
-    return operation.family.name in suites.FAMILIES[shape.family] and function.rank in (0, rank) and not rounded
+    return suites.measures(shape, operation) and function.rank in (0, rank) and not rounded
 
 
 def cases(
@@ -154,7 +155,7 @@ def awkward_cases(function: Function, dtype: str) -> Iterator[Workload]:
     if not operation.family.cases:
         raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
     for case in operation.family.cases:
-        if function_on(operation, case) != function:
+        if function_on(operation, case) != function or not takes_options(operation, case):
             continue
         arrays = _inputs(operation, geometry_of(operation, case), _halves(_normal(case.name, dtype)))
         yield Workload("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)

@@ -1,8 +1,8 @@
 """The shapes that are benchmarked, as data: one layer a line, in one notation, each with its source.
 
-    conv    C,H[xW]->K RxS/stride [pPADDING] [dDILATION] [gGROUPS] [@N,...]
+    conv    C,H[xW]->K RxS/stride [pPADDING] [dDILATION] [gGROUPS] [relu] [@N,...]
     pool    C,H[xW] RxS/stride [pPADDING] [@N,...]
-    linear  F->O [@N,...]
+    linear  F->O [relu] [@N,...]
 
 A window of S, RxS or TxRxS says whether there are one, two or three axes; one number for several axes is that of each.
     activation, norm  C,H[xW] [@N,...]
@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.layout import NCHW, NHWC, in_layout
+from ..kernels.operation import Operation
 
 Extents = tuple[int, ...]
 
 _LAYER = re.compile(
     r"(?P<c>\d+)(,(?P<extents>\d+(x\d+)*))?(->(?P<k>\d+))?"
     r"( (?P<window>\d+(x\d+)*)/(?P<stride>\d+(x\d+)*))?"
-    r"( p(?P<padding>\d+(x\d+)*))?( d(?P<dilation>\d+))?( g(?P<groups>\d+))?"
+    r"( p(?P<padding>\d+(x\d+)*))?( d(?P<dilation>\d+))?( g(?P<groups>\d+))?(?P<relu> relu)?"
 )
 
 
@@ -55,6 +56,7 @@ class Notation:
     padding: Extents
     dilation: int
     groups: int
+    relu: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Notation:
@@ -80,6 +82,7 @@ class Notation:
             padding=each(field["padding"] or "0"),
             dilation=int(field["dilation"] or 1),
             groups=int(field["groups"] or 1),
+            relu=field["relu"] is not None,
         )
 
     @property
@@ -99,6 +102,7 @@ class Notation:
         """
         last = layout == NHWC
         x_shape, chosen = (batch, self.C, *self.extents), {"layout": layout} if last else {}
+        activation = {"activation": "relu"} if self.relu else {}
         window = {"stride": self.stride, "padding": self.padding}
         if family == "pool":
             return in_layout(x_shape, last), (), {"kernel_size": self.kernel, **window, **chosen}
@@ -107,7 +111,7 @@ class Notation:
             return (
                 in_layout(x_shape, last),
                 w_shape,
-                {**window, "dilation": self.dilation, "groups": self.groups} | chosen,
+                {**window, "dilation": self.dilation, "groups": self.groups} | activation | chosen,
             )
         if family == "norm":
             return in_layout(x_shape, last), (), chosen
@@ -115,7 +119,7 @@ class Notation:
             return x_shape, (), {}
         if family in ("loss", "optimizer"):
             return (batch, self.C), (), {}
-        return x_shape if family == "training" else (batch, self.C), (self.K, self.C), {}
+        return x_shape if family == "training" else (batch, self.C), (self.K, self.C), activation
 
 
 def _numbers(text: str) -> Extents:
@@ -380,6 +384,19 @@ SHAPES: tuple[Shape, ...] = (
     """,
     ),
     *_rows(
+        "fused",
+        "conv",
+        "with the ReLU that follows",
+        """
+        64,56->64 3x3/1 p1 relu *
+        256,14->256 3x3/1 p1 relu
+        256,56->64 1x1/1 relu *
+        144,56->144 3x3/1 p1 g144 relu
+    """,
+    ),
+    *_rows("fused", "linear", "with the ReLU that follows", "784->400 relu @64"),
+    *_rows("fused", "linear", "with the ReLU that follows", "1024->1024 relu @128 *"),
+    *_rows(
         "activations",
         "activation",
         "",
@@ -426,6 +443,12 @@ FAMILIES = {
     "training": ("training",),
 }
 """Of a shape, those of the operations that are measured on it (kernels/operation.py)."""
+
+
+def measures(shape: Shape, operation: Operation) -> bool:
+    """Whether the operation is one of the shape's. A ReLU that follows is the forward operation's alone."""
+    family = operation.family.name
+    return family in FAMILIES[shape.family] and (operation.name == family or not Notation.parse(shape.text).relu)
 
 
 def suite_names() -> list[str]:

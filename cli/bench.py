@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .._extras import needed_for
 from ..backend import to_numpy
 from ..benchmarks import suites
-from ..benchmarks.accuracy import conform
-from ..benchmarks.cases import FUNCTIONS, Workload
+from ..benchmarks.accuracy import conform, without_option
+from ..benchmarks.cases import FUNCTIONS, Call, Workload
 from ..benchmarks.peers import Peer, find_peers
 from ..benchmarks.results import Results
 from ..benchmarks.run import Plan, default_batch, execute, functions_named, new_results
@@ -158,7 +158,14 @@ def _candidate(arguments: argparse.Namespace, plan: Plan, console: Console) -> P
     right = len(verdicts) - declined - len(faults)
     summary = f"{name}: right on {right} of {len(verdicts)} awkward configurations, declined {declined}"
     console.print(f"{summary}, wrong on {len(faults)}", highlight=False, markup=False)
-    return Peer("candidate", name, lambda case: case.prepare(function), to_numpy) if right and not faults else None
+
+    def prepare(case: Workload) -> Call:
+        lacking = without_option(function, case)
+        if lacking is not None:
+            raise NotImplementedError(lacking)
+        return case.prepare(function)
+
+    return Peer("candidate", name, prepare, to_numpy) if right and not faults else None
 
 
 def _import_function(name: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import use_backend
-from ..benchmarks.suites import FAMILIES, Notation, select
+from ..benchmarks.suites import Notation, measures, select
 from ..benchmarks.training import network as benchmark_network
 from ..conformance import calls
 from ..conformance.call_text import parse
@@ -30,7 +30,7 @@ def suite(name: str, batch: int) -> Iterator[Shaped]:
         if shape.family == "training":
             yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
         for operation in OPERATIONS.values():
-            if operation.family.name in FAMILIES[shape.family]:
+            if measures(shape, operation):
                 yield f"{shape.text} @{n}", operation, Case(shape.text, x_shape, w_shape, options)
 
 

@@ -30,6 +30,7 @@ from ..kernels.operation import (
     function_on,
     implementation,
     numpy_path,
+    takes_options,
 )
 from ..kernels.types import Shape
 from . import calls
@@ -85,8 +86,9 @@ DATA: dict[str, tuple[Draw, bool]] = {
 
 def all_cases(function: Function) -> tuple[Case, ...]:
     """The cases of the function's family that it takes."""
-    family = function.operation.family
-    return tuple(c for c in family.cases + family.large_cases if function_on(function.operation, c) == function)
+    operation, family = function.operation, function.operation.family
+    every = family.cases + family.large_cases
+    return tuple(case for case in every if function_on(operation, case) == function and takes_options(operation, case))
 
 
 def run(

@@ -118,6 +118,13 @@ def bias(operation: str, b: Any, channels: int, column: tuple[int, ...]) -> None
         raise value_error(operation, "b.shape", b.shape, f"({channels},) or {column}")
 
 
+def activation(operation: str, value: Any) -> str | None:
+    """What an operation ends with, None or 'relu'; ValueError for anything else."""
+    if value is None or (isinstance(value, str) and value == "relu"):
+        return value
+    raise value_error(operation, "activation", repr(value), "None or 'relu'")
+
+
 def arrays(operation: str, **named: Any) -> list[Any]:
     """The arrays, none of a subclass: of one library, on one device, of one float dtype. The bias, b, may be None."""
     no_bias = "b" in named and named["b"] is None

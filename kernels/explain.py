@@ -6,11 +6,11 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from .sums import Shape, Sums, Table
+from .sums import Factor, Shape, Sums, Table
 
 Arrays = Mapping[str, Any]
 
@@ -66,6 +66,43 @@ class Explain(NamedTuple):
     sums: Callable[[Any, Mapping[str, Shape]], Sums]
     made: Callable[[Any, Arrays], dict[str, Any]] = _no_arrays
     windows: Callable[[Any], Windows | None] = _no_windows
+
+
+_PASSES = "[Y>0]"
+
+
+def activated(y: str, activation: str | None) -> str:
+    """The formula of an operation's output, which may end with an activation."""
+    return y if activation is None else f"max({y}, 0)"
+
+
+def arriving(activation: str | None) -> tuple[str, str]:
+    """What formulas call the gradient of what the activation is applied to, and where they say what that is."""
+    return ("dY", "") if activation is None else ("G", ", G = dY where Y > 0, else 0")
+
+
+def before_activation(activation: str | None, sums: Sums) -> Sums:
+    """The sums of an operation that ends with an activation, made of those without it: of dY only what passes it comes
+    back, and Y is no sum."""
+    if activation is None:
+        return sums
+    return {
+        name: tuple(replace(each, factors=tuple(_passing(each.factors))) for each in of)
+        for name, of in sums.items()
+        if name != "y"
+    }
+
+
+def _passing(factors: tuple[Factor, ...]) -> Iterator[Factor]:
+    for factor in factors:
+        yield factor
+        if factor.array == "dy":
+            yield Factor(_PASSES, factor.at)
+
+
+def passes(g: Any, arrays: Arrays) -> dict[str, Any]:
+    """Of an operation that ends with an activation, 1 where it lets pass."""
+    return {} if g.activation is None else {_PASSES: (arrays["y"] > 0).astype(float)}
 
 
 def letters(g: Any) -> tuple[str, str, str]:

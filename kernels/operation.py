@@ -82,11 +82,12 @@ class Output:
 class Family:
     """Operations on the same shapes: a forward operation, the first of them, and what belongs to it.
 
-    room: the folder beside this file that has their paths. options: with their defaults. geometry: from the name of a
-    public function, the shapes of x and w, all options and, of a family with ranks, the rank; ValueError where one is
-    wrong. case: the shapes and options that make a geometry, without those that it has by default. cases: awkward and
-    small; large_cases: too large for an emulator. ranks: the numbers of axes, beside N and C, that there are public
-    functions for; 0: for any number, of which their names say nothing.
+    room: the folder beside this file that has their paths. options: with their defaults; of_forward: those that the
+    forward operation alone takes, and its gradients pass over. geometry: from the name of a public function, the shapes
+    of x and w, all options and, of a family with ranks, the rank; ValueError where one is wrong. case: the shapes and
+    options that make a geometry, without those that it has by default. cases: awkward and small; large_cases: too large
+    for an emulator. ranks: the numbers of axes, beside N and C, that there are public functions for; 0: for any number,
+    of which their names say nothing.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Family:
     cases: tuple[Case, ...]
     large_cases: tuple[Case, ...] = ()
     ranks: tuple[int, ...] = (0,)
+    of_forward: tuple[str, ...] = ()
 
 
 def of_absolute_values(compute: Compute, inputs: tuple[Any, ...], geometry: Any) -> Any:
@@ -163,6 +165,12 @@ def functions_of(operation: Operation) -> tuple[Function, ...]:
 def function_on(operation: Operation, case: Case) -> Function:
     """The public function that takes this case."""
     return Function(operation, len(case.x) - 2 if any(operation.family.ranks) else 0)
+
+
+def takes_options(operation: Operation, case: Case) -> bool:
+    """Whether the operation takes all options of the case: some are those of the forward operation alone."""
+    family = operation.family
+    return operation.name == family.name or not case.options.keys() & family.of_forward
 
 
 def function_of(operation: Operation, geometry: Any) -> Function:

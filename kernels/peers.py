@@ -18,6 +18,16 @@ Array = np.ndarray
 Index = Any
 
 
+def activated(y: Array, g: Any) -> Array:
+    """y, of NumPy or CuPy, as the operation ends."""
+    return y if g.activation is None else np.maximum(y, 0)
+
+
+def torch_activated(y: Any, g: Any) -> Any:
+    """The same of a fresh tensor, in place."""
+    return y if g.activation is None else y.relu_()
+
+
 def padded(x: Array, g: Windowed, fill: Any = 0) -> Array:
     """x with so much of `fill` around it that every tap of every window is on it."""
     return np.pad(x, ((0, 0), (0, 0), *((axis.before, _after(axis)) for axis in g.axes)), constant_values=fill)

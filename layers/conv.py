@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import checks
+from ..kernels import checks, relu_grad
 from ..kernels.axis import parse_axes
 from ..kernels.conv import checked
 from ..kernels.conv.geometry import ConvGeometry, check_groups
@@ -32,6 +32,7 @@ class _Conv(Layer):
         groups: int = 1,
         bias: bool = True,
         *,
+        activation: str | None = None,
         layout: str = NCHW,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
@@ -44,6 +45,7 @@ class _Conv(Layer):
         parse_axes(name, kernel, kernel, stride, padding, dilation)
 
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
+        self.activation = checks.activation(name, activation)
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         last = is_channels_last(name, layout)
         self.options = {name: checks.fixed(value) for name, value in options.items()} | {"layout": layout}
@@ -57,12 +59,13 @@ class _Conv(Layer):
 
     def forward(self, x: A) -> A:
         bias = None if self.bias is None else self.bias.data
-        y = checked.conv(self.rank, x, self.weight.data, bias, **self.options)
-        self._keep((x if self.weight.requires_grad else None, x.shape))
+        y = checked.conv(self.rank, x, self.weight.data, bias, activation=self.activation, **self.options)
+        self._keep((x if self.weight.requires_grad else None, x.shape, None if self.activation is None else y))
         return y
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
-        x, x_shape = self._kept()
+        x, x_shape, y = self._kept()
+        dy = dy if y is None else relu_grad(dy, y)
         weight, trains_bias = self.weight.data, self.bias is not None and self.bias.requires_grad
         dx = dw = db = None
         if x is not None and trains_bias:
@@ -78,10 +81,11 @@ class _Conv(Layer):
         return dx
 
     def geometry(self, x_shape: tuple[int, ...]) -> ConvGeometry:
-        return ConvGeometry.of(f"conv{self.rank}d", x_shape, self.weight.data.shape, rank=self.rank, **self.options)
+        options = {"activation": self.activation, **self.options}
+        return ConvGeometry.of(f"conv{self.rank}d", x_shape, self.weight.data.shape, rank=self.rank, **options)
 
     def __repr__(self) -> str:
-        return describe(self, self.in_channels, self.out_channels, self.kernel_size)
+        return describe(self, self.in_channels, self.out_channels, self.kernel_size, activation=self.activation)
 
 
 def parameters(
@@ -102,9 +106,10 @@ def parameters(
     return weight, Parameter(uniform(rng, column, fan_in, dtype), (channels,))
 
 
-def describe(layer: Any, *shape: Any) -> str:
+def describe(layer: Any, *shape: Any, **more: Any) -> str:
     defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "layout": NCHW}
-    options = "".join(f", {k}={v!r}" for k, v in layer.options.items() if v != defaults[k])
+    given = {**layer.options, **more}.items()
+    options = "".join(f", {name}={value!r}" for name, value in given if value != defaults.get(name))
     bias = "" if layer.bias is not None else ", bias=False"
     return f"{type(layer).__name__}({', '.join(map(str, shape))}{options}{bias})"
 
@@ -114,8 +119,8 @@ class Conv1d(_Conv):
 
     kernel_size, stride, dilation: an int or a (w,) tuple. padding: an int, (w,), ((left, right),), 'valid' or 'same'.
     dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a fresh one. weight is
-    (K, C/groups, S), bias (K, 1) or None. layout="NHWC": x is (N, W, C), y (N, Q, K), weight (K, S, C/groups), in
-    state_dict too, and bias (K,).
+    (K, C/groups, S), bias (K, 1) or None. activation="relu": y is max(y, 0). layout="NHWC": x is (N, W, C), y (N, Q,
+    K), weight (K, S, C/groups), in state_dict too, and bias (K,).
     """
 
     rank = 1
@@ -126,8 +131,8 @@ class Conv2d(_Conv):
 
     kernel_size, stride, dilation: an int or an (h, w) pair. padding: an int, (h, w), ((top, bottom), (left, right)),
     'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or a seed; None draws a
-    fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None. layout="NHWC": x is (N, H, W, C), y (N, P, Q, K),
-    weight (K, R, S, C/groups), in state_dict too, and bias (K,).
+    fresh one. weight is (K, C/groups, R, S), bias (K, 1, 1) or None. activation="relu": y is max(y, 0). layout="NHWC":
+    x is (N, H, W, C), y (N, P, Q, K), weight (K, R, S, C/groups), in state_dict too, and bias (K,).
     """
 
     rank = 2
@@ -138,8 +143,9 @@ class Conv3d(_Conv):
 
     kernel_size, stride, dilation: an int or a (d, h, w) tuple. padding: an int, (d, h, w), ((front, back), (top,
     bottom), (left, right)), 'valid' or 'same'. dtype: float16, bfloat16, float32 or float64. rng: a numpy Generator or
-    a seed; None draws a fresh one. weight is (K, C/groups, T, R, S), bias (K, 1, 1, 1) or None. layout="NHWC": x is
-    (N, D, H, W, C), y (N, Z, P, Q, K), weight (K, T, R, S, C/groups), in state_dict too, and bias (K,).
+    a seed; None draws a fresh one. weight is (K, C/groups, T, R, S), bias (K, 1, 1, 1) or None. activation="relu": y is
+    max(y, 0). layout="NHWC": x is (N, D, H, W, C), y (N, Z, P, Q, K), weight (K, T, R, S, C/groups), in state_dict too,
+    and bias (K,).
     """
 
     rank = 3

@@ -16,6 +16,7 @@ from ..kernels import (
     linear_input_grad,
     linear_parameter_grads,
     linear_weight_grad,
+    relu_grad,
 )
 from ..kernels.linear.geometry import LinearGeometry, check_batch_axis
 from ..kernels.types import A, Array
@@ -27,8 +28,8 @@ class Linear(Layer):
 
     batch_axis=0: x (N, F) -> y (N, O), bias (O,). batch_axis=1 (samples are columns): x (F, N) -> y (O, N), bias
     (O, 1). In both, an x of more than two axes is (N, ...), is flattened to its N samples of F, and dx has its shape;
-    a Flatten before batch_axis=1 would be wrong, since two axes mean (F, N) there. weight is (O, F). dtype and rng as
-    for Conv2d.
+    a Flatten before batch_axis=1 would be wrong, since two axes mean (F, N) there. weight is (O, F). activation="relu":
+    y is max(y, 0). dtype and rng as for Conv2d.
     """
 
     operation = "linear"
@@ -40,6 +41,7 @@ class Linear(Layer):
         bias: bool = True,
         *,
         batch_axis: int = 0,
+        activation: str | None = None,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
     ) -> None:
@@ -50,6 +52,7 @@ class Linear(Layer):
         rng = np.random.default_rng(rng)
 
         self.in_features, self.out_features, self.batch_axis = in_features, out_features, batch_axis
+        self.activation = checks.activation("Linear", activation)
         self.weight = Parameter(uniform(rng, (out_features, in_features), in_features, dtype))
         shape = (out_features,) if batch_axis == 0 else (out_features, 1)
         self.bias = Parameter(uniform(rng, shape, in_features, dtype), (out_features,)) if bias else None
@@ -58,13 +61,14 @@ class Linear(Layer):
         (x,) = checks.arrays("linear", x=x)
         samples = self._as_matrix(x)
         bias = None if self.bias is None else self.bias.data
-        y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis)
-        self._keep((samples if self.weight.requires_grad else None, x.shape))
+        y = linear(samples, self.weight.data, bias, batch_axis=self.batch_axis, activation=self.activation)
+        kept = samples if self.weight.requires_grad else None
+        self._keep((kept, x.shape, None if self.activation is None else y))
         return y
 
     def backward(self, dy: Array, *, needs_input_grad: bool = True) -> Any:
-        samples, x_shape = self._kept()
-        dx = self._gradients(dy, samples, needs_input_grad)
+        samples, x_shape, y = self._kept()
+        dx = self._gradients(dy if y is None else relu_grad(dy, y), samples, needs_input_grad)
         if dx is None:
             return None
         with on_device(dx):
@@ -99,9 +103,11 @@ class Linear(Layer):
         if len(x_shape) > 2:
             samples, features = x_shape[0], math.prod(x_shape[1:])
             x_shape = (samples, features) if self.batch_axis == 0 else (features, samples)
-        return LinearGeometry.of(self.operation, self.batch_axis, w_shape=self.weight.data.shape, x_shape=x_shape)
+        shapes = {"w_shape": self.weight.data.shape, "x_shape": x_shape}
+        return LinearGeometry.of(self.operation, self.batch_axis, activation=self.activation, **shapes)
 
     def __repr__(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"
         axis = "" if self.batch_axis == 0 else ", batch_axis=1"
-        return f"Linear({self.in_features}, {self.out_features}{bias}{axis})"
+        activation = "" if self.activation is None else f", activation={self.activation!r}"
+        return f"Linear({self.in_features}, {self.out_features}{bias}{axis}{activation})"

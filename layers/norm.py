@@ -24,7 +24,6 @@ from ..kernels.layout import NCHW, in_layout, is_channels_last
 from ..kernels.norm.geometry import (
     BatchNormGeometry,
     RowNormGeometry,
-    check_activation,
     check_eps,
     check_normalized_shape,
     check_num_groups,
@@ -90,7 +89,7 @@ class _BatchNorm(_Norm):
         """
         name = type(self).__name__
         self.num_features = checks.integer(name, "num_features", num_features, 1)
-        self.momentum, self.activation = _checked_momentum(name, momentum), check_activation(name, activation)
+        self.momentum, self.activation = _checked_momentum(name, momentum), checks.activation(name, activation)
         shape = (self.num_features,)
         super().__init__(shape, eps, affine, dtype)
         self.track_running_stats, self.sync = bool(track_running_stats), bool(sync)

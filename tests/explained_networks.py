@@ -62,7 +62,12 @@ def every_kind():
 
 def one_axis():
     return Explanation(
-        Sequential(Conv1d(2, 3, 3, stride=2, padding=1, dilation=2, rng=0), Linear(12, 2, rng=1)), (2, 2, 9)
+        Sequential(
+            Conv1d(2, 3, 3, stride=2, padding=1, dilation=2, activation="relu", rng=0),
+            Linear(12, 4, activation="relu", rng=1),
+            Linear(4, 2, rng=2),
+        ),
+        (2, 2, 9),
     )
 
 

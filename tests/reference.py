@@ -29,6 +29,19 @@ def _finished(z, residual, activation):
     return np.maximum(z, 0) if activation == "relu" else z
 
 
+def _activated(definition):
+    """A definition of an operation that may end with an activation."""
+
+    @functools.wraps(definition)
+    def defined(*arguments, activation=None, **options):
+        return _finished(definition(*arguments, **options), None, activation)
+
+    return defined
+
+
+conv, linear = map(_activated, (conv, linear))  # noqa: F405
+
+
 def _of_images(parameter, x):
     """One number for each channel, beside the elements of x."""
     return np.asarray(parameter, np.float64).reshape(-1, *[1] * (x.ndim - 2))

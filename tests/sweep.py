@@ -11,7 +11,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,8 @@ def drawn(family: Family, rank: int, number: int) -> Case:
         case = DRAW[family.name](rng, rank)
         if rank and rng.random() < 0.3:
             case = _channels_last(case)
+        if "activation" in family.options and rng.random() < 0.3:
+            case = replace(case, options={**case.options, "activation": "relu"})
         try:
             geometry_of(forward, case)
         except ValueError:

@@ -15,6 +15,7 @@ from ...backend import quietly
 from ..cpu import threads
 from ..cpu.erf import erfc
 from ..cpu.pieces import PIECES, cut, whole
+from ..cpu.rectified import rectified
 from ..dtypes import accumulation_dtype
 from .geometry import ActivationGeometry, GeluGeometry, LeakyReluGeometry
 
@@ -23,9 +24,8 @@ _SLOPE, _CUBIC = math.sqrt(2 / math.pi), 0.044715
 _SQRT_HALF, _DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 
 
-@quietly
 def relu(x: np.ndarray, geometry: ActivationGeometry) -> np.ndarray:
-    return np.asarray(np.maximum(x, 0, order="C"))
+    return rectified(x)
 
 
 @quietly

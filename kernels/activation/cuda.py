@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..cuda.runtime.arrays import ALIGNMENT, contiguous
+from ..cuda.runtime.arrays import contiguous
 from ..cuda.runtime.errors import launcher
-from ..cuda.runtime.launch import launch
-from ..cuda.runtime.loader import C_TYPES
 from ..cuda.runtime.replay import empty
+from .elementwise import launch_elements
 from .geometry import ActivationGeometry, GeluGeometry, LeakyReluGeometry
-
-THREADS = 256
 
 
 @launcher
@@ -106,22 +101,11 @@ def _gelu(g: GeluGeometry) -> str:
 
 def _forward(function: str, x: Any) -> Any:
     x, y = contiguous(x), empty(x.shape, x.dtype)
-    _launch("activation", function, y, x=x, y=y)
+    launch_elements("activation", function, y, x=x, y=y)
     return y
 
 
 def _gradient(function: str, dy: Any, kept: Any) -> Any:
     dy, kept, dx = contiguous(dy), contiguous(kept), empty(dy.shape, dy.dtype)
-    _launch("activation_grad", function, dx, dy=dy, kept=kept, dx=dx)
+    launch_elements("activation_grad", function, dx, dy=dy, kept=kept, dx=dx)
     return dx
-
-
-def _launch(name: str, function: str, result: Any, **arrays: Any) -> None:
-    """`function` is what activations.cuh calls it, with the values that it is made of."""
-    if result.size == 0:
-        return
-    dtype: np.dtype = result.dtype
-    vec = ALIGNMENT // dtype.itemsize
-    defines = {"TYPE": C_TYPES[dtype.name], "FUNCTION": function, "VEC": vec, "THREADS": THREADS}
-    blocks = -(-result.size // (vec * THREADS))
-    launch(f"{name}.cu", name, defines, blocks, THREADS, 0, size=result.size, **arrays)

@@ -7,6 +7,7 @@ import numpy as np
 from ...backend import quietly
 from ...batch_invariance import batches
 from ..cpu import im2col
+from ..cpu.rectified import ended
 from ..dtypes import accumulation_dtype
 from ..layout import by_channels_first
 from .geometry import ConvGeometry
@@ -19,7 +20,7 @@ def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeome
     for some in batches(geometry.N):
         images, results = _by_group(x[some], 1, geometry), _by_group(y[some], 1, geometry)
         im2col.correlate(images, _by_group(w, 0, geometry), bias, results, geometry.axes)
-    return y
+    return ended(y, geometry.activation)
 
 
 @by_channels_first

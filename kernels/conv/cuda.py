@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...batch_invariance import get_batch_invariant
+from ..activation.elementwise import activated
 from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration, vector
 from ..cuda.gemm.halo import Halo
 from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
@@ -25,6 +26,7 @@ from .residues import NOT_PACKED, class_values, pack_class_weights
 from .window import check, window
 
 
+@activated
 @either_layout(channels_last.conv)
 @launcher
 @planar

@@ -9,10 +9,14 @@ from itertools import product
 from ..explain import (
     Explain,
     Formulas,
+    activated,
+    arriving,
+    before_activation,
     element,
     index_letters,
     letters,
     meetings,
+    passes,
     place,
     stands_at,
     window_facts,
@@ -24,16 +28,16 @@ from .geometry import ConvGeometry
 
 def _formulas(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Formulas:
     (p, r, h), where = letters(g), stands_at(g)
-    group = _group(g)
+    group, (dz, where_passed) = _group(g), arriving(g.activation)
     y, w = element(g, "n", "k", p), element(g, "k", "c", r)
     x, read = element(g, "n", "c", h), element(g, "n", "c", where)
     return Formulas(
         "conv",
-        f"Y[{y}] = {_bias(shapes)}Σ_c,{r} X[{read}] · W[{w}]{group}",
+        f"Y[{y}] = {activated(f'{_bias(shapes)}Σ_c,{r} X[{read}] · W[{w}]', g.activation)}{group}",
         {
-            "dw": f"dW[{w}] = Σ_n,{p} dY[{y}] · X[{read}]{group}",
-            "dx": f"dX[{x}] = Σ_k,{r} dY[{y}] · W[{w}] where {_equal(g)}{group}",
-            "db": f"db[k] = Σ_n,{p} dY[{y}]",
+            "dw": f"dW[{w}] = Σ_n,{p} {dz}[{y}] · X[{read}]{group}{where_passed}",
+            "dx": f"dX[{x}] = Σ_k,{r} {dz}[{y}] · W[{w}] where {_equal(g)}{group}",
+            "db": f"db[k] = Σ_n,{p} {dz}[{y}]",
         },
         _facts(g),
         recap=f"{g.K} filters of shape {g.w_shape[1:]} are laid over the input in steps of {g.stride}. Where a filter "
@@ -103,16 +107,12 @@ def _sums(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Sums:
     channel, of_group = _channels(g, "kc")
     x, w, y = place(g, "n", channel, h), place(g, "k", "c", r), place(g, "n", "k", p)
     taps = (*of_group, *meetings(g))
-    return _with_bias(
-        shapes,
-        y,
-        "k",
-        {
-            "y": Sum(y, (Factor("x", x), Factor("w", w)), taps, nothing="its window lies in padding"),
-            "dw": Sum(w, (Factor("dy", y), Factor("x", x)), taps, nothing="this tap meets nothing but padding"),
-            "dx": Sum(x, (Factor("dy", y), Factor("w", w)), taps, nothing="no window covers it"),
-        },
-    )
+    sums = {
+        "y": Sum(y, (Factor("x", x), Factor("w", w)), taps, nothing="its window lies in padding"),
+        "dw": Sum(w, (Factor("dy", y), Factor("x", x)), taps, nothing="this tap meets nothing but padding"),
+        "dx": Sum(x, (Factor("dy", y), Factor("w", w)), taps, nothing="no window covers it"),
+    }
+    return before_activation(g.activation, _with_bias(shapes, y, "k", sums))
 
 
 def _transposed_sums(g: ConvGeometry, shapes: Mapping[str, Shape]) -> Sums:
@@ -152,6 +152,6 @@ def _with_bias(shapes: Mapping[str, Shape], y: str, channel: str, sums: dict[str
 
 
 EXPLAIN = {
-    "conv": Explain(_formulas, _sums, windows=windows_of),
+    "conv": Explain(_formulas, _sums, passes, windows_of),
     "conv_transpose": Explain(_transposed_formulas, _transposed_sums, windows=partial(windows_of, transposed=True)),
 }

@@ -15,6 +15,7 @@ def conv1d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    activation: str | None = None,
     layout: str = "NCHW",
 ) -> A:
     """1-D convolution (cross-correlation, as in the deep learning literature).
@@ -25,6 +26,7 @@ def conv1d(
     x: (N, C, W). w: (K, C/groups, S). b: (K,) or (K, 1), or None.
     stride, dilation: an int or a (w,) tuple, at least 1. groups: divides C and K. padding: an int, (w,), ((left,
     right),), 'valid' (none) or 'same' (Q = ceil(W / stride), the odd element at the right).
+    activation: None, or 'relu' for max(y, 0); y has the bits of a separate call of relu.
     layout: 'NCHW', or 'NHWC' where channels are last: x (N, W, C), w (K, S, C/groups) and y (N, Q, K).
     Returns y (N, K, Q), where Q = floor((W + left + right - dilation*(S-1) - 1) / stride) + 1.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
@@ -35,8 +37,21 @@ def conv1d(
     >>> import numpy as np
     >>> conv1d(np.ones((1, 2, 5)), np.ones((3, 2, 2)), stride=2, padding=1).shape
     (1, 3, 3)
+    >>> conv1d(np.array([[[1.0, 3.0, 2.0]]]), np.array([[[-1.0, 1.0]]]), activation="relu")
+    array([[[2., 0.]]])
     """
-    return checked.conv(1, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
+    return checked.conv(
+        1,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation,
+        layout=layout,
+    )
 
 
 def conv1d_input_grad(

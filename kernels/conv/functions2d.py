@@ -15,6 +15,7 @@ def conv2d(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    activation: str | None = None,
     layout: str = "NCHW",
 ) -> A:
     """2-D convolution (cross-correlation, as in the deep learning literature).
@@ -26,6 +27,7 @@ def conv2d(
     stride, dilation: an int or an (h, w) pair, at least 1. groups: divides C and K. padding: an int, (h, w), ((top,
     bottom), (left, right)), 'valid' (none) or 'same' (P = ceil(H / stride), the odd row and column at the bottom and
     right).
+    activation: None, or 'relu' for max(y, 0); y has the bits of a separate call of relu.
     layout: 'NCHW', or 'NHWC' where channels are last: x (N, H, W, C), w (K, R, S, C/groups) and y (N, P, Q, K).
     Returns y (N, K, P, Q), where P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1, and Q likewise.
     Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64. Inputs may have any
@@ -36,8 +38,21 @@ def conv2d(
     >>> import numpy as np
     >>> conv2d(np.ones((1, 2, 4, 5)), np.ones((3, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 2, 3)
+    >>> conv2d(np.array([[[[1.0, 3.0, 2.0]]]]), np.array([[[[-1.0, 1.0]]]]), activation="relu")
+    array([[[[2., 0.]]]])
     """
-    return checked.conv(2, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
+    return checked.conv(
+        2,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation,
+        layout=layout,
+    )
 
 
 def conv2d_input_grad(

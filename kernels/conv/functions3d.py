@@ -15,6 +15,7 @@ def conv3d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    activation: str | None = None,
     layout: str = "NCHW",
 ) -> A:
     """3-D convolution (cross-correlation, as in the deep learning literature).
@@ -27,6 +28,7 @@ def conv3d(
     stride, dilation: an int or a (d, h, w) tuple, at least 1. groups: divides C and K. padding: an int, (d, h, w),
     ((front, back), (top, bottom), (left, right)), 'valid' (none) or 'same' (Z = ceil(D / stride), and so P and Q, the
     odd element at the back, bottom and right).
+    activation: None, or 'relu' for max(y, 0); y has the bits of a separate call of relu.
     layout: 'NCHW', or 'NHWC' where channels are last: x (N, D, H, W, C), w (K, T, R, S, C/groups) and y (N, Z, P, Q,
     K).
     Returns y (N, K, Z, P, Q), where Z = floor((D + front + back - dilation*(T-1) - 1) / stride) + 1, and P and Q
@@ -39,8 +41,21 @@ def conv3d(
     >>> import numpy as np
     >>> conv3d(np.ones((1, 2, 6, 4, 5)), np.ones((3, 2, 2, 3, 2)), stride=2, padding=1).shape
     (1, 3, 4, 2, 3)
+    >>> conv3d(np.array([[[[[1.0, 3.0, 2.0]]]]]), np.array([[[[[-1.0, 1.0]]]]]), activation="relu")
+    array([[[[[2., 0.]]]]])
     """
-    return checked.conv(3, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout)
+    return checked.conv(
+        3,
+        x,
+        w,
+        b,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation,
+        layout=layout,
+    )
 
 
 def conv3d_input_grad(

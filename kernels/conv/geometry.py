@@ -19,7 +19,10 @@ from ..layout import NCHW, image, is_channels_last, shape
 @hashed_once
 @dataclass(frozen=True)
 class ConvGeometry(Windowed):
-    """The extents and windows of one convolution, whichever of its operations is computed."""
+    """The extents and windows of one convolution, whichever of its operations is computed.
+
+    activation: what the forward operation ends with, "relu" or None.
+    """
 
     N: int
     C: int
@@ -27,6 +30,7 @@ class ConvGeometry(Windowed):
     groups: int
     axes: tuple[Axis, ...]
     channels_last: bool = False
+    activation: str | None = None
 
     @classmethod
     @kept
@@ -40,6 +44,7 @@ class ConvGeometry(Windowed):
         padding: Any,
         dilation: Any,
         groups: Any,
+        activation: Any = None,
         layout: Any = NCHW,
         names: tuple[str, str] = ("x.shape", "w.shape"),
         rank: int = 2,
@@ -62,7 +67,7 @@ class ConvGeometry(Windowed):
         check_extents(operation, names[0], extents)
         axes = parse_axes(operation, extents, taps, stride, padding, dilation)
         check_fits(operation, axes)
-        return cls(n, c, k, groups, axes, last)
+        return cls(n, c, k, groups, axes, last, checks.activation(operation, activation))
 
     @classmethod
     @kept

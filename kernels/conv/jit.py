@@ -79,9 +79,9 @@ def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeome
 
     def work(x: np.ndarray, y: np.ndarray) -> None:
         if plan.products:
-            products.multiply(weights, x, bias, y, g.groups)
+            products.multiply(weights, x, bias, y, g.groups, activation=g.activation)
         else:
-            correlate(x, weights, bias, y, plan_of(_of_images(g, len(x))).forward, transposed=False)
+            correlate(x, weights, bias, y, plan_of(_of_images(g, len(x))).forward, False, g.activation)
 
     over_images(work, (x,), (y,))
     return y

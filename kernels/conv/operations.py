@@ -9,7 +9,7 @@ from typing import Any
 from ..axis import RANKS
 from ..layout import NCHW, NHWC
 from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
-from . import cases, cases1d, cases3d, cases_nhwc
+from . import cases, cases1d, cases3d, cases_nhwc, cases_relu
 from .geometry import ConvGeometry
 
 
@@ -21,6 +21,8 @@ def _options(g: ConvGeometry) -> dict[str, Any]:
         found["dilation"] = g.dilation
     if g.groups != 1:
         found["groups"] = g.groups
+    if g.activation is not None:
+        found["activation"] = g.activation
     if g.channels_last:
         found["layout"] = NHWC
     return found
@@ -37,12 +39,13 @@ def _transposed_case(g: ConvGeometry) -> Case:
 _CONV = Family(
     "conv",
     "conv",
-    options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "layout": NCHW},
+    options={"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "activation": None, "layout": NCHW},
     geometry=ConvGeometry.of,
     case=_case,
-    cases=cases.CONV + cases1d.CONV + cases3d.CONV + cases_nhwc.CONV,
+    cases=cases.CONV + cases1d.CONV + cases3d.CONV + cases_nhwc.CONV + cases_relu.CONV,
     large_cases=cases.CONV_LARGE + cases1d.CONV_LARGE + cases3d.CONV_LARGE,
     ranks=RANKS,
+    of_forward=("activation",),
 )
 _CONV_TRANSPOSE = Family(
     "conv_transpose",

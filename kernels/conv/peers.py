@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..layout import by_channels_first
-from ..peers import Array, padded, slices, symmetric_padding, torch_empty, torch_function, torch_layout, unpadded
+from ..peers import (
+    Array,
+    activated,
+    padded,
+    slices,
+    symmetric_padding,
+    torch_activated,
+    torch_empty,
+    torch_function,
+    torch_layout,
+    unpadded,
+)
 from .geometry import ConvGeometry
 
 
@@ -36,7 +47,7 @@ def conv(x: Array, w: Array, b: Array, g: ConvGeometry) -> Array:
     x, y = padded(x, g), np.empty(g.y_shape, x.dtype)
     for n in range(g.N):
         y[n] = (_matrix(w, g) @ _columns(x[n], g)).reshape(g.y_shape[1:]) + b.reshape(g.b_shape)
-    return y
+    return activated(y, g)
 
 
 @by_channels_first
@@ -74,7 +85,7 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
 @torch_layout
 def _torch_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Callable[[], Any]:
     conv, padding, bias = torch_function(f"conv{g.rank}d"), symmetric_padding(g), b.flatten()
-    return lambda: conv(x, w, bias, g.stride, padding, g.dilation, g.groups)
+    return lambda: torch_activated(conv(x, w, bias, g.stride, padding, g.dilation, g.groups), g)
 
 
 @torch_layout
@@ -123,7 +134,7 @@ def _cublas_conv(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
         y = w.reshape(g.K, g.C) @ x.reshape(g.N, g.C, math.prod(g.extents))
     except TypeError as error:  # bfloat16, in CuPy 14
         raise NotImplementedError(f"CuPy multiplies no batch of matrices: {error}") from error
-    return (y + b.reshape(g.K, 1)).reshape(g.y_shape)
+    return activated((y + b.reshape(g.K, 1)).reshape(g.y_shape), g)
 
 
 CUBLAS: dict[str, Callable[..., Any]] = {"conv": _cublas_conv}

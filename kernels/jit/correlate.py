@@ -9,11 +9,13 @@ that depends on its channels and taps alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .blocks import WORTH, over_blocks
 from .compiled import compiled, contiguous
+from .epilogue import kink_of
 from .layout import Correlation, Layout, layout_of
 from .planes import block_of, lay_out, put_classes
 from .vectors import ROWS, VECTORS, lanes, make_tile
@@ -33,9 +35,16 @@ def rows_of(results: int) -> int:
 
 
 def correlate(
-    src: np.ndarray, w: np.ndarray, bias: np.ndarray | None, dst: np.ndarray, c: Correlation, transposed: bool
+    src: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    dst: np.ndarray,
+    c: Correlation,
+    transposed: bool,
+    activation: str | None = None,
 ) -> None:
-    """dst (N, G*K, ...) at the correlation's positions = bias (G*K,) plus its products of src (N, G*C, ...).
+    """dst (N, G*K, ...) at the correlation's positions = bias (G*K,) plus its products of src (N, G*C, ...), and what
+    the activation makes of that.
 
     w: (G*K, C, *taps), or, transposed, (G*C, K, *taps).
     """
@@ -45,13 +54,15 @@ def correlate(
     most = max(1, PACKED // (max(1, len(layout.offsets)) * rows * c.G))
     src, w, dst = with_three_axes(src), w.reshape(-1), with_three_axes(dst)
     for first in range(0, tiles, most):
-        _correlate(src, w, bias, dst, c, layout, transposed, first, min(tiles, first + most))
+        some = first, min(tiles, first + most)
+        _correlate(src, w, bias, kink_of(activation, src.dtype), dst, c, layout, transposed, *some)
 
 
 def _correlate(
     src: np.ndarray,
     w: np.ndarray,
     bias: np.ndarray,
+    kink: Any,
     dst: np.ndarray,
     c: Correlation,
     at: Layout,
@@ -68,7 +79,7 @@ def _correlate(
     vector = lanes(src.dtype)
 
     def work(low: int, high: int, run: np.ndarray, results: np.ndarray) -> None:
-        _blocks(src, packed, bias, dst, at, c.C, c.K, first, run, results, vector, low, high)
+        _blocks(src, packed, bias, kink, dst, at, c.C, c.K, first, run, results, vector, low, high)
 
     over_blocks(work, at.blocks, c.flops > WORTH, src.dtype, at.run, at.classes[2] * rows * at.ld)
 
@@ -99,7 +110,7 @@ def _pack(w, packed, places, ends, C, K, first, step_k, step_c, step_g):
 
 
 @compiled
-def _blocks(src, packed, bias, dst, at, C, K, first_tile, run, results, lanes, low, high):
+def _blocks(src, packed, bias, kink, dst, at, C, K, first_tile, run, results, lanes, low, high):
     """For blocks low:high, of images, depths and rows of windows."""
     G, tiles, tall = packed.shape[0], packed.shape[1], packed.shape[3]
     classes, apart, zero = at.classes[2], tall * at.ld, src.dtype.type(0)
@@ -121,7 +132,7 @@ def _blocks(src, packed, bias, dst, at, C, K, first_tile, run, results, lanes, l
                     if e == classes - 1:
                         for k in range(g * K + k0, g * K + min(k0 + tall, K)):
                             place = (k - g * K - k0) * at.ld
-                            put_classes(dst, k, results, place, apart, at, row, first, count, bias[k])
+                            put_classes(dst, k, results, place, apart, at, row, first, count, bias[k], kink)
 
 
 @compiled

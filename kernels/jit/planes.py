@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .compiled import compiled
 from .vectors import interleave, make_copy
 
@@ -47,11 +49,11 @@ def _inside(start, step, extent, source):
 
 @compiled
 def _get_rows(run, at, pitch, flat, line, source_pitch, step, rows, count):
-    same = run.dtype.type(-0.0)
+    same, none = run.dtype.type(-0.0), run.dtype.type(np.nan)
     if step == 1:
-        _copy(run, at, pitch, flat, line, source_pitch, rows, count, same)
+        _copy(run, at, pitch, flat, line, source_pitch, rows, count, same, none)
     elif step == 2:
-        _copy_every_second(run, at, pitch, flat, line, source_pitch, rows, count, same)
+        _copy_every_second(run, at, pitch, flat, line, source_pitch, rows, count, same, none)
     else:
         for j in range(rows):
             for k in range(count):
@@ -61,10 +63,11 @@ def _get_rows(run, at, pitch, flat, line, source_pitch, step, rows, count):
 @compiled
 def _put_rows(dst, at, pitch, step, results, place, result_pitch, rows, count, bias):
     """dst[at + j*pitch + q*step] = results[place + j*result_pitch + q] + bias, both flat."""
+    none = dst.dtype.type(np.nan)
     if step == 1:
-        _copy(dst, at, pitch, results, place, result_pitch, rows, count, bias)
+        _copy(dst, at, pitch, results, place, result_pitch, rows, count, bias, none)
     elif step == 2:
-        _copy_to_every_second(dst, at, pitch, results, place, result_pitch, rows, count, bias)
+        _copy_to_every_second(dst, at, pitch, results, place, result_pitch, rows, count, bias, none)
     else:
         for j in range(rows):
             for q in range(count):
@@ -90,13 +93,13 @@ def block_of(at, u, N):
 @compiled
 def get_block(src, channel, run, at, first, count):
     """What stands at a block's windows in a channel of src (N, K, *windows), to where a run has their results."""
-    flat, same = src.reshape(-1), run.dtype.type(-0.0)
+    flat, same, none = src.reshape(-1), run.dtype.type(-0.0), run.dtype.type(np.nan)
     _, K, Z, P, Q = src.shape
     for image in range(count[0]):
         for d in range(count[1]):
             line = ((((first[0] + image) * K + channel) * Z + first[1] + d) * P + first[2]) * Q
             place = (image * at.extents[0] + d) * at.extents[1] * at.extents[2]
-            _copy(run, place, at.extents[2], flat, line, Q, count[2], Q, same)
+            _copy(run, place, at.extents[2], flat, line, Q, count[2], Q, same, none)
 
 
 @compiled
@@ -114,13 +117,15 @@ def put_block(dst, channel, results, place, at, first, count, bias):
 
 
 @compiled
-def put_classes(dst, channel, results, place, apart, at, row, first, count, bias):
-    """A block's results into a channel of dst (N, K, D, H, W), plus a bias: of row `row` of the classes, that is of all
-    the classes along the last axis, the first of which has its results at results[place], each other `apart` on."""
+def put_classes(dst, channel, results, place, apart, at, row, first, count, bias, kink):
+    """A block's results into a channel of dst (N, K, D, H, W), plus a bias, and 0 where that is at most the kink: of
+    row `row` of the classes, that is of all the classes along the last axis, the first of which has its results at
+    results[place], each other `apart` on."""
     a, b = row // at.classes[1], row % at.classes[1]
     (_, step_d), (_, step_h), (_, step_w) = at.places
     _, K, D, H, W = dst.shape
     flat, pitch, source_pitch, classes = dst.reshape(-1), W * step_h, at.extents[2], at.classes[2]
+    zero = dst.dtype.type(0)
     depths = min(count[1], -(-(D - a) // step_d) - first[1])
     rows = min(count[2], -(-(H - b) // step_h) - first[2])
     for image in range(count[0]):
@@ -129,12 +134,12 @@ def put_classes(dst, channel, results, place, apart, at, row, first, count, bias
             line = (plane * H + first[2] * step_h + b) * W
             source = place + (image * at.extents[0] + d) * at.extents[1] * source_pitch
             if step_w == 1:
-                _copy(flat, line, pitch, results, source, source_pitch, rows, W, bias)
+                _copy(flat, line, pitch, results, source, source_pitch, rows, W, bias, kink)
             elif classes == 2:
-                interleave(flat, line, pitch, results, source, source + apart, source_pitch, rows, W, bias)
+                interleave(flat, line, pitch, results, source, source + apart, source_pitch, rows, W, bias, kink)
             else:
                 for j in range(rows):
                     for e in range(classes):
                         for q in range(-(-(W - e) // step_w)):
-                            value = results[source + e * apart + j * source_pitch + q]
-                            flat[line + j * pitch + e + q * step_w] = value + bias
+                            value = results[source + e * apart + j * source_pitch + q] + bias
+                            flat[line + j * pitch + e + q * step_w] = zero if value <= kink else value

@@ -9,6 +9,7 @@ import numpy as np
 from ...backend import quietly
 from ..cpu import threads
 from .blocks import WORTH
+from .epilogue import bias_of, end_rows, kink_of
 
 LARGE, SMALL = 256, 32  # pixels of an image: for BLAS's products always, and never, enough columns
 MUCH, MUCH_OF_WEIGHTS = 1 << 17, 1 << 24  # multiply-adds of an image between: with fewer, tiles of several are faster
@@ -22,17 +23,25 @@ def suit(pixels: int, c: int, k: int, much: int = MUCH) -> bool:
 
 
 def multiply(
-    w: np.ndarray, x: np.ndarray, b: np.ndarray | None, y: np.ndarray, groups: int, *, transposed: bool = False
+    w: np.ndarray,
+    x: np.ndarray,
+    b: np.ndarray | None,
+    y: np.ndarray,
+    groups: int,
+    *,
+    transposed: bool = False,
+    activation: str | None = None,
 ) -> None:
-    """y (N, K, ...) = b plus w (K, C/groups, ...) times x (N, C, ...); or, transposed, w (C, K/groups, ...)."""
+    """y (N, K, ...) = b plus w (K, C/groups, ...) times x (N, C, ...), and what the activation makes of that; or,
+    transposed, w (C, K/groups, ...)."""
     weights, pixels, results = _by_group(w, groups, 0), _by_group(x, groups, 1), _by_group(y, groups, 1)
     weights = weights.swapaxes(1, 2) if transposed else weights
-    bias = None if b is None else b.reshape(groups, -1, 1)
+    bias, kink, size = bias_of(b, y.shape[1], activation, y.dtype), kink_of(activation, y.dtype), results.shape[-1]
 
     def work(first: int, end: int) -> None:
         np.matmul(weights, pixels[first:end], out=results[first:end])
         if bias is not None:
-            results[first:end] += bias
+            end_rows(results[first:end].reshape(-1, size), bias, kink, 0, size)
 
     flops = 2 * w.size * x.size // max(1, x.shape[1])
     threads.run(work, [(n, n + 1) for n in range(len(x))] if flops > WORTH else [(0, len(x))])

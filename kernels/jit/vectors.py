@@ -86,6 +86,12 @@ class _Emit:
         for i in range(value.type.count):
             self.b.store(self.b.extract_element(value, I32(i)), self.b.gep(pointer, [I64(i * step)]))
 
+    def end(self, value: Any, bias: Any, kink: Any) -> Any:
+        """A vector plus the bias, and 0 where that is at most the kink (epilogue.py)."""
+        value = self.b.fadd(value, self.splat(bias, value.type.count))
+        below = self.b.fcmp_ordered("<=", value, self.splat(kink, value.type.count))
+        return self.b.select(below, ir.Constant(value.type, None), value)
+
     def times(self, count: Any, step: int, body: Any) -> None:
         """body(i) for i = 0, step, ... below count."""
         before = self.b.block
@@ -271,17 +277,17 @@ def make_highest(vectors: int) -> Any:
 
 
 def make_copy(in_step: int, out_step: int) -> Any:
-    """copy(dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias), for rows j and i < n; the steps are 1 or 2:
-    dst[d0 + j*d_pitch + i*out_step] = src[s0 + j*s_pitch + i*in_step] + bias
+    """copy(dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias, kink), for rows j and i < n; the steps are 1 or 2:
+    dst[d0 + j*d_pitch + i*out_step] = src[s0 + j*s_pitch + i*in_step] + bias, or 0 where that is at most the kink
 
-    Nothing else is read or written. A bias of -0.0 changes nothing.
+    Nothing else is read or written. A bias of -0.0 and a kink of NaN change nothing.
     """
 
     @intrinsic
-    def copy(typingctx, dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias):
+    def copy(typingctx, dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias, kink):
         def generate(context, builder, signature, arguments):
             e = _Emit(context, builder, dst)
-            dst_, d0_, d_pitch_, src_, s0_, s_pitch_, rows_, n_, bias_ = arguments
+            dst_, d0_, d_pitch_, src_, s0_, s_pitch_, rows_, n_, bias_, kink_ = arguments
             target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
 
             def row(j: Any) -> None:
@@ -290,7 +296,7 @@ def make_copy(in_step: int, out_step: int) -> Any:
 
                 def piece(i: Any, width: int) -> None:
                     value = e.load_every(builder.gep(at, [builder.mul(i, I64(in_step))]), in_step, width)
-                    value = builder.fadd(value, e.splat(bias_, width))
+                    value = e.end(value, bias_, kink_)
                     e.store_every(value, builder.gep(to, [builder.mul(i, I64(out_step))]), out_step)
 
                 e.pieces(n_, piece)
@@ -299,18 +305,19 @@ def make_copy(in_step: int, out_step: int) -> Any:
             return context.get_dummy_value()
 
         index = types.int64
-        return types.void(dst, index, index, src, index, index, index, index, dst.dtype), generate
+        return types.void(dst, index, index, src, index, index, index, index, dst.dtype, dst.dtype), generate
 
     return copy
 
 
 @intrinsic
-def interleave(typingctx, dst, d0, d_pitch, src, a0, b0, s_pitch, rows, n, bias):
-    """dst[d0 + j*d_pitch + i] = src[(a0 for even i, b0 for odd) + j*s_pitch + i//2] + bias, for rows j and i < n."""
+def interleave(typingctx, dst, d0, d_pitch, src, a0, b0, s_pitch, rows, n, bias, kink):
+    """dst[d0 + j*d_pitch + i] = src[(a0 for even i, b0 for odd) + j*s_pitch + i//2] + bias, or 0 where that is at most
+    the kink, for rows j and i < n."""
 
     def generate(context, builder, signature, arguments):
         e = _Emit(context, builder, dst)
-        dst_, d0_, d_pitch_, src_, a0_, b0_, s_pitch_, rows_, n_, bias_ = arguments
+        dst_, d0_, d_pitch_, src_, a0_, b0_, s_pitch_, rows_, n_, bias_, kink_ = arguments
         target, sources = e.pointer(dst, dst_, d0_), [e.pointer(src, src_, at) for at in (a0_, b0_)]
         pairs, odd = builder.lshr(n_, I64(1)), builder.trunc(n_, ir.IntType(1))
 
@@ -320,20 +327,20 @@ def interleave(typingctx, dst, d0, d_pitch, src, a0, b0, s_pitch, rows, n, bias)
 
             def piece(i: Any, width: int) -> None:
                 read = (e.load(builder.gep(source, [i]), width) for source in (even, other))
-                a, b = (builder.fadd(value, e.splat(bias_, width)) for value in read)
+                a, b = (e.end(value, bias_, kink_) for value in read)
                 both = e.shuffle(a, b, [k // 2 + k % 2 * width for k in range(2 * width)])
                 e.store(both, builder.gep(to, [builder.shl(i, I64(1))]))
 
             e.pieces(pairs, piece)
             with builder.if_then(odd):
-                value = builder.fadd(builder.load(builder.gep(even, [pairs])), bias_)
-                builder.store(value, builder.gep(to, [builder.sub(n_, I64(1))]))
+                value = e.end(e.load(builder.gep(even, [pairs]), 1), bias_, kink_)
+                e.store(value, builder.gep(to, [builder.sub(n_, I64(1))]))
 
         e.times(rows_, 1, row)
         return context.get_dummy_value()
 
     index = types.int64
-    return types.void(dst, index, index, src, index, index, index, index, index, dst.dtype), generate
+    return types.void(dst, index, index, src, index, index, index, index, index, dst.dtype, dst.dtype), generate
 
 
 @intrinsic

@@ -27,3 +27,10 @@ LINEAR = (
 """Fully connected, for both layouts; written for batch_axis=0."""
 
 LINEAR_COLUMNS = tuple(replace(case, name=f"{case.name}-columns", options={"batch_axis": 1}) for case in LINEAR)
+
+LINEAR_RELU = tuple(
+    replace(case, name=f"{case.name}-relu", options={**case.options, "activation": "relu"})
+    for case in LINEAR + LINEAR_COLUMNS
+    if case.x[0] in (0, 10, 67)
+)
+"""A small product, a larger one, and none."""

@@ -10,6 +10,7 @@ from ...backend import quietly
 from ...batch_invariance import get_batch_invariant
 from ..cpu import threads
 from ..cpu.pieces import cut, whole
+from ..cpu.rectified import ended
 from ..dtypes import accumulation_dtype
 from .geometry import LinearGeometry
 
@@ -18,8 +19,10 @@ SIDE = 1 << 9  # of the matrices that are multiplied at a time
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: LinearGeometry) -> np.ndarray:
     if geometry.batch_axis == 0:
-        return _product(x, w.T, b, batch_axis=0)
-    return _product(w, x, None if b is None else b.reshape(-1, 1), batch_axis=1)
+        y = _product(x, w.T, b, batch_axis=0)
+    else:
+        y = _product(w, x, None if b is None else b.reshape(-1, 1), batch_axis=1)
+    return ended(y, geometry.activation)
 
 
 def linear_input_grad(dy: np.ndarray, w: np.ndarray, geometry: LinearGeometry) -> np.ndarray:

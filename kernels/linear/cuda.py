@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...batch_invariance import get_batch_invariant
+from ..activation.elementwise import activated
 from ..conv import tiny
 from ..conv.geometry import ConvGeometry
 from ..cuda.gemm.configuration import Product, vector
@@ -17,6 +18,7 @@ from ..cuda.sums import bias_grad
 from .geometry import LinearGeometry
 
 
+@activated
 @launcher
 def linear(x: Any, w: Any, b: Any, geometry: LinearGeometry) -> Any:
     g = geometry

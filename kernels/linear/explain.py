@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import ascii_uppercase
 
-from ..explain import Explain, Formulas
+from ..explain import Explain, Formulas, activated, arriving, before_activation, passes
 from ..sums import ONLY, Factor, Flat, Shape, Sum, Sums
 from .geometry import LinearGeometry
 
-_PARTS = (("X · Wᵀ", "dYᵀ · X", "dY · W", "dY[n,o]"), ("W · X", "dY · Xᵀ", "Wᵀ · dY", "dY[o,n]"))
-"""By batch_axis: Y without the bias, dW, dX, and what db sums."""
+_PARTS = (("X · Wᵀ", "{}ᵀ · X", "{} · W", "{}[n,o]"), ("W · X", "{} · Xᵀ", "Wᵀ · {}", "{}[o,n]"))
+"""By batch_axis: Y without the bias, dW, dX, and what db sums, of the gradient that arrives."""
 
 
 def _formulas(g: LinearGeometry, shapes: Mapping[str, Shape]) -> Formulas:
-    y, dw, dx, summed = _PARTS[g.batch_axis]
+    dz, where = arriving(g.activation)
+    y, dw, dx, summed = (part.format(dz) for part in _PARTS[g.batch_axis])
     flattened = len(shapes["x"]) > 2
     bias = " + b" if "b" in shapes else ""
     flat = f", X flattened to {g.x_shape}" if flattened else ""
     again = ", in X's shape again" if flattened else ""
     return Formulas(
         "linear",
-        f"Y = {y}{bias}{flat}",
-        {"dw": f"dW = {dw}{flat}", "dx": f"dX = {dx}{again}", "db": f"db[o] = Σ_n {summed}"},
+        f"Y = {activated(f'{y}{bias}', g.activation)}{flat}",
+        {"dw": f"dW = {dw}{flat}{where}", "dx": f"dX = {dx}{again}", "db": f"db[o] = Σ_n {summed}"},
         (("weight", str(g.w_shape)),),
         recap=f"{f'The input is flattened to {g.x_shape}. ' if flattened else ''}Each of the {g.O} outputs is the sum "
         f"of the {g.F} features of a sample, each times a weight of its own{', and a bias' if bias else ''}.",
@@ -53,7 +54,7 @@ def _sums(g: LinearGeometry, shapes: Mapping[str, Shape]) -> Sums:
         b = f"o{ONLY * (len(shapes['b']) - 1)}"
         found["y"] += (Sum(y, (Factor("b", b),)),)
         found["db"] = (Sum(b, (Factor("dy", y),)),)
-    return found
+    return before_activation(g.activation, found)
 
 
-EXPLAIN = {"linear": Explain(_formulas, _sums)}
+EXPLAIN = {"linear": Explain(_formulas, _sums, passes)}

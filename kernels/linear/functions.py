@@ -13,23 +13,26 @@ from .path import LinearPath
 _call = Paths[LinearPath]("linear").call
 
 
-def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0) -> A:
-    """A fully connected layer: y = x wᵀ + b, or y = w x + b with samples as columns.
+def linear(x: A, w: A, b: A | None = None, *, batch_axis: int = 0, activation: str | None = None) -> A:
+    """A fully connected layer: y = x wᵀ + b, or y = w x + b with samples as columns; then perhaps an activation.
 
     w: (O, F). batch_axis=0: x (N, F), b (O,) or None, y (N, O). batch_axis=1 (samples are columns): x (F, N), b (O,) or
-    (O, 1) or None, y (O, N). Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
+    (O, 1) or None, y (O, N). activation: None, or 'relu' for max(y, 0); y has the bits of a separate call of relu.
+    Arrays are all NumPy's or all CuPy's, of one dtype: float16, bfloat16, float32 or float64.
     Raises ValueError for shapes and options and TypeError for dtypes and array kinds, before any work.
 
     >>> import numpy as np
     >>> linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).shape
     (2, 4)
+    >>> linear(np.ones((1, 3)), np.eye(2, 3), np.array([1.0, -2.0]), activation="relu")
+    array([[2., 0.]])
     """
-    return _call("linear", _linear, (x, w, b), batch_axis)
+    return _call("linear", _linear, (x, w, b), batch_axis, activation)
 
 
-def _linear(x: Any, w: Any, b: Any, batch_axis: int) -> tuple[Any, ...]:
+def _linear(x: Any, w: Any, b: Any, batch_axis: int, activation: str | None) -> tuple[Any, ...]:
     x, w, b = checks.arrays("linear", x=x, w=w, b=b)
-    geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape)
+    geometry = LinearGeometry.of("linear", batch_axis, w_shape=w.shape, x_shape=x.shape, activation=activation)
     checks.bias("linear", b, geometry.O, geometry.b_shape)
     return x, w, b, geometry
 

@@ -13,19 +13,30 @@ from ..kept import hashed_once, kept
 @hashed_once
 @dataclass(frozen=True)
 class LinearGeometry:
-    """The extents of a fully connected layer: w is (O, F); N samples along axis `batch_axis` of x and y."""
+    """The extents of a fully connected layer: w is (O, F); N samples along axis `batch_axis` of x and y.
+
+    activation: what the forward operation ends with, "relu" or None.
+    """
 
     N: int
     F: int
     O: int  # noqa: E741 - the extents' names are the field's
     batch_axis: int
+    activation: str | None = None
 
     @classmethod
     @kept
     def of(
-        cls, operation: str, batch_axis: Any, *, w_shape: Any, x_shape: Any = None, dy_shape: Any = None
+        cls,
+        operation: str,
+        batch_axis: Any,
+        *,
+        w_shape: Any,
+        x_shape: Any = None,
+        dy_shape: Any = None,
+        activation: Any = None,
     ) -> LinearGeometry:
-        """Check the one of x and dy that is given against w; ValueError where a shape or batch_axis is wrong."""
+        """Check the one of x and dy that is given against w; ValueError where a shape or an option is wrong."""
         check_batch_axis(operation, batch_axis)
         o, f = checks.shape2(operation, "w.shape", w_shape, "(O, F)")
         if x_shape is not None:
@@ -36,7 +47,7 @@ class LinearGeometry:
         extents = checks.shape2(operation, name, shape, axes)
         if extents[1 - batch_axis] != features:
             raise value_error(operation, name, extents, f"{axes} with {axis} = {features}, from w.shape {(o, f)}")
-        return cls(extents[batch_axis], f, o, batch_axis)
+        return cls(extents[batch_axis], f, o, batch_axis, checks.activation(operation, activation))
 
     @classmethod
     @kept

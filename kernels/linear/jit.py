@@ -4,11 +4,14 @@ cut by shape alone into a few parts; what is no float32 or float64 runs on the p
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...batch_invariance import get_batch_invariant
 from ..cpu import threads
 from ..jit.compiled import compiled, contiguous, regrouped, suits
+from ..jit.epilogue import bias_of, end_columns, end_line, end_rows, kink_of
 from ..jit.reduce import channel_sums, column_sums
 from . import cpu
 from .geometry import LinearGeometry
@@ -23,12 +26,13 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: LinearG
     if not suits(x, w, b) or get_batch_invariant():
         return cpu.linear(x, w, b, g)
     x, w = contiguous(x, w)
+    bias, kink = bias_of(b, g.O, g.activation, x.dtype), kink_of(g.activation, x.dtype)
     if g.batch_axis == 1:
-        return _product(w, x, None if b is None else b.reshape(-1, 1))
+        return _product(w, x, bias, kink, of_rows=True)
     if g.N * g.F * g.O > SMALL:
-        return _product(x, w.T, b)
+        return _product(x, w.T, bias, kink)
     y = np.empty((g.N, g.O), x.dtype)
-    _rows_by_rows(x, w, np.zeros(g.O, x.dtype) if b is None else contiguous(b)[0], y)
+    _rows_by_rows(x, w, np.zeros(g.O, x.dtype) if bias is None else bias, kink, y)
     return y
 
 
@@ -81,34 +85,40 @@ def linear_grads(
     return linear_input_grad(dy, w, geometry), *linear_parameter_grads(dy, x, geometry)
 
 
-def _product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """a (m, k) times b (k, n), plus a bias (n,) or (m, 1)."""
+def _product(
+    a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, kink: Any = None, *, of_rows: bool = False
+) -> np.ndarray:
+    """a (m, k) times b (k, n), plus a bias of its columns or rows, 0 where that is at most the kink (epilogue.py)."""
     (m, k), n = a.shape, b.shape[1]
     y = np.empty((m, n), a.dtype)
 
     def work(rows: slice, columns: slice) -> None:
-        total = y[rows, columns]
-        np.matmul(a[rows], b[:, columns], out=total)
-        if bias is not None:
-            total += bias[rows] if bias.ndim == 2 else bias[columns]
+        np.matmul(a[rows], b[:, columns], out=y[rows, columns])
+        if bias is None:
+            return
+        if of_rows:
+            end_rows(y[rows], bias[rows], kink, columns.start, columns.stop)
+        else:
+            end_columns(y[rows], bias, kink, columns.start, columns.stop)
 
     length = -(-max(m, n) // max(1, min(PARTS, 2 * m * k * n // PART_FLOPS)))
     parts = [slice(i, i + length) for i in range(0, max(m, n), length)]
-    blocks = [(part, slice(n)) if m > n else (slice(m), part) for part in parts]
+    blocks = [(part, slice(0, n)) if m > n else (slice(0, m), part) for part in parts]
     threads.run(work, blocks, alone=threads.is_small(m, k, n))
     return y
 
 
 @regrouped
-def _rows_by_rows(a, b, bias, y):
-    """y = a bᵀ + bias."""
+def _rows_by_rows(a, b, bias, kink, y):
+    """y = a bᵀ + bias, and what an activation makes of that."""
     for i in range(len(a)):
         row = a[i]
         for j in range(len(b)):
             other, total = b[j], a.dtype.type(0)
             for t in range(row.size):
                 total += row[t] * other[t]
-            y[i, j] = total + bias[j]
+            y[i, j] = total
+        end_line(y[i], bias, kink)
 
 
 @compiled

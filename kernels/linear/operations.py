@@ -6,22 +6,31 @@ import math
 
 from ..operation import B_SHAPE, W_SHAPE, X_SHAPE, Y_SHAPE, Case, Family, Input, Operation, Output, composite
 from ..types import Shape
-from .cases import LINEAR, LINEAR_COLUMNS
+from .cases import LINEAR, LINEAR_COLUMNS, LINEAR_RELU
 from .geometry import LinearGeometry
 
 
-def _geometry(operation: str, x_shape: Shape, w_shape: Shape, *, batch_axis: int) -> LinearGeometry:
+def _geometry(
+    operation: str, x_shape: Shape, w_shape: Shape, *, batch_axis: int, activation: str | None
+) -> LinearGeometry:
     """x_shape is (N, F) whatever the batch axis."""
     laid_out = x_shape[::-1] if batch_axis == 1 else x_shape
-    return LinearGeometry.of(operation, batch_axis, w_shape=w_shape, x_shape=laid_out)
+    return LinearGeometry.of(operation, batch_axis, w_shape=w_shape, x_shape=laid_out, activation=activation)
 
 
 def _case(g: LinearGeometry) -> Case:
-    return Case("", (g.N, g.F), g.w_shape, {"batch_axis": g.batch_axis})
+    activation = {} if g.activation is None else {"activation": g.activation}
+    return Case("", (g.N, g.F), g.w_shape, {"batch_axis": g.batch_axis, **activation})
 
 
 _LINEAR = Family(
-    "linear", "linear", options={"batch_axis": 0}, geometry=_geometry, case=_case, cases=LINEAR + LINEAR_COLUMNS
+    "linear",
+    "linear",
+    options={"batch_axis": 0, "activation": None},
+    geometry=_geometry,
+    case=_case,
+    cases=LINEAR + LINEAR_COLUMNS + LINEAR_RELU,
+    of_forward=("activation",),
 )
 
 

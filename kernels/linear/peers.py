@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..peers import activated, torch_activated
 from .geometry import LinearGeometry
 
 
 def linear(x: Any, w: Any, b: Any, g: LinearGeometry) -> Any:
-    return x @ w.T + b if g.batch_axis == 0 else w @ x + b.reshape(-1, 1)
+    return activated(x @ w.T + b if g.batch_axis == 0 else w @ x + b.reshape(-1, 1), g)
 
 
 def linear_input_grad(dy: Any, w: Any, g: LinearGeometry) -> Any:
@@ -38,8 +39,8 @@ def _torch_linear(x: Any, w: Any, b: Any, g: LinearGeometry) -> Callable[[], Any
     from torch.nn import functional as F
 
     if g.batch_axis == 0:
-        return lambda: F.linear(x, w, b)
-    return lambda: linear(x, w, b, g)
+        return lambda: torch_activated(F.linear(x, w, b), g)
+    return lambda: torch_activated(w @ x + b.reshape(-1, 1), g)
 
 
 def _as_written(textbook: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..cpu import threads
 from ..cpu.pieces import PIECE, cut, whole
+from ..cpu.rectified import ended
 from ..dtypes import accumulation_dtype
 from .geometry import BatchNormGeometry, RowNormGeometry
 from .pixels import by_pixels
@@ -207,7 +208,7 @@ def _finished(
     y = centred.astype(dtype, copy=False)
     if residual is not None:
         y += _channels(residual, c, g)
-    return y if g.activation is None else np.maximum(y, 0, out=y)
+    return ended(y, g.activation)
 
 
 def _sums(a: np.ndarray) -> np.ndarray:

@@ -8,25 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..explain import Arrays, Explain, Formulas
+from ..explain import Arrays, Explain, Formulas, activated, arriving, before_activation, passes
 from ..layout import in_layout
 from ..sums import Factor, Shape, Sum, Sums, Table
 from .geometry import BatchNormGeometry, RowNormGeometry
 
 
-def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bool = False) -> Formulas:
+def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activation: str | None = None) -> Formulas:
     """shared: what the elements that share a mean μ and a variance σ² are called."""
     w, b = ("W ", " + b") if "w" in shapes else ("", "")
     b += " + residual" if "residual" in shapes else ""
-    y = f"{w}Z{b}, Z = (X - μ)/√(σ² + ε), μ and σ² over {shared}"
-    dz, arriving = ("G", "G, G = dY where Y > 0, else 0") if activated else ("dY", "dY")
+    dz, where = arriving(activation)
     return Formulas(
         kind,
-        f"Y = max({w}Z{b}, 0){y.removeprefix(f'{w}Z{b}')}" if activated else f"Y = {y}",
+        f"Y = {activated(f'{w}Z{b}', activation)}, Z = (X - μ)/√(σ² + ε), μ and σ² over {shared}",
         {
             "dw": f"dW = Σ {dz} Z",
             "dx": f"dX = ({w}{dz} - mean of {w}{dz} - Z · mean of {w}{dz} Z)/√(σ² + ε), means over {shared}",
-            "db": f"db = Σ {arriving}",
+            "db": f"db = Σ {dz}{where}",
         },
         recap=f"Over {shared} the mean is taken off and the deviation divided by; then come weight and bias.",
         reasons={
@@ -39,7 +38,7 @@ def _formulas(kind: str, shared: str, shapes: Mapping[str, Shape], activated: bo
 
 
 def _batch_formulas(g: BatchNormGeometry, shapes: Mapping[str, Shape]) -> Formulas:
-    return _formulas("batchnorm", f"a channel's {g.count} elements", shapes, g.activation is not None)
+    return _formulas("batchnorm", f"a channel's {g.count} elements", shapes, g.activation)
 
 
 def _group_formulas(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Formulas:
@@ -53,7 +52,7 @@ def _layer_formulas(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Formulas
 def _batch_sums(g: BatchNormGeometry, shapes: Mapping[str, Shape]) -> Sums:
     here, others = "xyz"[: len(g.extents)], "XYZ"[: len(g.extents)]
     one, other = ("".join(in_layout(axes, g.channels_last)) for axes in (f"nc{here}", f"Nc{others}"))
-    return _sums(shapes, _Places(one, other, "c", "c", "c"), g.activation is not None, g.residual)
+    return before_activation(g.activation, _sums(shapes, _Places(one, other, "c", "c", "c"), g.residual))
 
 
 def _group_sums(g: RowNormGeometry, shapes: Mapping[str, Shape]) -> Sums:
@@ -85,30 +84,26 @@ class _Places(NamedTuple):
     shared: tuple[Table, ...] = ()
 
 
-def _sums(shapes: Mapping[str, Shape], at: _Places, activated: bool = False, residual: bool = False) -> Sums:
+def _sums(shapes: Mapping[str, Shape], at: _Places, residual: bool = False) -> Sums:
     """dX is an element's own share, less the mean of all shares, less what follows Z of them."""
     scaled = (Factor("w", at.parameter),) if "w" in shapes else ()
     of_other = (Factor("w", at.other_parameter),) if "w" in shapes else ()
     inverse, one = Factor("1/√(σ²+ε)", at.statistics), Factor("1/m", "")
-
-    def arriving(place: str) -> tuple[Factor, ...]:
-        return (Factor("dy", place), *((Factor("[Y>0]", place),) if activated else ()))
-
-    z_here, z_other = Factor("Z", at.here), Factor("Z", at.other)
-    other = (*arriving(at.other), *of_other, inverse, one)
+    dy_here, z_here, z_other = Factor("dy", at.here), Factor("Z", at.here), Factor("Z", at.other)
+    other = (Factor("dy", at.other), *of_other, inverse, one)
     found: Sums = {
         "dx": (
-            Sum(at.here, (*arriving(at.here), *scaled, inverse), at.alone),
+            Sum(at.here, (dy_here, *scaled, inverse), at.alone),
             Sum(at.here, other, at.shared, sign=-1),
             Sum(at.here, (*other, z_here, z_other), at.shared, sign=-1),
         )
     }
     if "w" in shapes:
-        found["dw"] = (Sum(at.parameter, (*arriving(at.here), z_here)),)
-        if not (activated or residual):
+        found["dw"] = (Sum(at.parameter, (dy_here, z_here)),)
+        if not residual:
             found["y"] = (Sum(at.here, (z_here, *scaled)), Sum(at.here, (Factor("b", at.parameter),)))
     if "b" in shapes:
-        found["db"] = (Sum(at.parameter, arriving(at.here)),)
+        found["db"] = (Sum(at.parameter, (dy_here,)),)
     return found
 
 
@@ -116,7 +111,7 @@ def _made(g: BatchNormGeometry | RowNormGeometry, arrays: Arrays) -> dict[str, A
     """Z, 1/√(σ² + ε) and one over the number of elements that share it; where a ReLU follows, 1 where it lets pass."""
     x = arrays["x"]
     of_channels = isinstance(g, BatchNormGeometry)
-    axis = -1 if of_channels and g.channels_last else 1
+    axis = -1 if isinstance(g, BatchNormGeometry) and g.channels_last else 1
     rows = np.moveaxis(x, axis, 0) if of_channels else x
     shape, rows = rows.shape, rows.reshape(-1, g.count) if g.count else np.zeros((g.C, 0))
     centred = rows - np.array([math.fsum(row) / max(1, len(row)) for row in rows]).reshape(-1, 1)
@@ -128,9 +123,7 @@ def _made(g: BatchNormGeometry | RowNormGeometry, arrays: Arrays) -> dict[str, A
         "1/√(σ²+ε)": inverse.reshape(g.statistics_shape),
         "1/m": np.array(1 / max(1, g.count)),
     }
-    if isinstance(g, BatchNormGeometry) and g.activation is not None:
-        found["[Y>0]"] = (arrays["y"] > 0).astype(float)
-    return found
+    return found | passes(g, arrays) if isinstance(g, BatchNormGeometry) else found
 
 
 EXPLAIN = {

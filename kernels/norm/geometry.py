@@ -46,7 +46,7 @@ class BatchNormGeometry(InLayout):
         """ValueError where the shape or an option is wrong."""
         last = is_channels_last(operation, layout)
         n, c, extents = _images(operation, x_shape, last)
-        eps, activation = check_eps(operation, eps), check_activation(operation, activation)
+        eps, activation = check_eps(operation, eps), checks.activation(operation, activation)
         return cls(n, c, extents, eps, activation, residual, last)
 
     @cached_property
@@ -141,13 +141,6 @@ def check_eps(operation: str, eps: Any) -> float:
     if not 0 <= number < math.inf:
         raise value_error(operation, "eps", eps, expected)
     return number
-
-
-def check_activation(operation: str, activation: Any) -> str | None:
-    """The activation; ValueError where it is neither None nor 'relu'."""
-    if activation is None or (isinstance(activation, str) and activation == "relu"):
-        return activation
-    raise value_error(operation, "activation", repr(activation), "None or 'relu'")
 
 
 def check_num_groups(operation: str, num_groups: Any, channels: int) -> int:

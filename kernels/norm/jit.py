@@ -10,6 +10,7 @@ import numpy as np
 from ...backend import quietly
 from ..jit.blocks import PARTS, over_blocks
 from ..jit.compiled import contiguous, suits
+from ..jit.epilogue import kink_of
 from . import channel_loops, cpu, row_loops
 from .geometry import BatchNormGeometry, RowNormGeometry
 from .pixels import by_pixels
@@ -91,7 +92,7 @@ def _forward(
 ) -> np.ndarray:
     y = np.empty(g.x_shape, x.dtype)
     gamma, beta = _parameter(gamma, 1, g, x.dtype), _parameter(beta, 0, g, x.dtype)
-    options = of_batch, residual is not None, _kink(g, x.dtype)
+    options = of_batch, residual is not None, kink_of(g.activation, x.dtype)
     given = x, x if residual is None else residual
     loop = channel_loops.forward_lines if _is_long(g) else channel_loops.forward_columns
     _over_channels(loop, given, (y,), (mean, var, gamma, beta), options, g)
@@ -111,7 +112,7 @@ def _backward(
     dx, (dgamma, dbeta) = np.empty(g.x_shape, x.dtype), np.empty((2, g.C), x.dtype)
     dresidual = np.empty(g.x_shape, x.dtype) if g.residual else dx
     of_channels = *contiguous(mean, var), _parameter(gamma, 1, g, x.dtype), dgamma, dbeta
-    options = of_batch, g.residual, _kink(g, x.dtype)
+    options = of_batch, g.residual, kink_of(g.activation, x.dtype)
     given = dy, x, dy if y is None else y
     loop = channel_loops.backward_lines if _is_long(g) else channel_loops.backward_columns
     _over_channels(loop, given, (dx, dresidual), of_channels, options, g)
@@ -120,10 +121,6 @@ def _backward(
 
 def _parameter(given: Optional, default: int, g: BatchNormGeometry, dtype: np.dtype) -> np.ndarray:
     return np.full(g.C, default, dtype) if given is None else contiguous(given)[0]
-
-
-def _kink(g: BatchNormGeometry, dtype: np.dtype) -> Any:
-    return dtype.type(np.nan if g.activation is None else 0)
 
 
 def _over_channels(

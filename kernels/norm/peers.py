@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..layout import by_channels_first
-from ..peers import Array, torch_layout
+from ..peers import Array, activated, torch_activated, torch_layout
 from .geometry import BatchNormGeometry, RowNormGeometry
 
 Geometry = BatchNormGeometry | RowNormGeometry
@@ -26,8 +26,7 @@ def batch_norm_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, residual: Array | None, g: BatchNormGeometry
 ) -> Array:
     y = _wide(gamma, x) * (x - _wide(mean, x)) / np.sqrt(_wide(var, x) + g.eps) + _wide(beta, x)
-    y = (y if residual is None else y + residual).astype(x.dtype)
-    return y if g.activation is None else np.maximum(y, 0)
+    return activated((y if residual is None else y + residual).astype(x.dtype), g)
 
 
 @by_channels_first
@@ -138,8 +137,7 @@ def _torch_batch_norm_inference(
 
 
 def _torch_finished(y: Any, residual: Any, g: BatchNormGeometry) -> Any:
-    y = y if residual is None else y + residual
-    return y if g.activation is None else y.relu()
+    return torch_activated(y if residual is None else y + residual, g)
 
 
 @torch_layout

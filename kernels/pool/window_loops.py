@@ -171,7 +171,7 @@ def spread_pairs(dy, dx, divisors, kernel, clear, low, high):
     T, R = kernel[0, 0], kernel[0, 1]
     (_, D, H, W), (_, Z, P, Q) = dx.shape, dy.shape
     given, target, parts = dy.reshape(-1), dx.reshape(-1), divisors.reshape(-1)
-    shares, zero = np.empty(P * Q, dy.dtype), dy.dtype.type(0)
+    shares, zero, none = np.empty(P * Q, dy.dtype), dy.dtype.type(0), dy.dtype.type(np.nan)
     for u in range(low, high):
         if clear:
             dx[u] = 0
@@ -182,4 +182,4 @@ def spread_pairs(dy, dx, divisors, kernel, clear, low, high):
             for t in range(T):
                 for r in range(R):
                     line = ((u * D + z * T + t) * H + r) * W
-                    interleave(target, line, R * W, shares, 0, 0, Q, P, 2 * Q, zero)
+                    interleave(target, line, R * W, shares, 0, 0, Q, P, 2 * Q, zero, none)

@@ -114,6 +114,12 @@ class TestSuites:
         with pytest.raises(ValueError, match="16x8 for 1 axes; expected one number"):
             Notation.parse("3,16x8->64 3/1")
         assert Notation.parse("50->32") == Notation(50, (1, 1), 32, (1, 1), (1, 1), (0, 0), 1, 1)
+        assert Notation.parse("50->32 relu") == Notation(50, (1, 1), 32, (1, 1), (1, 1), (0, 0), 1, 1, True)
+
+    def test_a_relu_that_follows_is_measured_of_the_forward_operation_alone(self):
+        """Its gradients take none: they would be measured twice."""
+        found = {case.operation.name for case in cases(select(["fused"]), FUNCTIONS.values(), "float32", 1)}
+        assert found == {"conv", "linear"}
 
     @pytest.mark.parametrize("text", ["", "3,8->4 3x3", "3,8->4 3x/1", "x,8->4 3x3/1", "3,8->4 3x3/1 q1"])
     def test_text_outside_the_notation_is_refused(self, text):

@@ -112,6 +112,9 @@ def spoiled_options():
     for operation in AVERAGES:
         yield operation, "divisor_override", 0, "divisor_override", "0", "None or an int other than 0"
         yield operation, "divisor_override", 2.0, "divisor_override", "2.0", "None or an int other than 0"
+    for operation in ("conv2d", "linear"):
+        yield operation, "activation", "tanh", "activation", "'tanh'", "None or 'relu'"
+        yield operation, "activation", True, "activation", "True", "None or 'relu'"
     for operation in LINEARS:
         yield operation, "batch_axis", 2, "batch_axis", "2", "0 (samples are rows) or 1 (columns)"
         yield operation, "batch_axis", "0", "batch_axis", "'0'", "0 (samples are rows) or 1 (columns)"

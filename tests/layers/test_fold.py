@@ -24,7 +24,8 @@ from backstride.models.resnet import ResidualBlock
 
 class Block(Layer):
     def __init__(self, rng, says):
-        self.conv, self.norm, self.says = Conv2d(3, 3, 3, padding=1, dtype="float64", rng=rng), norm(3, rng), says
+        self.conv, self.says = Conv2d(3, 3, 3, padding=1, dtype="float64", rng=rng), says
+        self.norm = norm(3, rng, activation="relu")
 
     def consecutive(self):
         return [("conv", "norm")] if self.says else ()
@@ -64,6 +65,12 @@ NETWORKS = {
         ConvTranspose2d(5, 10, (3, 2), 2, groups=5, layout="NHWC", dtype="float64", rng=rng),
         norm(10, rng, layout="NHWC"),
     ),
+    "linear with ReLU": lambda rng: Sequential(
+        Linear(90, 4, dtype="float64", rng=rng), norm(4, rng, kind=BatchNorm1d, activation="relu")
+    ),
+    "transposed with ReLU": lambda rng: Sequential(
+        ConvTranspose2d(3, 6, 3, dtype="float64", rng=rng), norm(6, rng, activation="relu")
+    ),
     "nested": lambda rng: Sequential(Residual(Sequential(Conv2d(3, 3, 1, dtype="float64", rng=rng), norm(3, rng)))),
     "block": lambda rng: ResidualBlock(3, [(4, 1, 1), (4, 3, 2), (8, 1, 1)], "float64", rng),
     "own": lambda rng: Sequential(Block(rng, says=True)),
@@ -86,7 +93,7 @@ def test_the_results_are_those_of_evaluation(name, rng):
     np.testing.assert_allclose(folded(x), net(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["conv", "without bias", "block"])
+@pytest.mark.parametrize("name", ["conv", "without bias", "transposed with ReLU", "block"])
 def test_a_folded_network_has_gradients(name, rng):
     """Those of the network in evaluation, in a network that trains."""
     net = NETWORKS[name](rng)
@@ -116,6 +123,7 @@ def test_what_is_not_folded(rng):
         Sequential(conv(rng), norm(6, rng, track_running_stats=False, affine=False)),
         Sequential(conv(rng), ReLU(), norm(6, rng)),
         Sequential(norm(3, rng), conv(rng)),
+        Sequential(conv(rng, activation="relu"), norm(6, rng)),
         Sequential(Block(rng, says=False)),
     ):
         folded, x = fold(net), images(rng)
@@ -127,5 +135,5 @@ def test_what_is_not_folded(rng):
 
 def test_text(rng):
     assert repr(fold(NETWORKS["without bias"](rng))) == (
-        "Sequential(Conv2d(3, 6, (3, 3), groups=3), Folded('relu'), ReLU())"
+        "Sequential(Conv2d(3, 6, (3, 3), groups=3, activation='relu'), Folded(), ReLU())"
     )

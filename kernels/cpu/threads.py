@@ -15,6 +15,7 @@ import ctypes
 import math
 import os
 import threading
+import time
 from _thread import start_new_thread  # Thread.start takes a lock that a signal handler could meet
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ import numpy as np
 SCRATCH_LIMIT = 48 << 20  # bytes, all threads together; and what one thread keeps from call to call
 PATIENCE = 1.0  # seconds
 SMALL_PRODUCT, SMALL_MATRIX = 1 << 18, 9216  # multiply-adds
+TURNS = 128  # of about a microsecond that a call waits awake for its last worker: to be woken takes some forty
 
 
 def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0, alone: bool = False) -> None:
@@ -47,6 +49,9 @@ def run(work: Callable[..., Any], blocks: Sequence[Any], scratch: int = 0, alone
         try:
             with call.inside:
                 threads = _limit_blas(call)
+                if len(blocks) == 1:
+                    copy_context().run(_do, work, blocks[0])
+                    return
                 call.share(min(threads, len(blocks), max(1, SCRATCH_LIMIT // max(1, scratch))) - 1, threads)
         finally:
             _free_blas()
@@ -140,8 +145,12 @@ class _Part:
         """Wait for the worker, unless it is still asleep: then it is not to begin."""
         if self.claimed.acquire(blocking=False):
             self.running.release()
-        else:
-            self.running.acquire()
+            return
+        for _ in range(TURNS):
+            if self.running.acquire(blocking=False):
+                return
+            _give_turn()
+        self.running.acquire()
 
 
 class _Worker:
@@ -159,6 +168,7 @@ class _Worker:
             self.busy = False
 
 
+_give_turn: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))  # Windows has none
 _workers: list[_Worker] = []
 
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from ..cpu import threads
 
-WORTH = 1 << 20  # flops: fewer are not worth a second thread
-PARTS = 32  # of a call, at most: handing one to a thread takes a few microseconds
+WORTH = 1 << 23  # flops of products: fewer are not worth a second thread
+PARTS = 8  # of a call for each thread, at most: handing one over takes some ten microseconds
 
 
-def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dtype, *scratch: int) -> None:
+def over_blocks(work: Callable[..., None], count: int, worth: int, dtype: np.dtype, *scratch: int) -> None:
     """work(low, high, *arrays) for spans that cover range(count); the arrays have so many elements and hold anything.
 
-    Worth it or not, every block is computed alike: how many threads there are never shows in a result.
+    worth: how many times as much is to be done as is worth a second thread. Every block is computed alike: how many
+    threads there are never shows in a result.
     """
     if not worth or count == 1 or (not scratch and threads.count() == 1):
         work(0, count, *(np.empty(size, dtype) for size in scratch))
@@ -24,6 +25,6 @@ def over_blocks(work: Callable[..., None], count: int, worth: bool, dtype: np.dt
     def some(low: int, high: int) -> None:
         work(low, high, *threads.scratch(dtype, *((size,) for size in scratch)))
 
-    step = -(-count // PARTS)
+    step = -(-count // min(2 * worth, PARTS * threads.count()))
     parts = [(low, min(count, low + step)) for low in range(0, count, step)]
     threads.run(some if scratch else work, parts, sum(scratch) * dtype.itemsize)

@@ -81,7 +81,7 @@ def _correlate(
     def work(low: int, high: int, run: np.ndarray, results: np.ndarray) -> None:
         _blocks(src, packed, bias, kink, dst, at, c.C, c.K, first, run, results, vector, low, high)
 
-    over_blocks(work, at.blocks, c.flops > WORTH, src.dtype, at.run, at.classes[2] * rows * at.ld)
+    over_blocks(work, at.blocks, c.flops // WORTH, src.dtype, at.run, at.classes[2] * rows * at.ld)
 
 
 def with_three_axes(a: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..axis import Axis
 from .blocks import over_blocks
-from .compiled import compiled
+from .compiled import allocating
 from .correlate import with_three_axes
 from .layout import forward, layout_of
 from .planes import block_of, get_block, lay_out
@@ -17,7 +17,7 @@ from .vectors import make_dots
 
 CHAIN = 2048
 TAPS = 6  # sums at a time
-WORTH = 1 << 18  # flops: fewer are not worth a second thread
+WORTH = 1 << 21  # flops: fewer are not worth a second thread
 
 _dots = make_dots(TAPS)
 
@@ -32,21 +32,22 @@ def weight_grad(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, axes: tuple[Axis,
     def work(low: int, high: int, run: np.ndarray, line: np.ndarray) -> None:
         _weight_grad(gradients, src, out, at, run, line, low, high)
 
-    over_blocks(work, C, c.flops > WORTH, x.dtype, at.run, at.ld)
+    over_blocks(work, C, c.flops // WORTH, x.dtype, at.run, at.ld)
 
 
-@compiled
+@allocating
 def _weight_grad(dy, x, dw, at, run, line, low, high):
     """For channels low:high of x."""
     multiplier, taps, zero = dy.shape[1] // x.shape[1], at.offsets.size, x.dtype.type(0)
     total, sums = np.empty((multiplier, taps), np.float64), np.empty(TAPS, x.dtype)
+    by_strips = at.blocks > -(-len(x) // at.block[0])
     offsets = np.empty(max(taps, TAPS), np.int64)
     offsets[:taps], offsets[taps:] = at.offsets, 0
     for channel in range(low, high):
         total[:] = 0
         for u in range(at.blocks):
             first, count, corner, length = block_of(at, u, len(x))
-            clear = channel == low or at.blocks > 1
+            clear = (channel == low and u == 0) or by_strips or count[0] < at.block[0]
             if clear:
                 line[:] = zero
             lay_out(x, run, zero, clear, first[0], at.block[0], channel, 1, at.steps, corner, at.phases, at.extents)

@@ -11,9 +11,9 @@ from numba.extending import overload
 
 from ..cpu.pieces import Box, cut, whole
 from .blocks import over_blocks
-from .compiled import contiguous
+from .compiled import contiguous, is_ready
 
-WORTH = 1 << 18  # elements: fewer are not worth a second thread
+WORTH = 1 << 19  # elements: fewer are not worth a second thread
 PART = 1 << 17  # elements; of arrays with gaps so many are copied at a time
 
 
@@ -30,16 +30,16 @@ def over_elements(loop: Callable[..., None], inputs: tuple[np.ndarray, ...], out
     """loop(*inputs, output, *others) on parts of the arrays, which it gets as lines, on several threads where there
     are many elements."""
     size = output.size
+    if size <= WORTH and all(map(is_ready, inputs)):
+        loop(*[a.reshape(-1) for a in inputs], output.reshape(-1), *others)
+        return
     if all(a.flags.c_contiguous for a in inputs):
         lines = [a.reshape(-1) for a in (*contiguous(*inputs), output)]
-        if size <= WORTH:
-            loop(*lines, *others)
-            return
 
         def work(low: int, high: int) -> None:
             loop(*(line[low * PART : high * PART] for line in lines), *others)
 
-        over_blocks(work, -(-size // PART), True, output.dtype)
+        over_blocks(work, -(-size // PART), size // WORTH, output.dtype)
         return
 
     boxes = list(cut(whole(*output.shape), PART))
@@ -48,7 +48,7 @@ def over_elements(loop: Callable[..., None], inputs: tuple[np.ndarray, ...], out
         for box in boxes[low:high]:
             loop(*_lines(inputs, output, box), *others)
 
-    over_blocks(copied, len(boxes), size > WORTH, output.dtype)
+    over_blocks(copied, len(boxes), size // WORTH, output.dtype)
 
 
 def sum_over_elements(
@@ -62,7 +62,7 @@ def sum_over_elements(
         for number in range(low, high):
             sums[number] = loop(*_lines(inputs, output, boxes[number]), *others)
 
-    over_blocks(work, len(boxes), output.size > WORTH, output.dtype)
+    over_blocks(work, len(boxes), output.size // WORTH, output.dtype)
     total: np.float64 = sums.sum()
     return total
 

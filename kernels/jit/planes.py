@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import compiled
-from .vectors import interleave, make_copy
+from .vectors import interleave, make_copy, widen
 
 _copy, _copy_every_second, _copy_to_every_second = make_copy(1, 1), make_copy(2, 1), make_copy(1, 2)
 
@@ -38,6 +38,24 @@ def lay_out(src, run, border, clear, first_image, images, first_channel, channel
                             _get_rows(run, place, extents[2], flat, line, steps[1] * W, steps[2], rows, count)
                         at += plane
                     at += plane * (images - max(0, min(images, N - first_image)))
+
+
+@compiled
+def lay_out_numbers(src, run, border, clear, first_image, images, origins, extents):
+    """The same of whole numbers, of one channel and without steps."""
+    N, _, D, H, W = src.shape
+    flat, plane = src.reshape(-1), extents[0] * extents[1] * extents[2]
+    if clear:
+        run[:] = border
+    d0, d_low, d_high = _inside(origins[0], 1, extents[0], D)
+    h0, h_low, h_high = _inside(origins[1], 1, extents[1], H)
+    w0, low, high = _inside(origins[2], 1, extents[2], W)
+    for image in range(min(N - first_image, images)):
+        for d in range(d_low, d_high):
+            for h in range(h_low, h_high):
+                line = (((first_image + image) * D + d0 + d) * H + h0 + h) * W + w0 + low
+                place = image * plane + (d * extents[1] + h) * extents[2] + low
+                widen(run, place, flat, line, high - low)
 
 
 @compiled

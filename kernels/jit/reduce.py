@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from .blocks import over_blocks
-from .compiled import compiled, regrouped
+from .compiled import allocating, compiled, regrouped
 
 CHAIN = 4096  # elements that are added in their own precision; such sums are added in float64
 ROWS = 32  # the same, of rows that are added element by element
-WORTH = 1 << 22  # elements: fewer are not worth a second thread
+WORTH = 1 << 21  # elements: fewer are not worth a second thread
 
 
 def channel_sums(dy: np.ndarray) -> np.ndarray:
     """The sum of dy (N, K, ...) over all but K."""
     planes = dy.reshape(*dy.shape[:2], -1)
     sums = np.empty(planes.shape[1], dy.dtype)
-    over_blocks(lambda low, high: _channel_sums(planes, sums, low, high), len(sums), dy.size > WORTH, dy.dtype)
+    over_blocks(lambda low, high: _channel_sums(planes, sums, low, high), len(sums), dy.size // WORTH, dy.dtype)
     return sums
 
 
@@ -62,7 +62,7 @@ def gradient_sums(gradient, line, centre):
     return total, product
 
 
-@compiled
+@allocating
 def column_sums(a, sums):
     total, part = np.zeros(sums.size, np.float64), np.empty(sums.size, a.dtype)
     for first in range(0, len(a), ROWS):

@@ -23,7 +23,7 @@ from .reduce import CHAIN, line_sum
 from .vectors import BYTES
 
 ABREAST = 256  # rows: what is kept for each stays in the first cache
-WORTH = 1 << 16  # elements: fewer are not worth a second thread
+WORTH = 1 << 18  # elements: fewer are not worth a second thread
 PART = 1 << 15  # elements
 
 
@@ -68,7 +68,7 @@ def _over_rows(
     def work(low: int, high: int) -> None:
         loop(*seen, *others, low * every, min(units, high * every))
 
-    over_blocks(work, -(-units // every), given[0].size > WORTH, given[0].dtype)
+    over_blocks(work, -(-units // every), given[0].size // WORTH, given[0].dtype)
 
 
 @compiled

@@ -276,6 +276,45 @@ def make_highest(vectors: int) -> Any:
     return highest
 
 
+def make_claims(vectors: int) -> Any:
+    """claims(v, winners, v0, offsets, numbers, T, out, place), for so many vectors of lanes:
+    out[place + lane] = sum over t < T of v[at] where winners[at] == numbers[t], at = v0 + offsets[t] + lane.
+    """
+
+    @intrinsic
+    def claims(typingctx, v, winners, v0, offsets, numbers, T, out, place):
+        def generate(context, builder, signature, arguments):
+            e = _Emit(context, builder, v)
+            v_, winners_, v0_, offsets_, numbers_, T_, out_, place_ = arguments
+            source, tags = e.pointer(v, v_, v0_), e.pointer(winners, winners_, v0_)
+            places, names = e.pointer(offsets, offsets_, I64(0)), e.pointer(numbers, numbers_, I64(0))
+            zeros, count = ir.Constant(e.vector, [0.0] * e.lanes), range(vectors)
+            sums = [cgutils.alloca_once(builder, e.vector) for _ in count]
+            for each in sums:
+                builder.store(zeros, each)
+
+            def tap(t: Any) -> None:
+                at = builder.load(builder.gep(places, [t]))
+                number = e.splat(builder.trunc(builder.load(builder.gep(names, [t])), I32))
+                for j in count:
+                    lane = builder.add(at, I64(j * e.lanes))
+                    kind = number.type.as_pointer()
+                    found = builder.load(builder.bitcast(builder.gep(tags, [lane]), kind), align=4)
+                    value = e.load(builder.gep(source, [lane]))
+                    own = builder.select(builder.icmp_signed("==", found, number), value, zeros)
+                    builder.store(builder.fadd(builder.load(sums[j]), own), sums[j])
+
+            e.times(T_, 1, tap)
+            for j in count:
+                e.store(builder.load(sums[j]), e.pointer(out, out_, builder.add(place_, I64(j * e.lanes))))
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(v, winners, index, offsets, numbers, index, out, index), generate
+
+    return claims
+
+
 def make_copy(in_step: int, out_step: int) -> Any:
     """copy(dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias, kink), for rows j and i < n; the steps are 1 or 2:
     dst[d0 + j*d_pitch + i*out_step] = src[s0 + j*s_pitch + i*in_step] + bias, or 0 where that is at most the kink
@@ -308,6 +347,29 @@ def make_copy(in_step: int, out_step: int) -> Any:
         return types.void(dst, index, index, src, index, index, index, index, dst.dtype, dst.dtype), generate
 
     return copy
+
+
+@intrinsic
+def widen(typingctx, dst, d0, src, s0, n):
+    """dst[d0 + i] = src[s0 + i] for i < n: whole numbers that are not negative, into wider ones."""
+
+    def generate(context, builder, signature, arguments):
+        e = _Emit(context, builder, dst)
+        dst_, d0_, src_, s0_, n_ = arguments
+        target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
+        short = context.get_value_type(src.dtype)
+
+        def piece(i: Any, width: int) -> None:
+            kind = ir.VectorType(short, width).as_pointer()
+            found = builder.load(builder.bitcast(builder.gep(source, [i]), kind), align=src.dtype.bitwidth // 8)
+            wide = found if src.dtype.bitwidth == e.bits else builder.zext(found, e.vector_of(width))
+            e.store(wide, builder.gep(target, [i]))
+
+        e.pieces(n_, piece)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(dst, index, src, index, index), generate
 
 
 @intrinsic

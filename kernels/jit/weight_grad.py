@@ -14,7 +14,7 @@ import numpy as np
 
 from ..axis import Axis
 from .blocks import WORTH, over_blocks
-from .compiled import compiled
+from .compiled import allocating, compiled
 from .layout import Triple, three
 from .planes import lay_out
 from .vectors import BYTES, lanes, make_tile, transpose_square
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     columns: np.ndarray
     pixels: np.ndarray
     by_strip: bool
-    worth: bool
+    worth: int
     run: int
 
 
@@ -67,7 +67,7 @@ def _plan(n: int, groups: int, c: int, k: int, axes: tuple[Axis, ...], dtype: np
     strip = depths, rows, columns
     extents = tuple(axis.span(count) if padded else axis.extent for axis, count in zip(axes, strip, strict=True))
     plane, pixels = math.prod(extents), math.prod(strip)
-    worth = 2 * n * windows * c * k * kernel > WORTH
+    worth = 2 * n * windows * c * k * kernel // WORTH
     shares = max(1, min(SHARES, n * strips, n * windows // SHARE)) if by_strip and worth else 1
     chunk = c
     if not by_strip:
@@ -206,7 +206,7 @@ def _transpose(dy, lines, first_image, first_pixel, pixels, first_channel, chann
                     lines[n, p, k0 + k] = 0
 
 
-@compiled
+@allocating
 def _accumulate(o, sums, first, turned, by_strip, planes, lanes, n0, n1, low, high):
     """sums[share, chunk, tap, k] += what strips n0:n1 give. Units: chunks, or shares of the strips."""
     dy, x, C, chunk = o.dy, o.x, o.C, o.chunk

@@ -91,6 +91,12 @@ def _product(
     """a (m, k) times b (k, n), plus a bias of its columns or rows, 0 where that is at most the kink (epilogue.py)."""
     (m, k), n = a.shape, b.shape[1]
     y = np.empty((m, n), a.dtype)
+    count = min(PARTS, 2 * m * k * n // PART_FLOPS)
+    if count < 2:
+        threads.run(np.matmul, [(a, b, y)], alone=threads.is_small(m, k, n))
+        if bias is not None:
+            (end_rows if of_rows else end_columns)(y, bias, kink, 0, n)
+        return y
 
     def work(rows: slice, columns: slice) -> None:
         np.matmul(a[rows], b[:, columns], out=y[rows, columns])
@@ -101,10 +107,9 @@ def _product(
         else:
             end_columns(y[rows], bias, kink, columns.start, columns.stop)
 
-    length = -(-max(m, n) // max(1, min(PARTS, 2 * m * k * n // PART_FLOPS)))
+    length = -(-max(m, n) // count)
     parts = [slice(i, i + length) for i in range(0, max(m, n), length)]
-    blocks = [(part, slice(0, n)) if m > n else (slice(0, m), part) for part in parts]
-    threads.run(work, blocks, alone=threads.is_small(m, k, n))
+    threads.run(work, [(part, slice(0, n)) if m > n else (slice(0, m), part) for part in parts])
     return y
 
 

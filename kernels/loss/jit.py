@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ...backend import quietly
-from ..jit.compiled import compiled, contiguous, regrouped, suits
+from ..jit.compiled import allocating, compiled, contiguous, regrouped, suits
 from ..jit.elementary import falling_exp, log1p
 from ..jit.elements import sum_over_elements
 from ..jit.rows import ABREAST, block, exponentials, exponentials_abreast, over_rows
@@ -104,7 +104,7 @@ def _distances(row, weights, top):
     return row.dtype.type(total)
 
 
-@compiled
+@allocating
 def _cross_entropy_abreast(x, dx, labels, losses, weights, every, own, share, scale, ignored, first, end):
     """As _cross_entropy."""
     dtype = x.dtype

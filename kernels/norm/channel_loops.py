@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit.compiled import compiled, inlined, regrouped
+from ..jit.compiled import allocating, compiled, inlined, regrouped
 from ..jit.elements import at
 from ..jit.reduce import CHAIN, ROWS, line_sum, square_sum
 
@@ -132,7 +132,7 @@ def forward_columns(x, residual, y, mean, var, gamma, beta, eps, at, to, channel
         _forward_columns(x, residual, y, mean, var, gamma, beta, eps, at + k, to + k, *of_columns)
 
 
-@compiled
+@allocating
 def _forward_columns(x, residual, y, mean, var, gamma, beta, eps, at, to, channels, of_batch, added, kink):
     plane, end = x.shape[2], to + channels
     read, written = slice(at * plane, (at + channels) * plane), slice(to * plane, end * plane)
@@ -159,7 +159,7 @@ def backward_columns(
         _backward_columns(dy, x, y, dx, dresidual, mean, var, gamma, dgamma, dbeta, eps, at + k, to + k, *of_columns)
 
 
-@compiled
+@allocating
 def _backward_columns(
     dy, x, y, dx, dresidual, mean, var, gamma, dgamma, dbeta, eps, at, to, channels, of_batch, added, kink
 ):
@@ -183,13 +183,13 @@ def _backward_columns(
         _differentiate(gradient, result, row, out, other, centre, less, slope, factor, of_batch, added, kink)
 
 
-@compiled
+@allocating
 def _rows(a):
     """(N, C, plane) as (N, C * plane)."""
     return a.reshape(len(a), a.shape[1] * a.shape[2])
 
 
-@compiled
+@allocating
 def _statistics_of_columns(rows, read, mean, var):
     size = read.stop - read.start
     part, centre = np.empty(size, rows.dtype), np.zeros(size, rows.dtype)
@@ -211,7 +211,7 @@ def _statistics_of_columns(rows, read, mean, var):
         _spread(mean, centre)
 
 
-@compiled
+@allocating
 def _gradient_sums_of_columns(gradients, rows, results, read, centre, dgamma, dbeta, kink):
     """dbeta, and dgamma but for the deviation."""
     size = centre.size

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import quietly
-from ..jit.blocks import PARTS, over_blocks
+from ..jit.blocks import over_blocks
 from ..jit.compiled import contiguous, suits
 from ..jit.epilogue import kink_of
 from . import channel_loops, cpu, row_loops
@@ -17,8 +17,9 @@ from .pixels import by_pixels
 
 Optional = np.ndarray | None
 
-WORTH = 1 << 17  # elements: fewer are not worth a second thread
+WORTH = 1 << 19  # elements: fewer are not worth a second thread
 PART = 1 << 17  # elements
+PARTS = 32  # of rows, whose gradients of gamma and beta are added in order
 KEPT = 1 << 20  # elements of gradients of gamma and beta, of all parts of a call
 
 
@@ -150,7 +151,7 @@ def _over_channels(
                 copies = [a.reshape(shape) for a in contiguous(*(a[:, channels] for a in inputs))]
                 loop(*copies, *others, 0, first, copies[0].shape[1], *options)
 
-    over_blocks(work, -(-g.C // every), x.size > WORTH, x.dtype)
+    over_blocks(work, -(-g.C // every), x.size // WORTH, x.dtype)
 
 
 def _is_long(g: BatchNormGeometry) -> bool:
@@ -176,7 +177,7 @@ def group_norm(
     def work(low: int, high: int) -> None:
         loop(*arrays, low * every, min(rows, high * every))
 
-    over_blocks(work, -(-rows // every), x.size > WORTH, x.dtype)
+    over_blocks(work, -(-rows // every), x.size // WORTH, x.dtype)
     return y, mean.reshape(g.statistics_shape), var.reshape(g.statistics_shape)
 
 
@@ -201,7 +202,7 @@ def group_norm_grads(
             own = dgamma[part], dbeta[part], x.dtype.type(g.eps)
             loop(*arrays, *own, part * every, min(rows, (part + 1) * every))
 
-    over_blocks(work, len(dgamma), x.size > WORTH, x.dtype)
+    over_blocks(work, len(dgamma), x.size // WORTH, x.dtype)
     found = (a.sum(axis=0).astype(x.dtype).reshape(g.parameter_shape) for a in (dgamma, dbeta))
     return dx, *found
 

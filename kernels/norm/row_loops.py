@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit.compiled import compiled, inlined
+from ..jit.compiled import allocating, compiled, inlined
 from ..jit.elements import at
 from ..jit.reduce import CHAIN, gradient_sums, line_sum, square_sum
 
 
-@compiled
+@allocating
 def forward(x, y, mean, var, gamma, beta, eps, first, end):
     """x, y: (rows, channels, plane); gamma, beta: (groups, channels); row r is of group r % groups."""
     channels, plane, one = x.shape[1], x.shape[2], x.dtype.type(1)
@@ -32,7 +32,7 @@ def forward(x, y, mean, var, gamma, beta, eps, first, end):
                 _normalise(x[r, c], y[r, c], mean[r], factors[c], beta[group, c])
 
 
-@compiled
+@allocating
 def backward(dy, x, dx, mean, var, gamma, dgamma, dbeta, eps, first, end):
     """dgamma, dbeta: (groups, channels) of float64, to which those of these rows are added."""
     channels, plane, dtype = x.shape[1], x.shape[2], x.dtype.type

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backend import quietly
 from ..jit.blocks import over_blocks
-from ..jit.compiled import compiled, contiguous, suits
+from ..jit.compiled import allocating, compiled, contiguous, suits
 from ..jit.elements import PART, WORTH, over_elements
 from . import cpu
 from .rules import ADAM, SGD, Rule
@@ -46,7 +46,7 @@ def _square_sums(gradient: np.ndarray) -> Any:
     def work(low: int, high: int) -> None:
         _squares(line[low * many * PIECE : high * many * PIECE], sums[low * many : high * many])
 
-    over_blocks(work, -(-sums.size // many), line.size > WORTH, line.dtype)
+    over_blocks(work, -(-sums.size // many), line.size // WORTH, line.dtype)
     return [sums]
 
 
@@ -77,7 +77,7 @@ def _adam(grad, mean, square, w, scale, rate, beta1, fresh1, beta2, fresh2, unbi
         w[i] -= change
 
 
-@compiled
+@allocating
 def _squares(line, sums):
     """Of each PIECE elements, as the plain page adds them."""
     for p in range(sums.size):

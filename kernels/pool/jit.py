@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..axis import Axis
-from ..jit.blocks import WORTH, over_blocks
-from ..jit.compiled import compiled, over_images, wide
+from ..jit.blocks import over_blocks
+from ..jit.compiled import allocating, compiled, over_images, wide
 from ..jit.correlate import DEPTH, multiply, with_three_axes
 from ..jit.layout import Layout, forward, gradients, is_sparse, layout_of, three
-from ..jit.planes import block_of, lay_out, put_block
+from ..jit.planes import block_of, lay_out, lay_out_numbers, put_block
 from ..jit.reduce import line_sum
 from ..jit.vectors import BYTES as WIDTH
-from ..jit.vectors import lanes, make_highest
+from ..jit.vectors import lanes, make_claims, make_highest
 from ..layout import by_channels_first
 from ..types import Shape
 from . import cpu
@@ -49,11 +49,13 @@ __all__ = [
 ]
 
 FEW = 1 << 12  # taps of all windows
+CLAIMS = 20  # taps of a window
 VECTORS = 4  # of windows that are computed together
 LOCAL = 1 << 19  # bytes of an image's planes that stay in the second cache
+WORTH = 1 << 19  # elements: fewer are not worth a second thread
 PARTS = 16  # of a large call, at least
 
-_highest, _highest1 = make_highest(VECTORS), make_highest(1)
+_highest, _highest1, _claims = make_highest(VECTORS), make_highest(1), make_claims(VECTORS)
 
 
 class Plan(NamedTuple):
@@ -156,7 +158,7 @@ class Parts(NamedTuple):
 
     planes: int
     number: int
-    worth: bool
+    worth: int
     layouts: tuple[Layout, ...]
     of_rest: tuple[Layout, ...]
     scratch: int
@@ -167,7 +169,7 @@ def _parts(g: PoolGeometry, n: int, dtype: np.dtype, of_gradient: bool) -> Parts
     """Of n planes, which are images of one channel here. A gradient has a layout for each class of its positions that
     some tap reaches."""
     plane = max(math.prod(g.extents), math.prod(g.windows))
-    worth = n * plane > WORTH
+    worth = n * plane // WORTH
     planes = max(1, min(-(-n // PARTS), LOCAL // (plane * dtype.itemsize))) if worth else n
 
     def layouts(n: int) -> tuple[Layout, ...]:
@@ -200,9 +202,19 @@ def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndar
 def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
     dx = np.empty(g.x_shape, dy.dtype)
-    if dx.size:
+    if dx.size and _by_claims(g):
+        over_images(partial(_over_layouts, _max_pool_grad, (), g, True), (dy, taps), (dx,))
+    elif dx.size:
         over_images(partial(_over_planes, *_scattering(g)), (dy, taps), (dx,))
     return dx
+
+
+def _by_claims(g: PoolGeometry) -> bool:
+    """Whether windows overlap so much that every position asks each of their few taps whether it won there. With
+    strides, adding each window's dy in memory is as fast."""
+    plan, taps = _plan(g), math.prod(g.kernel_size)
+    laid_out = plan.suits and not plan.is_small and not plan.is_global
+    return laid_out and max(g.stride) == 1 and g.overlapping and taps <= CLAIMS
 
 
 @by_channels_first
@@ -257,7 +269,7 @@ def _over_planes(
     """loop(*arrays, *constants, low, high) for planes low:high of the arrays, which have these shapes."""
     planes = [a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
     large = max(a.size for a in arrays)
-    over_blocks(lambda low, high: loop(*planes, *constants, low, high), len(planes[0]), large > WORTH, arrays[0].dtype)
+    over_blocks(lambda low, high: loop(*planes, *constants, low, high), len(planes[0]), large // WORTH, arrays[0].dtype)
 
 
 def _over_layouts(
@@ -305,7 +317,7 @@ def _max_pool(x, y, taps, first_taps, at, width, run, values, numbers):
                         row[q] = none[q] if winners[place + q] < 0 else winners[place + q]
 
 
-@compiled
+@allocating
 def _avg_pool(x, y, divisors, at, width, run, values, ones):
     zero = x.dtype.type(0)
     weights = ones[: at.offsets.size].reshape(-1, 1)
@@ -322,7 +334,7 @@ def _avg_pool(x, y, divisors, at, width, run, values, ones):
                     y[image, 0, z, p] /= divisors[0, 0, z, p]
 
 
-@compiled
+@allocating
 def _avg_pool_grad(dy, dx, divisors, at, width, run, values, shares):
     """shares: the divisors, laid out as dy is."""
     zero, one = dy.dtype.type(0), dy.dtype.type(1)
@@ -342,6 +354,20 @@ def _avg_pool_grad(dy, dx, divisors, at, width, run, values, shares):
 
 
 @compiled
+def _max_pool_grad(dy, taps, dx, at, width, run, values, numbers):
+    """dx = the sum of dy over the windows whose tap stands there, in their order, for windows without strides."""
+    zero, same, winners = dy.dtype.type(0), dy.dtype.type(-0.0), numbers.view(np.int32)
+    for u in range(at.blocks):
+        first, count, corner, length = block_of(at, u, len(dy))
+        clear = u == 0 or at.blocks > len(dy)
+        lay_out(dy, run, zero, clear, first[0], at.block[0], 0, 1, at.steps, corner, at.phases, at.extents)
+        lay_out_numbers(taps, winners, -1, clear, first[0], at.block[0], corner, at.extents)
+        for q in range(0, length, width):
+            _claims(run, winners, q, at.offsets, at.weights, at.offsets.size, values, q)
+        put_block(dx, 0, values, 0, at, first, count, same)
+
+
+@allocating
 def _max_global(x, y, taps, low, high):
     width = WIDTH // x.itemsize
     steps = np.arange(x.shape[1] // width) * width

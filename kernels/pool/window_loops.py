@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit.compiled import compiled
+from ..jit.compiled import allocating, compiled
 from ..jit.vectors import interleave, put_pairs
 
 
@@ -75,7 +75,7 @@ def spread_windows(dy, dx, kernel, depths, rows, columns, divisors):
                                 dx[u, d + t * step_d, h + r * step_h, w + s * step_w] += share
 
 
-@compiled
+@allocating
 def scatter_windows(dy, taps, dx, starts, offsets, edges, numbers, low, high):
     """dx[at the window's tap] += dy, for planes low:high; taps that no forward made are passed over.
 
@@ -165,7 +165,7 @@ def mean_pairs(x, y, divisors, kernel, low, high):
                     result[np.uint64(row + q)] /= parts[np.uint64(part + q)]
 
 
-@compiled
+@allocating
 def spread_pairs(dy, dx, divisors, kernel, clear, low, high):
     """The gradient of mean_pairs. clear: whether there are positions under no window."""
     T, R = kernel[0, 0], kernel[0, 1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..jit.compiled import compiled, suits
+from ..jit.compiled import allocating, compiled, suits
 from ..jit.elementary import exp
 from ..jit.elements import at
 from ..jit.rows import ABREAST, add_line, block, dot, exponentials, exponentials_abreast, over_rows, row_sum
@@ -49,7 +49,7 @@ def _softmax(x, y, first, end):
         _multiply(y[r], type(total)(1) / total)
 
 
-@compiled
+@allocating
 def _softmax_abreast(x, y, first, end):
     tops, totals = np.empty(ABREAST, x.dtype), np.empty(ABREAST, x.dtype)
     for number in range(first, end):
@@ -75,7 +75,7 @@ def _log_softmax(x, y, first, end):
         _subtract(x[r], top, np.log(total), y[r])
 
 
-@compiled
+@allocating
 def _log_softmax_abreast(x, y, first, end):
     tops, totals = np.empty(ABREAST, x.dtype), np.empty(ABREAST, x.dtype)
     for number in range(first, end):
@@ -99,7 +99,7 @@ def _softmax_grad(dy, y, dx, first, end):
         _of_softmax(dy[r], y[r], dot(dy[r], y[r]), dx[r])
 
 
-@compiled
+@allocating
 def _softmax_grad_abreast(dy, y, dx, first, end):
     sums = np.empty(ABREAST, dy.dtype)
     for number in range(first, end):
@@ -125,7 +125,7 @@ def _log_softmax_grad(dy, y, dx, first, end):
         _of_log_softmax(dy[r], y[r], row_sum(dy[r]), dx[r])
 
 
-@compiled
+@allocating
 def _log_softmax_grad_abreast(dy, y, dx, first, end):
     sums = np.empty(ABREAST, dy.dtype)
     for number in range(first, end):

@@ -149,6 +149,20 @@ def test_taps_that_no_forward_made_are_passed_over():
 
 
 @needs_numba
+@pytest.mark.parametrize("stride", [1, 2])
+def test_taps_of_large_planes_that_no_forward_made(rng, stride):
+    """Sums of whole numbers, which no order changes."""
+    dy = rng.integers(-9, 9, (1, 3, -(-41 // stride), 42 // stride)).astype(np.float32)
+    taps = rng.integers(0, 12, dy.shape, np.uint8)
+    taps[rng.random(taps.shape) < 0.1] = 255
+    results = []
+    for on in (False, True):
+        with jit.use_jit(on):
+            results.append(kernels.max_pool2d_grad(dy, taps, (1, 3, 41, 42), 3, stride=stride, padding=1))
+    np.testing.assert_array_equal(*results)
+
+
+@needs_numba
 def test_bits_of_an_image_do_not_depend_on_its_batch(rng):
     x = rng.standard_normal((9, 16, 14, 13)).astype(np.float32)
     w = rng.standard_normal((24, 16, 3, 3)).astype(np.float32)

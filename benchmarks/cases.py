@@ -118,9 +118,7 @@ def takes(function: Function, shape: suites.Shape, dtype: str, layout: str = NCH
     operation = function.operation
     rounded = operation in STEPS and dtypes.named(dtype).itemsize == 2
     rank = suites.Notation.parse(shape.text).rank
-    if layout != NCHW and "layout" not in operation.family.options:
-        return False
-    return suites.measures(shape, operation) and function.rank in (0, rank) and not rounded
+    return suites.measures(shape, operation, layout) and function.rank in (0, rank) and not rounded
 
 
 def cases(

@@ -445,9 +445,12 @@ FAMILIES = {
 """Of a shape, those of the operations that are measured on it (kernels/operation.py)."""
 
 
-def measures(shape: Shape, operation: Operation) -> bool:
-    """Whether the operation is one of the shape's. A ReLU that follows is the forward operation's alone."""
+def measures(shape: Shape, operation: Operation, layout: str = NCHW) -> bool:
+    """Whether the operation is one of the shape's, and has that layout. A ReLU that follows is the forward operation's
+    alone."""
     family = operation.family.name
+    if layout != NCHW and "layout" not in operation.family.options:
+        return False
     return family in FAMILIES[shape.family] and (operation.name == family or not Notation.parse(shape.text).relu)
 
 

@@ -15,6 +15,7 @@ from ..conformance import calls
 from ..conformance.call_text import parse
 from ..conformance.recording import noting
 from ..kernels import OPERATIONS, cross_entropy
+from ..kernels.layout import NCHW
 from ..kernels.operation import Case, Operation, function_on
 from .train.data import TEST_IMAGES, TRAIN_IMAGES
 
@@ -22,15 +23,15 @@ Shaped = tuple[str, Operation, Case]
 """The layer's name, an operation, and the shape."""
 
 
-def suite(name: str, batch: int) -> Iterator[Shaped]:
-    """Every layer of a suite; batch: of those that fix none."""
+def suite(name: str, batch: int, layout: str = NCHW) -> Iterator[Shaped]:
+    """Every layer of a suite; batch: of those that fix none. With channels last, what has that layout."""
     for shape in select([name]):
         n = shape.batch or batch
-        x_shape, w_shape, options = Notation.parse(shape.text).arguments(shape.family, n)
+        x_shape, w_shape, options = Notation.parse(shape.text).arguments(shape.family, n, layout)
         if shape.family == "training":
             yield from _network(partial(benchmark_network, x_shape[1:]), x_shape)
         for operation in OPERATIONS.values():
-            if measures(shape, operation):
+            if measures(shape, operation, layout):
                 yield f"{shape.text} @{n}", operation, Case(shape.text, x_shape, w_shape, options)
 
 

@@ -16,6 +16,7 @@ from backstride.kernels import FUNCTIONS
 from backstride.kernels.cuda.offline import ahead
 from backstride.kernels.cuda.offline.dryrun import Device, Launch
 from backstride.kernels.cuda.runtime.loader import source
+from backstride.kernels.layout import NHWC
 from backstride.kernels.operation import Case, Operation
 from backstride.kernels.optim import cuda as optimizers
 
@@ -33,11 +34,15 @@ def _awkward() -> Iterator[tuple[Operation, Case]]:
 
 
 def _layers() -> Iterator[tuple[Operation, Case]]:
-    """The operations of the benchmark suites' layers."""
+    """The operations of the benchmark suites' layers, and with channels last those of the layers whose kernels follow
+    from how much there is."""
     for name in suite_names():
         if name != "training":
             for _, operation, case in suite(name, batch=32):
                 yield operation, case
+    for name in ("norms", "pooling"):
+        for _, operation, case in suite(name, batch=32, layout=NHWC):
+            yield operation, case
 
 
 def _optimizers() -> Iterator[Launch]:

@@ -22,7 +22,8 @@ struct Sums {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) avg_pool_nhwc(Params params) {
     const Windows& windows = params.windows;
     int index = word_index();
-    bool inside = index < params.pixels.number;  // all of a block take part in merging
+    bool inside = index < params.pixels.number;
+    if (LANES == 1 && !inside) return;  // of windows that are shared all of a block take part in merging
     Word word = word_at(inside ? index : 0, params.pixels);
 
     Sums mine{};

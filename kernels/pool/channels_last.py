@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
+from ...batch_invariance import get_batch_invariant
 from ..cuda.runtime.arrays import ALIGNMENT, address, chunks, contiguous
 from ..cuda.runtime.launch import check_index, launch
 from ..cuda.runtime.loader import C_TYPES, fast_div
@@ -27,8 +28,8 @@ _UNROLLED_TAPS = 9
 _LEAST_TAPS = 4
 """Of a thread that shares a window."""
 
-_ENOUGH_THREADS = 2**15
-"""Of one image. More threads to a window gain nothing: those there are have enough words under way."""
+_ENOUGH_THREADS = 2**16
+"""More to a window gain nothing: those there are have enough words under way."""
 
 
 def either_layout(compute_last: F) -> Callable[[F], F]:
@@ -147,8 +148,8 @@ def _vec(g: PoolGeometry | AdaptivePoolGeometry, arrays: dict[str, Any]) -> int:
 
 
 def _lanes(g: PoolGeometry, vec: int) -> int:
-    """Threads that share a window: so many as one image needs, whose bits then are the same in every batch."""
-    words, lanes = math.prod(g.windows) * g.C // vec, 1
+    """Threads that share a window; as one image needs them where its bits have to be the same in every batch."""
+    words, lanes = (1 if get_batch_invariant() else g.N) * math.prod(g.windows) * g.C // vec, 1
     most = min(THREADS, math.prod(g.kernel_size) // _LEAST_TAPS)
     while 2 * lanes <= most and words * lanes < _ENOUGH_THREADS:
         lanes *= 2

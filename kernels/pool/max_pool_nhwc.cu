@@ -19,7 +19,8 @@ struct Greatest {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM) max_pool_nhwc(Params params) {
     const Windows& windows = params.windows;
     int index = word_index();
-    bool inside = index < params.pixels.number;  // all of a block take part in merging
+    bool inside = index < params.pixels.number;
+    if (LANES == 1 && !inside) return;  // of windows that are shared all of a block take part in merging
     Word word = word_at(inside ? index : 0, params.pixels);
 
     const Acc lowest = -(Acc)__uint_as_float(0x7f800000u);

@@ -9,8 +9,8 @@
 // LANES threads share the window of each of a block's WORDS words, whose neighbours are read side by side.
 constexpr int WORDS = THREADS / LANES;
 
-DEVICE int word_index() { return blockIdx.x * WORDS + threadIdx.x % WORDS; }
-DEVICE int lane_of_window() { return threadIdx.x / WORDS; }
+DEVICE int word_index() { return blockIdx.x * WORDS + (LANES == 1 ? threadIdx.x : threadIdx.x % WORDS); }
+DEVICE int lane_of_window() { return LANES == 1 ? 0 : threadIdx.x / WORDS; }
 
 // Makes of what the lanes of a window found what their first one has. All of a block call.
 template <class Value, class Merge>
@@ -18,13 +18,13 @@ DEVICE void merge_lanes(Value& mine, Merge merge) {
     if constexpr (LANES > 1) merge_sharers<THREADS>(LANES, WORDS, lane_of_window(), mine, merge);
 }
 
-// The word in a row and column, `rows` after x, or `outside` where there is none: no load waits for a branch.
-DEVICE void load_tap(Acc (&values)[VEC], const Windows& windows, const Element* x, int channels, int rows, int h, int w,
-                     Acc outside) {
+// y's channels in a row and column, `rows` after x, or `outside` where there are none: no load waits for a branch.
+DEVICE void load_tap(Acc (&values)[VEC], const Windows& windows, const Element* x, Word y, int channels, int rows,
+                     int h, int w, Acc outside) {
     bool inside = (unsigned)h < (unsigned)windows.H && (unsigned)w < (unsigned)windows.W;
 #pragma unroll
     for (int i = 0; i < VEC; i++) values[i] = outside;
-    if (inside) load_word(values, x + ((rows + h) * windows.W + w) * channels);
+    if (inside) load_word(values, x + ((rows + h) * windows.W + w) * channels + y.channel);
 }
 
 // Calls visit(tap, values) for every LANES-th tap of y's window, rising. Those on padding have the value `outside`.
@@ -41,7 +41,7 @@ DEVICE void visit_share(const Windows& windows, const Element* x, Word y, int ch
             if ((unsigned)d >= (unsigned)windows.D) h = -1;
         }
         Acc values[VEC];
-        load_tap(values, windows, x, channels, slice_at(y.image, d, windows.D) * windows.H, h, w, outside);
+        load_tap(values, windows, x, y, channels, slice_at(y.image, d, windows.D) * windows.H, h, w, outside);
         visit(tap, values);
     }
 }
@@ -51,7 +51,6 @@ DEVICE void visit_share(const Windows& windows, const Element* x, Word y, int ch
 template <class Visit>
 DEVICE void visit_window(const Windows& windows, const Element* x, Word y, int channels, Acc outside, Visit visit) {
     constexpr int ROWS_AT_ONCE = UNROLLED ? 9 : 1, COLUMNS_AT_ONCE = UNROLLED ? 9 : 4;
-    x += y.channel;
 #if LANES > 1
     visit_share(windows, x, y, channels, outside, visit);
 #else
@@ -64,7 +63,7 @@ DEVICE void visit_window(const Windows& windows, const Element* x, Word y, int c
 #pragma unroll COLUMNS_AT_ONCE
             for (int s = 0; s < KERNEL_W; s++) {
                 Acc values[VEC];
-                load_tap(values, windows, x, channels, rows, h, left + s * DILATION_W, outside);
+                load_tap(values, windows, x, y, channels, rows, h, left + s * DILATION_W, outside);
                 visit(first + r * KERNEL_W + s, values);
             }
         }

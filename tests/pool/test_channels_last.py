@@ -9,7 +9,7 @@ import pytest
 import reference
 from accuracy import DTYPES, assert_exact, dtype_of, integers
 
-from backstride import kernels
+from backstride import kernels, use_batch_invariant
 from backstride.kernels.cuda.offline.dryrun import Device, DryArray, Launch, dry_run
 from backstride.kernels.cuda.runtime import arrays
 from backstride.kernels.layout import NHWC
@@ -144,19 +144,26 @@ def test_an_image_beyond_32_bits_is_refused(operation):
     [
         ("float32", (1, 7, 7, 2048), 7, 8),  # of 49 taps, 4 to a thread at least
         ("float16", (1, 56, 56, 64), 56, 128),  # a block
-        ("float32", (1, 224, 224, 128), 14, 4),  # 32 words of 256 windows: 2**15 threads
-        ("float32", (1, 224, 224, 128), 7, 1),
+        ("float32", (1, 224, 224, 128), 14, 8),  # 32 words of 256 windows: 2**16 threads
+        ("float32", (1, 224, 224, 256), 7, 1),
+        ("float32", (64, 7, 7, 2048), 7, 2),
         ("float32", (1, 7, 7, 2048), 3, 1),
     ],
 )
 @pytest.mark.parametrize("operation", ["max_pool", "avg_pool"])
 def test_few_large_windows_are_shared(operation, dtype, shape, kernel, lanes):
-    """By as many threads in every batch, so that the order of sums is the same."""
-    for images in (1, 64):
-        (launch,) = launches_of(operation, dtype, (images, *shape[1:]), kernel_size=kernel)
-        assert launch.defines["LANES"] == str(lanes)
-        words = images * (shape[1] // kernel) ** 2 * shape[3] // int(launch.defines["VEC"])
-        assert launch.blocks == -(-words * lanes // 128)
+    (launch,) = launches_of(operation, dtype, shape, kernel_size=kernel)
+    assert launch.defines["LANES"] == str(lanes)
+    words = shape[0] * (shape[1] // kernel) ** 2 * shape[3] // int(launch.defines["VEC"])
+    assert launch.blocks == -(-words * lanes // 128)
+
+
+def test_the_threads_of_a_window_are_one_images_where_that_decides_the_bits():
+    with use_batch_invariant():
+        found = [
+            launches_of("avg_pool", "float32", (n, 7, 7, 2048), kernel_size=7)[0].defines["LANES"] for n in (1, 64)
+        ]
+    assert found == ["8", "8"]
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5, 6), (2, 5, 6), (2, 7, 9, 8)])

@@ -62,7 +62,10 @@ def fold(net: Layer) -> Layer:
             linear, norm = getattr(layer, first), getattr(layer, second)
             if _can_fold(linear, norm):
                 _take_up(linear, norm)
-                setattr(layer, second, Folded(_left_over(layer, linear, norm)).eval())
+                left = norm.activation
+                if _can_activate(linear, layer):
+                    linear.activation, left = left, None
+                setattr(layer, second, Folded(left).eval())
     return folded
 
 
@@ -101,13 +104,9 @@ def _can_fold(linear: Layer, norm: Layer) -> bool:
     return isinstance(linear, Linear) and linear.batch_axis == 0
 
 
-def _left_over(holder: Layer, linear: Any, norm: Any) -> str | None:
-    """The normalisation's activation, unless the convolution takes it: where no residual is added before it."""
-    if isinstance(linear, _TRANSPOSED) or type(holder).forward is not Sequential.forward:
-        activation: str | None = norm.activation
-        return activation
-    linear.activation = norm.activation
-    return None
+def _can_activate(linear: Layer, holder: Layer) -> bool:
+    """Whether it can end with the normalisation's activation: in a Sequential no residual is added before that."""
+    return not isinstance(linear, _TRANSPOSED) and type(holder).forward is Sequential.forward
 
 
 def _take_up(linear: Any, norm: Any) -> None:

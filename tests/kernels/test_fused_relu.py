@@ -70,6 +70,18 @@ def test_nan_infinities_and_zeros(path, function, case, dtype, rng):
     assert not (fused < 0).any()
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_further_calls_are_told_apart(path, layout, rng):
+    """What is kept of a call, on CUDA its launches, is another with the ReLU, and is filled in anew."""
+    x, w = rng.standard_normal((2, 3, 5, 4, 3), np.float32), rng.standard_normal((4, 2, 2, 3), np.float32)
+    if layout == "NCHW":
+        x, w = np.moveaxis(x, -1, 2), np.moveaxis(w, -1, 1)
+    for images in x:
+        ended, plain = (path.run(kernels.conv2d, images, w, activation=each, layout=layout) for each in ("relu", None))
+        assert (plain < 0).any()
+        np.testing.assert_array_equal(ended, np.maximum(plain, 0))
+
+
 LARGE = {
     "conv2d": ((9, 24, 30, 31), (40, 24, 3, 3)),
     "conv2d of 1x1": ((9, 64, 30, 31), (40, 64, 1, 1)),

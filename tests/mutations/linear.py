@@ -30,8 +30,8 @@ PRODUCTS = {
     ),
     "words of C by other columns": (
         "linear",
-        "(pass * COLUMNS + lane_id() / LANES) * SLAB_LD",
-        "pass * COLUMNS * SLAB_LD",
+        "slab + (column + j / EACH * COLUMNS) * SLAB_LD",
+        "slab + j / EACH * COLUMNS * SLAB_LD",
         WRONG,
     ),
     "the bias of the next column": (

@@ -13,7 +13,7 @@ import numpy as np
 WRONG = "a wrong result"
 NAN = "NaN where nothing was written"
 RACE = "race on shared memory"
-OUTSIDE = f"out-of-bounds read|SEGV|{WRONG}"
+OUTSIDE = f"out-of-bounds read|invalid read|SEGV|{WRONG}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,6 @@ def over_blocks(work: Callable[..., None], count: int, worth: int, dtype: np.dty
     def some(low: int, high: int) -> None:
         work(low, high, *threads.scratch(dtype, *((size,) for size in scratch)))
 
-    step = -(-count // min(2 * worth, PARTS * threads.count()))
+    step = -(-count // min(2 + worth, PARTS * threads.count()))  # a thread that wakes late then does less
     parts = [(low, min(count, low + step)) for low in range(0, count, step)]
     threads.run(some if scratch else work, parts, sum(scratch) * dtype.itemsize)

@@ -9,7 +9,7 @@ from .compiled import allocating, compiled, regrouped
 
 CHAIN = 4096  # elements that are added in their own precision; such sums are added in float64
 ROWS = 32  # the same, of rows that are added element by element
-WORTH = 1 << 21  # elements: fewer are not worth a second thread
+WORTH = 3 << 20  # elements: fewer are not worth a second thread
 
 
 def channel_sums(dy: np.ndarray) -> np.ndarray:

@@ -16,7 +16,12 @@ CONV = {
         "",
         RACE,
     ),
-    "missing __syncwarp": ("conv_forward", "__syncwarp();\n        Vec", "Vec", RACE),
+    "missing __syncwarp": (
+        "conv_forward",
+        "__syncwarp();\n#pragma unroll\n        for (int first",
+        "for (int first",
+        RACE,
+    ),
     "wait for one group too few": ("conv_forward", "cp_async_wait<AHEAD - 1>();", "cp_async_wait<AHEAD>();", RACE),
     "no wait": ("conv_forward", "cp_async_wait<AHEAD - 1>();", "", RACE),
     "missing bound of the image's columns": (
@@ -33,8 +38,8 @@ CONV = {
     ),
     "missing bound of the output's columns": (
         "conv_forward",
-        "row < 0 || n >= columns",
-        "row < 0",
+        "else return row >= 0 && n < columns;",
+        "else return row >= 0;",
         "out-of-bounds write",
     ),
     "missing bound of the output's rows": (

@@ -23,7 +23,7 @@ NORM_WORDS = {
         "word_statistics",
         "pixel + (PIXELS - 1) * sharers < share.last",
         "pixel < share.last",
-        f"out-of-bounds|{WRONG}",
+        f"out-of-bounds|{NAN}|{WRONG}",
     ),
     "a part never heard": ("word_moments", "part < params.parts", "part < params.parts - 1", WRONG),
     "channels past the last": ("word_moments", "if (channel < params.channels) {", "{", "out-of-bounds"),

@@ -26,7 +26,7 @@ def lanes(dtype: np.dtype) -> int:
     return BYTES // dtype.itemsize
 
 
-class _Emit:
+class Emit:
     """What the intrinsics below are written with: one for each that is compiled."""
 
     def __init__(self, context: Any, builder: Any, array_type: Any) -> None:
@@ -137,7 +137,7 @@ def make_tile(rows: int, vectors: int, packed: bool = True) -> Any:
     @intrinsic
     def tile(typingctx, v, v0, voff, voff0, b, b0, boff, boff0, bbase, bbase0, T, out, out0, ld, add):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, v)
+            e = Emit(context, builder, v)
             v_, v0_, voff_, voff0_, b_, b0_, boff_, boff0_, bbase_, bbase0_, T_, out_, out0_, ld_, add_ = arguments
             source, weights = e.pointer(v, v_, v0_), e.pointer(b, b_, b0_)
             offsets, places = e.pointer(voff, voff_, voff0_), e.pointer(boff, boff_, boff0_)
@@ -199,7 +199,7 @@ def make_dots(count: int) -> Any:
     @intrinsic
     def dots(typingctx, a, a0, b, b0, offsets, t0, n, out):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, a)
+            e = Emit(context, builder, a)
             a_, a0_, b_, b0_, offsets_, t0_, n_, out_ = arguments
             left, right, target = e.pointer(a, a_, a0_), e.pointer(b, b_, b0_), e.pointer(out, out_, I64(0))
             places = e.pointer(offsets, offsets_, t0_)
@@ -242,7 +242,7 @@ def make_highest(vectors: int) -> Any:
     @intrinsic
     def highest(typingctx, v, v0, offsets, T, values, winners, place):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, v)
+            e = Emit(context, builder, v)
             v_, v0_, offsets_, T_, values_, winners_, place_ = arguments
             source, places = e.pointer(v, v_, v0_), e.pointer(offsets, offsets_, I64(0))
             count = range(vectors)
@@ -284,7 +284,7 @@ def make_claims(vectors: int) -> Any:
     @intrinsic
     def claims(typingctx, v, winners, v0, offsets, numbers, T, out, place):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, v)
+            e = Emit(context, builder, v)
             v_, winners_, v0_, offsets_, numbers_, T_, out_, place_ = arguments
             source, tags = e.pointer(v, v_, v0_), e.pointer(winners, winners_, v0_)
             places, names = e.pointer(offsets, offsets_, I64(0)), e.pointer(numbers, numbers_, I64(0))
@@ -325,7 +325,7 @@ def make_copy(in_step: int, out_step: int) -> Any:
     @intrinsic
     def copy(typingctx, dst, d0, d_pitch, src, s0, s_pitch, rows, n, bias, kink):
         def generate(context, builder, signature, arguments):
-            e = _Emit(context, builder, dst)
+            e = Emit(context, builder, dst)
             dst_, d0_, d_pitch_, src_, s0_, s_pitch_, rows_, n_, bias_, kink_ = arguments
             target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
 
@@ -354,7 +354,7 @@ def widen(typingctx, dst, d0, src, s0, n):
     """dst[d0 + i] = src[s0 + i] for i < n: whole numbers that are not negative, into wider ones."""
 
     def generate(context, builder, signature, arguments):
-        e = _Emit(context, builder, dst)
+        e = Emit(context, builder, dst)
         dst_, d0_, src_, s0_, n_ = arguments
         target, source = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_)
         short = context.get_value_type(src.dtype)
@@ -378,7 +378,7 @@ def interleave(typingctx, dst, d0, d_pitch, src, a0, b0, s_pitch, rows, n, bias,
     the kink, for rows j and i < n."""
 
     def generate(context, builder, signature, arguments):
-        e = _Emit(context, builder, dst)
+        e = Emit(context, builder, dst)
         dst_, d0_, d_pitch_, src_, a0_, b0_, s_pitch_, rows_, n_, bias_, kink_ = arguments
         target, sources = e.pointer(dst, dst_, d0_), [e.pointer(src, src_, at) for at in (a0_, b0_)]
         pairs, odd = builder.lshr(n_, I64(1)), builder.trunc(n_, ir.IntType(1))
@@ -410,7 +410,7 @@ def put_pairs(typingctx, dst, d0, src, numbers, s0, number, n):
     """dst[d0 + 2*i + j] = src[s0 + i] where numbers[s0 + i] is number + j, else 0; j is 0 or 1, i < n."""
 
     def generate(context, builder, signature, arguments):
-        e = _Emit(context, builder, dst)
+        e = Emit(context, builder, dst)
         dst_, d0_, src_, numbers_, s0_, number_, n_ = arguments
         target, source, tags = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_), e.pointer(numbers, numbers_, s0_)
         tag = context.get_value_type(numbers.dtype)
@@ -439,7 +439,7 @@ def transpose_square(typingctx, dst, d0, ld_dst, src, s0, ld_src):
     """dst[d0 + j*ld_dst + i] = src[s0 + i*ld_src + j] for i, j below the lanes of a vector: in rounds of shuffles."""
 
     def generate(context, builder, signature, arguments):
-        e = _Emit(context, builder, dst)
+        e = Emit(context, builder, dst)
         dst_, d0_, ld_dst_, src_, s0_, ld_src_ = arguments
         target, source, half = e.pointer(dst, dst_, d0_), e.pointer(src, src_, s0_), e.lanes // 2
         rows = [e.load(builder.gep(source, [builder.mul(ld_src_, I64(i))])) for i in range(e.lanes)]

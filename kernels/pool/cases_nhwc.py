@@ -21,7 +21,7 @@ _POOL = (
     pool("nhwc-stride-over-kernel", (2, 11, 13, 5), 2, stride=(4, 5)),
     pool("nhwc-whole-plane", (2, 6, 5, 7), (6, 5)),
     pool("nhwc-window-over-image", (2, 3, 4, 2), (5, 7), stride=1, padding=(2, 3)),
-    pool("nhwc-17x16-window", (1, 18, 17, 2), (17, 16), stride=1),
+    pool("nhwc-17x16-window", (1, 18, 17, 16), (17, 16), stride=1),
     pool("nhwc-pad-one-side", (2, 6, 7, 3), 3, stride=2, padding=((0, 2), (2, 0))),
     pool("nhwc-ceil", (2, 8, 7, 3), 3, stride=2, padding=1, ceil_mode=True),
     pool("nhwc-channels-cross-block", (2, 5, 4, 67), 2, stride=1),

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, partial, reduce
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..axis import Axis
 from ..jit.blocks import over_blocks
 from ..jit.compiled import allocating, compiled, over_images, wide
-from ..jit.correlate import DEPTH, multiply, with_three_axes
+from ..jit.correlate import DEPTH, multiply
 from ..jit.layout import Layout, forward, gradients, is_sparse, layout_of, three
 from ..jit.planes import block_of, lay_out, lay_out_numbers, put_block
 from ..jit.reduce import line_sum
@@ -25,9 +24,10 @@ from ..jit.vectors import BYTES as WIDTH
 from ..jit.vectors import lanes, make_claims, make_highest
 from ..layout import by_channels_first
 from ..types import Shape
-from . import cpu
+from . import cpu, jit_nhwc
 from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad, max_pool_indices
 from .geometry import AvgPoolGeometry, PoolGeometry
+from .tables import divisors_of, windows_of
 from .window_loops import (
     max_windows,
     mean_pairs,
@@ -101,26 +101,6 @@ def _planes(g: PoolGeometry) -> tuple[Shape, Shape]:
     return (-1, *_three(g.extents)), (-1, *_three(g.windows))
 
 
-class Windows(NamedTuple):
-    """As the loops of window_loops.py take them."""
-
-    kernel: np.ndarray
-    depths: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-
-
-@lru_cache(1024)
-def _windows(g: PoolGeometry) -> Windows:
-    axes = three(g.axes)
-    kernel = [[axis.taps for axis in axes], [axis.dilation for axis in axes]]
-    return Windows(np.array(kernel), *map(_along, axes))
-
-
-def _along(axis: Axis) -> np.ndarray:
-    return np.array([(axis.position(p, 0), *axis.taps_inside(p)) for p in range(axis.windows)], np.int64)
-
-
 class Scattering(NamedTuple):
     """loop(dy, taps, dx, *constants, low, high) for some planes, of which the shapes are those of dy, taps and dx."""
 
@@ -132,7 +112,7 @@ class Scattering(NamedTuple):
 @lru_cache(1024)
 def _scattering(g: PoolGeometry) -> Scattering:
     x_planes, y_planes = _planes(g)
-    shapes, axes, windows = (y_planes, y_planes, x_planes), three(g.axes), _windows(g)
+    shapes, axes, windows = (y_planes, y_planes, x_planes), three(g.axes), windows_of(g)
     if axes[-1].is_tiled and axes[-1].taps == 2 and not g.overlapping:
         covers_all = all(axis.is_tiled and axis.windows * axis.taps == axis.extent for axis in axes)
         return Scattering(scatter_pairs, shapes, (*windows[:3], not covers_all))
@@ -145,12 +125,6 @@ def _scattering(g: PoolGeometry) -> Scattering:
     edges = np.flatnonzero((along[:, :, 2] - along[:, :, 1] < windows.kernel[0]).any(1))
     constants = along[:, :, 0] @ pitches, numbers * windows.kernel[1] @ pitches
     return Scattering(scatter_windows, shapes, (*constants, np.column_stack([edges, ranges[edges]]), numbers))
-
-
-@lru_cache(1024)
-def _divisors(g: AvgPoolGeometry, dtype: np.dtype) -> np.ndarray:
-    """Of every window: (1, 1, Z, P, Q)."""
-    return with_three_axes(reduce(np.multiply.outer, (counts.astype(dtype) for counts in g.counts()))[None, None])
 
 
 class Parts(NamedTuple):
@@ -181,6 +155,7 @@ def _parts(g: PoolGeometry, n: int, dtype: np.dtype, of_gradient: bool) -> Parts
     return Parts(planes, -(-n // planes), worth, whole, layouts(n % planes or planes), scratch)
 
 
+@jit_nhwc.where_last(jit_nhwc.max_pool)
 @by_channels_first
 def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray]:
     g = geometry
@@ -192,12 +167,13 @@ def max_pool(x: np.ndarray, geometry: PoolGeometry) -> tuple[np.ndarray, np.ndar
         over_images(partial(_over_planes, _max_global, (*plan.rows, plan.rows[1]), ()), (x,), (y, taps))
     elif plan.is_small:
         shapes = (*plan.planes, plan.planes[1])
-        over_images(partial(_by_windows, max_windows, shapes, (*_windows(g), g.no_tap)), (x,), (y, taps))
+        over_images(partial(_by_windows, max_windows, shapes, (*windows_of(g), g.no_tap)), (x,), (y, taps))
     else:
         over_images(partial(_over_layouts, _max_pool, (plan.first_taps,), g, False), (x,), (y, taps))
     return y, taps
 
 
+@jit_nhwc.where_last(jit_nhwc.max_pool_grad)
 @by_channels_first
 def max_pool_grad(dy: np.ndarray, taps: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
     g = geometry
@@ -217,39 +193,41 @@ def _by_claims(g: PoolGeometry) -> bool:
     return laid_out and max(g.stride) == 1 and g.overlapping and taps <= CLAIMS
 
 
+@jit_nhwc.where_last(jit_nhwc.avg_pool)
 @by_channels_first
 def avg_pool(x: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     plan = _plan(g)
     if not plan.suits:
         return cpu.avg_pool(x, g)
-    y, divisors = np.empty(g.y_shape, x.dtype), _divisors(g, wide(x.dtype))
+    y, divisors = np.empty(g.y_shape, x.dtype), divisors_of(g, wide(x.dtype))
     if plan.is_global:
         over_images(partial(_over_planes, _mean_global, plan.rows, (divisors,)), (x,), (y,))
     elif plan.is_small:
-        over_images(partial(_by_windows, mean_windows, plan.planes, (*_windows(g), divisors[0, 0])), (x,), (y,))
+        over_images(partial(_by_windows, mean_windows, plan.planes, (*windows_of(g), divisors[0, 0])), (x,), (y,))
     elif plan.is_paired:
-        constants = plan.planes, (divisors, _windows(g).kernel)
+        constants = plan.planes, (divisors, windows_of(g).kernel)
         over_images(partial(_over_planes, mean_pairs, *constants), (x,), (y,))
     else:
         over_images(partial(_over_layouts, _avg_pool, (divisors,), g, False), (x,), (y,))
     return y
 
 
+@jit_nhwc.where_last(jit_nhwc.avg_pool_grad)
 @by_channels_first
 def avg_pool_grad(dy: np.ndarray, geometry: AvgPoolGeometry) -> np.ndarray:
     g = geometry
     plan = _plan(g)
     if not plan.suits:
         return cpu.avg_pool_grad(dy, g)
-    dx, divisors = (np.empty if plan.reaches_all else np.zeros)(g.x_shape, dy.dtype), _divisors(g, wide(dy.dtype))
+    dx, divisors = (np.empty if plan.reaches_all else np.zeros)(g.x_shape, dy.dtype), divisors_of(g, wide(dy.dtype))
     if plan.is_global:
         over_images(partial(_over_planes, _spread_global, plan.rows[::-1], (divisors,)), (dy,), (dx,))
     elif plan.is_small:
         shapes = plan.planes[::-1]
-        over_images(partial(_by_windows, spread_windows, shapes, (*_windows(g), divisors[0, 0])), (dy,), (dx,))
+        over_images(partial(_by_windows, spread_windows, shapes, (*windows_of(g), divisors[0, 0])), (dy,), (dx,))
     elif plan.is_paired:
-        constants = plan.planes[::-1], (divisors, _windows(g).kernel, not plan.covers_all)
+        constants = plan.planes[::-1], (divisors, windows_of(g).kernel, not plan.covers_all)
         over_images(partial(_over_planes, spread_pairs, *constants), (dy,), (dx,))
     else:
         over_images(partial(_over_layouts, _avg_pool_grad, (divisors,), g, True), (dy,), (dx,))

@@ -1,7 +1,6 @@
 """Pooling window by window: calls of few windows, and the gradient of max pooling.
 
-depths, rows, columns: of every window along an axis where its first tap stands, and the range of its taps inside the
-image. kernel: how many taps there are along the axes, and how far apart they are.
+kernel, depths, rows, columns: tables.Windows.
 """
 
 from __future__ import annotations

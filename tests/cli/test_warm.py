@@ -539,10 +539,12 @@ def test_loops_of_numpy_arrays(capsys, monkeypatch):
     assert main(["warm", "--cpu"]) == 0
     assert re.fullmatch(r"compiled the loops of NumPy arrays for this processor in \d+ s\n", capsys.readouterr().out)
     from backstride.kernels.jit import correlate, weight_grad
+    from backstride.kernels.pool import channels_last_loops as pixels
     from backstride.kernels.pool import jit as pool
 
-    for loop in (correlate._blocks, weight_grad._accumulate, pool._max_pool, pool._avg_pool_grad):
+    for loop in (correlate._blocks, weight_grad._accumulate, pool._max_pool, pool._avg_pool_grad, pixels.spread_pixels):
         assert len(loop.signatures) >= 2, loop  # of float32 and of float64
+    assert len(pixels.max_pixels.signatures) >= 4  # the same, with taps of 8 and of 16 bits
 
 
 def test_loops_without_numba(capsys, monkeypatch):

@@ -32,6 +32,10 @@ CALLS: dict[str, tuple[Operation, Case]] = {
     "conv2d depthwise": (OPERATIONS["conv"], Case("", (3, 4, 9, 8), (4, 1, 3, 3), {"groups": 4})),
     "avg_pool2d 1x1": (OPERATIONS["avg_pool"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
     "max_pool2d 1x1": (OPERATIONS["max_pool"], Case("", (3, 4, 9, 8), (), {"kernel_size": 1})),
+    **{
+        f"{name} NHWC": (OPERATIONS[name], Case("", (3, 5, 4, 16), (), {"kernel_size": 2, "layout": "NHWC"}))
+        for name in ("max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad")
+    },
 }
 
 

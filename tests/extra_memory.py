@@ -77,6 +77,11 @@ CASES = {
         {},
     ),
     "avg_pool2d": lambda: (kernels.avg_pool2d, (a(X), 3), {"stride": 2, "padding": 1}),
+    "avg_pool2d_grad NHWC": lambda: (
+        kernels.avg_pool2d_grad,
+        (a((32, 56, 56, 64)), (32, 56, 56, 64), 3),
+        {"stride": 1, "padding": 1, "layout": "NHWC"},
+    ),
     "avg_pool2d_grad": lambda: (kernels.avg_pool2d_grad, (a((32, 64, 28, 28)), X, 3), {"stride": 2, "padding": 1}),
     "linear": lambda: (kernels.linear, (a((4096, 1024)), a((1000, 1024)), a((1000,))), {}),
     "linear_weight_grad": lambda: (kernels.linear_weight_grad, (a((4096, 1000)), a((4096, 1024))), {}),

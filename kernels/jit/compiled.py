@@ -54,8 +54,8 @@ def _made(function: F, **options: Any) -> F:
         kept = make(cache=True)(function)
     except RuntimeError:  # there is no folder to keep it in
         return cast(F, make()(function))
-    file = kept._cache._cache_file  # Numba's own stamp is that of the function's file, whatever it calls from others
-    file._source_stamp = (file._source_stamp, *_sources())
+    file = kept._cache._cache_file  # Numba's own stamp is that of the function's file, whatever it calls from others,
+    file._version = (file._version, *_sources())  # and it is compared after classes are read that may be gone
     return cast(F, kept if _trusted(Path(kept.stats.cache_path), function) else make()(function))
 
 

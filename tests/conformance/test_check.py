@@ -18,7 +18,7 @@ from backstride.conformance.suite import Outcome
 from backstride.kernels import FUNCTIONS, OPERATIONS
 from backstride.kernels.conv import cases_nhwc
 from backstride.kernels.conv.cases import CONV, CONV_LARGE
-from backstride.kernels.linear.cases import LINEAR
+from backstride.kernels.linear.cases import LINEAR, LINEAR_COLUMNS, LINEAR_RELU
 from backstride.kernels.operation import PLAIN, implementation
 
 
@@ -52,7 +52,7 @@ def test_every_operation_case_and_dtype_is_checked():
     seen = {(o.operation, o.dtype, o.case) for o in suite.run("numpy", operations=["conv2d_bias_grad", "linear"])}
     images = [*CONV, *CONV_LARGE, *(case for case in cases_nhwc.CONV if len(case.x) == 4)]
     cases = [("conv2d_bias_grad", case.name) for case in images]
-    cases += [("linear", name) for case in LINEAR for name in (case.name, f"{case.name}-columns")]
+    cases += [("linear", case.name) for case in LINEAR + LINEAR_COLUMNS + LINEAR_RELU]
     dtypes = ("float16", "bfloat16", "float32", "float64")
     assert seen == {(name, dtype, case) for name, case in cases for dtype in dtypes}
 

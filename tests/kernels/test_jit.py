@@ -71,10 +71,30 @@ def test_loops_on_disk_are_those_of_all_sources(tmp_path, monkeypatch):
 
     assert [found_on_disk(), found_on_disk()] == [False, True]
     kernels_of = Path(compiled.__file__).parents[1]
-    loops = {file for file in kernels_of.rglob("*.py") if re.search("^@(compiled|regrouped)$", file.read_text(), re.M)}
+    loops = {
+        file
+        for file in kernels_of.rglob("*.py")
+        if re.search("^@(compiled|allocating|regrouped|inlined)$", file.read_text(), re.M)
+    }
     assert loops <= {kernels_of / name for name, *_ in compiled._sources()}
     monkeypatch.setattr(compiled, "_sources", lambda: (("reduce.py", 1, 1),))
     assert [found_on_disk(), found_on_disk()] == [False, True]
+
+
+@needs_numba
+def test_what_was_compiled_from_other_sources_is_not_read(tmp_path, monkeypatch):
+    """It may name classes that have moved since."""
+    from backstride.kernels.jit import correlate
+
+    file = correlate._pack._cache._cache_file
+    monkeypatch.setattr(file, "_index_path", str(tmp_path / "index"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(file, "_version", (*file._version[:-1], ("jit/earlier.py", 1, 1)))
+        earlier.setattr(file, "_dump", lambda data: b"cbackstride.gone\nClass\n.")  # pickled: that class
+        file._save_index({})
+        with pytest.raises(ModuleNotFoundError):
+            file._load_index()
+    assert file._load_index() == {}
 
 
 def test_they_are_taken_where_numba_is_installed(monkeypatch):

@@ -153,7 +153,7 @@ def awkward_cases(function: Function, dtype: str) -> Iterator[Workload]:
     if not operation.family.cases:
         raise ValueError(f"operation is {operation.name!r}; expected one with a function in backstride.kernels")
     for case in operation.family.cases:
-        if function_on(operation, case) != function or not takes_options(operation, case):
+        if function_on(operation, case) != function or not takes_options(operation, case.options):
             continue
         arrays = _inputs(operation, geometry_of(operation, case), _halves(_normal(case.name, dtype)))
         yield Workload("awkward", case.name, "backstride.kernels", operation.title, operation, case, dtype, arrays)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.layout import NCHW, NHWC, in_layout
-from ..kernels.operation import Operation
+from ..kernels.operation import Operation, takes_options
 
 Extents = tuple[int, ...]
 
@@ -394,8 +394,15 @@ SHAPES: tuple[Shape, ...] = (
         144,56->144 3x3/1 p1 g144 relu
     """,
     ),
-    *_rows("fused", "linear", "with the ReLU that follows", "784->400 relu @64"),
-    *_rows("fused", "linear", "with the ReLU that follows", "1024->1024 relu @128 *"),
+    *_rows(
+        "fused",
+        "linear",
+        "with the ReLU that follows",
+        """
+        784->400 relu @64
+        1024->1024 relu @128 *
+    """,
+    ),
     *_rows(
         "activations",
         "activation",
@@ -446,12 +453,12 @@ FAMILIES = {
 
 
 def measures(shape: Shape, operation: Operation, layout: str = NCHW) -> bool:
-    """Whether the operation is one of the shape's, and has that layout. A ReLU that follows is the forward operation's
-    alone."""
-    family = operation.family.name
-    if layout != NCHW and "layout" not in operation.family.options:
+    """Whether the operation is one of the shape's, has that layout and takes its options."""
+    family = operation.family
+    if family.name not in FAMILIES[shape.family] or (layout != NCHW and "layout" not in family.options):
         return False
-    return family in FAMILIES[shape.family] and (operation.name == family or not Notation.parse(shape.text).relu)
+    *_, options = Notation.parse(shape.text).arguments(shape.family, 1, layout)
+    return takes_options(operation, options)
 
 
 def suite_names() -> list[str]:

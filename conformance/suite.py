@@ -88,7 +88,8 @@ def all_cases(function: Function) -> tuple[Case, ...]:
     """The cases of the function's family that it takes."""
     operation, family = function.operation, function.operation.family
     every = family.cases + family.large_cases
-    return tuple(case for case in every if function_on(operation, case) == function and takes_options(operation, case))
+    own = (case for case in every if function_on(operation, case) == function)
+    return tuple(case for case in own if takes_options(operation, case.options))
 
 
 def run(

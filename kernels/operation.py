@@ -167,10 +167,10 @@ def function_on(operation: Operation, case: Case) -> Function:
     return Function(operation, len(case.x) - 2 if any(operation.family.ranks) else 0)
 
 
-def takes_options(operation: Operation, case: Case) -> bool:
-    """Whether the operation takes all options of the case: some are those of the forward operation alone."""
+def takes_options(operation: Operation, options: Mapping[str, Any]) -> bool:
+    """Whether the operation takes all of these options of its family: some are those of the forward operation alone."""
     family = operation.family
-    return operation.name == family.name or not case.options.keys() & family.of_forward
+    return operation.name == family.name or not options.keys() & family.of_forward
 
 
 def function_of(operation: Operation, geometry: Any) -> Function:

@@ -27,6 +27,7 @@ from ..types import Shape
 from . import cpu, jit_nhwc
 from .cpu import adaptive_avg_pool, adaptive_avg_pool_grad, max_pool_indices
 from .geometry import AvgPoolGeometry, PoolGeometry
+from .jit_nhwc import WORTH
 from .tables import divisors_of, windows_of
 from .window_loops import (
     max_windows,
@@ -52,7 +53,6 @@ FEW = 1 << 12  # taps of all windows
 CLAIMS = 20  # taps of a window
 VECTORS = 4  # of windows that are computed together
 LOCAL = 1 << 19  # bytes of an image's planes that stay in the second cache
-WORTH = 1 << 19  # elements: fewer are not worth a second thread
 PARTS = 16  # of a large call, at least
 
 _highest, _highest1, _claims = make_highest(VECTORS), make_highest(1), make_claims(VECTORS)

@@ -11,7 +11,7 @@ from ..kernels.cuda.gemm import cost
 from ..kernels.cuda.gemm.configuration import Configuration
 from ..kernels.cuda.gemm.tuned import described
 from ..kernels.cuda.offline import ptxas
-from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, measured, scored
+from ..kernels.cuda.offline.plan import CallPlan, KernelPlan, measured, measured_of, scored
 from ..kernels.cuda.runtime.gpus import Gpu
 from ..kernels.cuda.tuning.file import VARIABLE
 
@@ -44,7 +44,7 @@ def print_call(found: CallPlan, title: str) -> None:
     for product in found.products:
         console.print(_candidates(found, product))
     console.print(_NOTE)
-    if any(measured(found, product) for product in found.products):
+    if any(map(measured_of, found.questions)):
         console.print(f"Tuned: measured on a GPU, from {environment(VARIABLE)}; it goes before the model.")
     _print_unknown(console, found.gpu)
 
@@ -209,9 +209,12 @@ def _waves(kernel: KernelPlan) -> str:
 
 
 def _call_rows(found: CallPlan) -> Iterator[tuple[str, str]]:
-    for each in found.estimates:
+    rivals = [(question, question.direct) for question in found.questions if question.direct]
+    for (question, rival), each in zip(rivals, found.estimates, strict=True):
         direct, product = _microseconds(each.direct), _microseconds(each.product)
         yield "few channels", f"{direct} µs by FFMA in a direct kernel, {product} µs as a product"
+        if timed := measured_of(question):
+            yield "tuned", _by_either(timed, str(described(rival)))
     yield "workspace", f"{found.workspace_bytes} bytes"
     yield "FLOPs", f"{found.flops / 1e9:.4g} G"
     yield "least bytes", f"{found.least_bytes / 1e6:.4g} MB"
@@ -219,6 +222,13 @@ def _call_rows(found: CallPlan) -> Iterator[tuple[str, str]]:
     share = found.floor_seconds / found.predicted_seconds
     model = "the selection model" if found.products or found.estimates else "bytes and multiply-adds alone"
     yield "predicted", f"{_microseconds(found.predicted_seconds)} µs by {model}; the floor is {share:.0%} of that"
+
+
+def _by_either(timed: dict[str, float], direct: str) -> str:
+    """What was measured of a direct kernel and of the product, as far as each was."""
+    products = [seconds for text, seconds in timed.items() if text != direct]
+    told = [f"{_microseconds(timed[direct])} µs by the direct kernel"] if direct in timed else []
+    return ", ".join(told + ([f"{_microseconds(min(products))} µs as a product"] if products else []))
 
 
 def _bound_by(found: CallPlan) -> str:

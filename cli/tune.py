@@ -5,6 +5,7 @@ of `backstride train` and that of backprop.md. What the file holds already is no
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -93,8 +94,16 @@ def _line(where: str, question: Question, answer: Answer) -> str:
         return f"{text}{best.seconds * 1e6:.1f} µs; the model's choice does not run here"
     if best.configuration == modelled:
         return f"{text}{best.seconds * 1e6:.1f} µs by the model's choice"
-    m, n, *_ = best.configuration["tile"]
-    return f"{text}{before * 1e6:.1f} µs by the model's choice, {best.seconds * 1e6:.1f} µs by {m}x{n}"
+    winner = _named(best.configuration)
+    return f"{text}{before * 1e6:.1f} µs by the model's choice, {best.seconds * 1e6:.1f} µs by {winner}"
+
+
+def _named(configuration: Mapping[str, Any]) -> str:
+    """The direct kernel, or the tile of a product."""
+    if "direct" in configuration:
+        return str(configuration["direct"])
+    m, n, *_ = configuration["tile"]
+    return f"{m}x{n}"
 
 
 def _report(console: Any, found: list[tuple[str, Question, Answer]], search: Search, file: Any) -> None:

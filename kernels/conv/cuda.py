@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ...batch_invariance import get_batch_invariant
 from ..activation.elementwise import activated
-from ..cuda.gemm.configuration import HaloConfiguration, Product, WeightHaloConfiguration, vector
+from ..cuda.gemm.configuration import (
+    Configuration,
+    Direct,
+    HaloConfiguration,
+    Product,
+    WeightHaloConfiguration,
+    vector,
+)
 from ..cuda.gemm.halo import Halo
-from ..cuda.gemm.product import configure, launch_product, launch_product_and_bias_grad
+from ..cuda.gemm.product import (
+    configure,
+    configure_unless_direct,
+    launch_product,
+    launch_product_and_bias_grad,
+)
 from ..cuda.runtime.errors import launcher
 from ..cuda.runtime.launch import check_index, inputs
 from ..cuda.runtime.loader import fast_div
@@ -19,11 +31,15 @@ from ..cuda.sums import bias_grad
 from ..cuda.windows import axes_macro
 from . import channels_last, direct, few_channels, few_channels_input_grad, tiny
 from .channels_last import either_layout
+from .few_channels import FewChannels
+from .few_channels_input_grad import FewChannelsInputGrad
 from .geometry import ConvGeometry
 from .packing import pack_weights
 from .planar import planar
 from .residues import NOT_PACKED, class_values, pack_class_weights
 from .window import check, window
+
+Few = TypeVar("Few", FewChannels, FewChannelsInputGrad)
 
 
 @activated
@@ -35,9 +51,10 @@ def conv(x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
     if direct.applies_depthwise(geometry):
         return direct.depthwise_forward(x, w, b, geometry)
     few = few_channels.choose(geometry, x.dtype) if geometry.rank == 2 else None
-    if few and few_channels.is_faster(few, geometry, _forward_product, x):
-        return direct.few_channels_forward(x, w, b, geometry, few)
-    return _forward(x, w, b, geometry)
+    chosen = _chosen("conv", geometry, _forward_product, few, x)
+    if isinstance(chosen, FewChannels):
+        return direct.few_channels_forward(x, w, b, geometry, chosen)
+    return _forward(x, w, b, geometry, chosen)
 
 
 @either_layout(channels_last.conv_input_grad)
@@ -106,11 +123,23 @@ def conv_grads(dy: Any, x: Any, w: Any, geometry: ConvGeometry) -> tuple[Any, An
     return dx, dw, db
 
 
-def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+def _chosen(
+    operation: str, g: ConvGeometry, product: Callable[[ConvGeometry], Product], few: Few | None, array: Any
+) -> Configuration | Few:
+    """The configuration of the product of arrays like this one, or the kernel of few channels where that goes before
+    it."""
+    invariant = get_batch_invariant()
+    one = product(g.of_one_image) if invariant else None
+    if few is None:
+        return configure(operation, product(g), array, one)
+    decisive = g.of_one_image if invariant else g
+    rival = Direct(few.kernel, few.blocks(decisive), few.multiply_adds(decisive))
+    return configure_unless_direct(operation, rival, product(g), array, one) or few
+
+
+def _forward(x: Any, w: Any, b: Any, g: ConvGeometry, configuration: Configuration) -> Any:
     check(f"conv{g.rank}d", g)
     y = empty(g.y_shape, x.dtype)
-    product = _forward_product(g)
-    configuration = configure("conv", product, y, _of_one_image(_forward_product, g))
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, x, w, b, y, g, gradient=False)
         return y
@@ -118,7 +147,7 @@ def _forward(x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     defines = {
         **_gather(g),
         "A_VECTOR": configuration.vector_a or vector(configuration.itemsize, windows),
-        "B_VECTOR": configuration.vector_b(vector(x.itemsize, product.k)),
+        "B_VECTOR": configuration.vector_b(vector(x.itemsize, configuration.product.k)),
         "C_VECTOR": configuration.vector_c(windows),
         "BIAS_ALONG_M": 0,
     }
@@ -157,11 +186,6 @@ def _forward_product(g: ConvGeometry) -> Product:
     )
 
 
-def _of_one_image(product: Callable[[ConvGeometry], Product], g: ConvGeometry) -> Product | None:
-    """The product of one image, where that alone may decide its bits."""
-    return product(g.of_one_image) if get_batch_invariant() else None
-
-
 def _by_halo(g: ConvGeometry) -> ConvGeometry | None:
     """The convolution, where halo tiles are written for it: along two axes."""
     return None if g.is_pointwise or g.rank > 2 else g
@@ -172,16 +196,15 @@ def _conv_transpose(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     if direct.applies_depthwise(g):
         return direct.depthwise_input_grad(dy, w, b, g)
     few = few_channels_input_grad.choose(g, dy.dtype) if g.rank == 2 else None
-    if few and few_channels.is_faster(few, g, _input_grad_product, dy):
-        return direct.few_channels_input_grad(dy, w, b, g, few)
-    return _input_grad(dy, w, b, g)
+    chosen = _chosen("conv_input_grad", g, _input_grad_product, few, dy)
+    if isinstance(chosen, FewChannelsInputGrad):
+        return direct.few_channels_input_grad(dy, w, b, g, chosen)
+    return _input_grad(dy, w, b, g, chosen)
 
 
-def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+def _input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, configuration: Configuration) -> Any:
     check(f"conv{g.rank}d_input_grad", g)
     dx = empty(g.x_shape, dy.dtype)
-    product = _input_grad_product(g)
-    configuration = configure("conv_input_grad", product, dx, _of_one_image(_input_grad_product, g))
     if isinstance(configuration, HaloConfiguration):
         _halo(configuration, dy, w, b, dx, g.reversed, gradient=True)
         return dx

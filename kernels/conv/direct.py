@@ -109,7 +109,7 @@ def few_channels_forward(x: Any, w: Any, b: Any, g: ConvGeometry, c: FewChannels
     check_index("conv2d", blocks=c.blocks(g), weights=w.size)
     if y.size == 0:
         return y
-    _few_channels("few_channels", c, g, filter_blocks=fast_div(c.filter_blocks), x=x, w=w, b=b, y=y)
+    _few_channels(c, g, filter_blocks=fast_div(c.filter_blocks), x=x, w=w, b=b, y=y)
     return y
 
 
@@ -120,15 +120,15 @@ def few_channels_input_grad(dy: Any, w: Any, b: Any, g: ConvGeometry, c: FewChan
     if dx.size == 0:
         return dx
     classes = fast_div(g.axes[0].class_count)
-    _few_channels("few_channels_input_grad", c, g, classes=classes, dy=dy, w=w, b=b, dx=dx)
+    _few_channels(c, g, classes=classes, dy=dy, w=w, b=b, dx=dx)
     return dx
 
 
-def _few_channels(name: str, c: FewChannels | FewChannelsInputGrad, g: ConvGeometry, **values: Any) -> None:
+def _few_channels(c: FewChannels | FewChannelsInputGrad, g: ConvGeometry, **values: Any) -> None:
     """Launch a kernel of few channels; its result is in tiles of rows by columns."""
     launch(
-        f"{name}.cu",
-        name,
+        f"{c.kernel}.cu",
+        c.kernel,
         c.defines(g, values["w"].dtype),
         c.blocks(g),
         c.threads,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import ClassVar
 
 import numpy as np
 
-from ...batch_invariance import get_batch_invariant
-from ...precision import get_float32_precision
-from ..cuda.gemm import cost
-from ..cuda.gemm.choice import architecture_of, model_architecture
-from ..cuda.gemm.choice import choose as choose_product
-from ..cuda.gemm.configuration import Product
-from ..cuda.gemm.decisions import Estimates, record_estimates
 from ..cuda.runtime.arrays import ALIGNMENT
 from ..cuda.runtime.gpus import DEFAULT_BLOCK_SHARED_BYTES
 from ..cuda.runtime.loader import C_TYPES
@@ -32,6 +24,7 @@ MAX_THREADS = 256
 class FewChannels:
     """A thread's outputs (filters x pixels), and how a block's threads lie: filter_lanes x rows x columns."""
 
+    kernel: ClassVar[str] = "few_channels"
     filters: int
     pixels: int
     filter_lanes: int
@@ -138,26 +131,3 @@ def words(extent: int, first: int, count: int, quad: int) -> tuple[int, int]:
     while round_up(first % widest + count, quad) > reach:
         widest //= 2
     return widest, reach
-
-
-class Direct(Protocol):
-    """The configuration of a direct kernel."""
-
-    def blocks(self, g: ConvGeometry) -> int: ...
-
-    def multiply_adds(self, g: ConvGeometry) -> int: ...
-
-
-def is_faster(direct: Direct, g: ConvGeometry, product: Callable[[ConvGeometry], Product], array: Any) -> bool:
-    """Whether a direct kernel is estimated to take no longer than the product of arrays like this one that would do the
-    same, for one image where that alone may decide: a product's tile has at least 16 columns, however few there are to
-    fill it, and fetches its operands for each tap; but tensor cores multiply faster than FFMA, which is all that a
-    direct kernel has."""
-    dtype, precision = array.dtype.name, get_float32_precision()
-    g = g.of_one_image if get_batch_invariant() else g
-    model = model_architecture(dtype, architecture_of(array), precision)
-    whole_waves = round_up(direct.blocks(g), model.multiprocessors) * direct.multiply_adds(g)
-    fastest = choose_product(product(g), dtype, model, precision)
-    estimates = Estimates(cost.direct_seconds(whole_waves, dtype, model), cost.seconds(fastest))
-    record_estimates(estimates)
-    return estimates.direct <= estimates.product

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ SUMS = {4: 96, 8: 40}
 class FewChannelsInputGrad:
     """A thread's tile, in rows of a class and columns of dx, and how a block's threads lie: rows x columns."""
 
+    kernel: ClassVar[str] = "few_channels_input_grad"
     tile_h: int
     tile_w: int
     rows: int

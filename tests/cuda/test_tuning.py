@@ -21,9 +21,10 @@ from backstride._notices import warn_once
 from backstride.cli import main
 from backstride.conformance import calls
 from backstride.kernels import OPERATIONS
+from backstride.kernels.conv import cuda as conv_cuda
 from backstride.kernels.conv import tiny
 from backstride.kernels.cuda.gemm import choice, decisions
-from backstride.kernels.cuda.gemm.configuration import Configuration
+from backstride.kernels.cuda.gemm.configuration import Configuration, Direct
 from backstride.kernels.cuda.gemm.tuned import Answer, Question, Timed, described
 from backstride.kernels.cuda.offline.dryrun import Device, dry_run
 from backstride.kernels.cuda.runtime import answers
@@ -164,6 +165,66 @@ def test_every_product_of_a_training_step_is_tuned_within_composites_too(cupy, r
     assert len(json.loads(text)["products"]) == 4
 
 
+IMAGES, FILTERS = (2, 3, 12, 12), (8, 3, 3, 3)
+
+
+def images_of_few_channels(cupy, rng) -> tuple[Any, Any]:
+    return tuple(cupy.asarray(rng.standard_normal(shape).astype(np.float32)) for shape in (IMAGES, FILTERS))
+
+
+def few_channels_first(call: Callable[[], Any]) -> float:
+    """A clock: products take a second, direct kernels half of it."""
+    return 0.5 if any(name.startswith("few_channels") for name in launched(call)) else 1.0
+
+
+def few_channels_last(call: Callable[[], Any]) -> float:
+    return 1 / few_channels_first(call)
+
+
+def launched(call: Callable[[], Any]) -> list[str]:
+    with emulator.record_launches() as launches:
+        call()
+    return [launch.name for launch in launches]
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "conv2d_input_grad"])
+@pytest.mark.parametrize(
+    ("clock", "direct"), [(few_channels_first, True), (few_channels_last, False)], ids=["direct", "product"]
+)
+def test_a_direct_kernel_races_the_products(cupy, rng, tmp_path, monkeypatch, operation, clock, direct):
+    monkeypatch.setattr(search, "EventTimer", lambda: clock)
+    monkeypatch.setattr(choice, "TILES", TILES[:1])
+    x, w = images_of_few_channels(cupy, rng)
+    dy = kernels.conv2d(x, w)
+    call = {
+        "conv2d": lambda: kernels.conv2d(x, w),
+        "conv2d_input_grad": lambda: kernels.conv2d_input_grad(dy, w, IMAGES),
+    }
+    before, file = call[operation](), tmp_path / "net.tune"
+    with bs.tuning(file, any_bits=True):
+        during = call[operation]()
+    (entry,) = json.loads(file.read_text())["products"].values()
+    described = [timing.get("direct") for timing in entry["timings"]]
+    assert (described[0] is not None) == direct
+    assert len(described) > 1
+    assert sum(name is not None for name in described) == 1
+    np.testing.assert_allclose(during.get(), before.get(), rtol=0, atol=72 * 2**-24 * 72 * 4)  # n u sum|a||b|, as above
+
+    monkeypatch.setenv(tune_file.VARIABLE, str(file))
+    answers.of_process.cache_clear()
+    assert any(name.startswith("few_channels") for name in launched(call[operation])) == direct
+
+
+def test_what_has_other_bits_than_the_models_choice_does_not_race(cupy, rng, tmp_path):
+    x, w = images_of_few_channels(cupy, rng)
+    before = kernels.conv2d(x, w)
+    with bs.tuning(tmp_path / "net.tune"):
+        during = kernels.conv2d(x, w)
+    assert during.get().tobytes() == before.get().tobytes()
+    (entry,) = json.loads((tmp_path / "net.tune").read_text())["products"].values()
+    assert len({timing.get("direct") for timing in entry["timings"]}) == 1, "the direct kernel alone, or products alone"
+
+
 def test_a_file_is_taken_where_it_holds(cupy, rng, tmp_path, monkeypatch):
     x, w = arrays(cupy, rng)
     question, modelled = asked(x, w)
@@ -200,7 +261,7 @@ def test_a_file_from_elsewhere_is_passed_over_in_one_line(cupy, rng, tmp_path, m
 
 @pytest.mark.parametrize(
     "content",
-    ["", "no json", "[]", '{"format": 2}', '{"format": 1, "machine": {}, "products": {}}', '{"format": 1}'],
+    ["", "no json", "[]", '{"format": 1}', '{"format": 2, "machine": {}, "products": {}}', '{"format": 2}'],
 )
 def test_what_is_no_such_file(cupy, rng, tmp_path, monkeypatch, caplog, content):
     file = tmp_path / "net.tune"
@@ -320,4 +381,25 @@ def test_plan_shows_tuned_beside_modelled_without_a_gpu(tmp_path, monkeypatch, c
     assert f"Tuned: measured on a GPU, from {file}; it goes before the model." in " ".join(out.split())
     assert main([*call, "--gpu", "H200", "--sms", "16"]) == 0
     assert "tuned" not in capsys.readouterr().out.lower()
+    answers.of_process.cache_clear()
+
+
+@pytest.mark.parametrize("fastest", ["direct", "product"])
+def test_plan_shows_what_was_measured_of_a_direct_kernel_and_of_the_product(tmp_path, monkeypatch, capsys, fastest):
+    case = Case("", IMAGES, FILTERS)
+    arguments = calls.call(OPERATIONS["conv"], case, calls.bare(np.dtype(np.float32)))
+    (question,) = dry_run(conv_cuda.conv, arguments, Device(90, 132)).decisions.questions
+    order = sorted(question.alternatives(any_bits=True), key=lambda c: isinstance(c, Direct) != (fastest == "direct"))
+    timings = [Timed(described(c), 1e-6 * (i + 1)) for i, c in enumerate(order)]
+    file = tmp_path / "net.tune"
+    known = {str(question): Answer(tuple(timings), any_bits=True)}
+    TuneFile(Machine("H200", 90, 132, 1, source_digest()), known).write(file)
+    monkeypatch.setenv(tune_file.VARIABLE, str(file))
+    answers.of_process.cache_clear()
+    assert main(["plan", "conv2d", "--x", "2,3,12,12", "--w", "8,3,3,3", "--gpu", "H200"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    direct, product = ("1", "2") if fastest == "direct" else (str(len(order)), "1")
+    assert f"tuned │ {direct} µs by the direct kernel, {product} µs as a product" in out
+    assert ("kernel │ few_channels " in out) == (fastest == "direct")
+    assert f"Tuned: measured on a GPU, from {file}" in out
     answers.of_process.cache_clear()

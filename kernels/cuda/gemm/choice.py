@@ -13,6 +13,7 @@ from . import cost
 from .configuration import (
     Architecture,
     Configuration,
+    Direct,
     HaloConfiguration,
     Product,
     Tile,
@@ -209,6 +210,18 @@ def alternatives(
     """All that `choose` chooses among and that the device can run."""
     found = (_launchable(c, architecture) for c in _compared(product, dtype, architecture, precision, one))
     return [c for c in found if c.fits]
+
+
+def direct_seconds(direct: Direct, dtype: str, architecture: Architecture, precision: str) -> float:
+    """The estimated time of a direct kernel, in whole waves of blocks."""
+    model = model_architecture(dtype, architecture, precision)
+    blocks = -(-direct.blocks // model.multiprocessors) * model.multiprocessors
+    return cost.direct_seconds(blocks * direct.multiply_adds, dtype, model)
+
+
+def product_seconds(product: Product, dtype: str, architecture: Architecture, precision: str) -> float:
+    """The estimated time of the fastest configuration."""
+    return cost.seconds(choose(product, dtype, model_architecture(dtype, architecture, precision), precision))
 
 
 def _compared(

@@ -267,6 +267,20 @@ class Configuration:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A kernel that computes by FFMA what a product would, but is none: so many multiply-adds in each of its blocks."""
+
+    kernel: str
+    blocks: int
+    multiply_adds: int
+
+    @property
+    def summation(self) -> tuple[object, ...]:
+        """As a configuration's."""
+        return (self.kernel,)
+
+
+@dataclass(frozen=True)
 class _ByHalo(Configuration):
     """A product whose A is read from halo tiles of output pixels."""
 

@@ -8,15 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from .configuration import Configuration
-from .tuned import Question
-
-
-@dataclass(frozen=True)
-class Estimates:
-    """Seconds that a direct kernel would take, and the fastest product that would do the same."""
-
-    direct: float
-    product: float
+from .tuned import Estimates, Question
 
 
 @dataclass

@@ -12,10 +12,10 @@ from ..runtime.launch import check_index, launch
 from ..runtime.loader import fast_div
 from ..runtime.replay import empty
 from ..sums import sum_partials
-from .choice import architecture_of, choose
-from .configuration import Configuration, Product
-from .decisions import record_configuration, record_question
-from .tuned import Question
+from .choice import architecture_of
+from .configuration import Configuration, Direct, Product
+from .decisions import record_configuration, record_estimates, record_question
+from .tuned import Choice, Estimates, Question
 
 
 def configure(operation: str, product: Product, array: Any, one: Product | None = None) -> Configuration:
@@ -23,9 +23,30 @@ def configure(operation: str, product: Product, array: Any, one: Product | None 
 
     operation: the kernels that launch it, whatever the configuration.
     """
-    question = Question(operation, product, array.dtype.name, architecture_of(array), get_float32_precision(), one)
+    chosen = _answer(_question(operation, product, array, one))
+    assert isinstance(chosen, Configuration)
+    return chosen
+
+
+def configure_unless_direct(
+    operation: str, direct: Direct, product: Product, array: Any, one: Product | None = None
+) -> Configuration | None:
+    """As configure, where a direct kernel competes with the product; None where that is to be launched."""
+    question = _question(operation, product, array, one, direct)
+    chosen, modelled = _answer(question), question.estimates()
+    record_estimates(Estimates(modelled.direct, modelled.product, isinstance(chosen, Direct)))
+    return chosen if isinstance(chosen, Configuration) else None
+
+
+def _question(
+    operation: str, product: Product, array: Any, one: Product | None, direct: Direct | None = None
+) -> Question:
+    return Question(operation, product, array.dtype.name, architecture_of(array), get_float32_precision(), one, direct)
+
+
+def _answer(question: Question) -> Choice:
     record_question(question)
-    return in_force().configuration(question) or choose(*question[1:])
+    return in_force().choice(question) or question.modelled()
 
 
 def launch_product(

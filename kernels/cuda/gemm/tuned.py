@@ -1,14 +1,26 @@
-"""Which configurations were measured to be the fastest on this GPU: answers that go before the model's."""
+"""What was measured to be the fastest on this GPU, configurations and direct kernels: answers that go before the
+model's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ...._notices import warn_once
-from .choice import alternatives, choose
-from .configuration import Architecture, Configuration, Product, WeightHaloConfiguration
+from .choice import alternatives, choose, direct_seconds, product_seconds
+from .configuration import Architecture, Configuration, Direct, Product, WeightHaloConfiguration
+
+Choice: TypeAlias = Configuration | Direct
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Seconds that a direct kernel would take, and the fastest product that would do the same; which one runs."""
+
+    direct: float
+    product: float
+    direct_runs: bool
 
 
 class Question(NamedTuple):
@@ -21,18 +33,36 @@ class Question(NamedTuple):
     precision: str
     one: Product | None
     """The same of one image, where that alone decides the bits."""
+    direct: Direct | None = None
+    """The kernel that computes the same without a product, where there is one; of one image too."""
 
-    def modelled(self) -> Configuration:
-        return choose(*self[1:])
+    def estimates(self) -> Estimates:
+        """By the model, of a direct kernel and the product."""
+        assert self.direct is not None
+        on = self.dtype, self.architecture, self.precision
+        direct, product = direct_seconds(self.direct, *on), product_seconds(self.one or self.product, *on)
+        return Estimates(direct, product, direct <= product)
 
-    def alternatives(self, *, any_bits: bool) -> list[Configuration]:
-        """All that compute the same product; unless any_bits, those that sum it up as the model's choice does."""
-        found, summation = alternatives(*self[1:]), self.modelled().summation
+    def modelled(self) -> Choice:
+        """A direct kernel goes before a product that is estimated to take as long: a product's tile has at least 16
+        columns, however few there are to fill it, and fetches its operands for each tap; but tensor cores multiply
+        faster than FFMA, which is all that a direct kernel has."""
+        if self.direct is not None and self.estimates().direct_runs:
+            return self.direct
+        return choose(self.product, self.dtype, self.architecture, self.precision, self.one)
+
+    def alternatives(self, *, any_bits: bool) -> list[Choice]:
+        """All that compute the same; unless any_bits, those that sum it up as the model's choice does."""
+        found: list[Choice] = [self.direct] if self.direct else []
+        found += alternatives(self.product, self.dtype, self.architecture, self.precision, self.one)
+        summation = self.modelled().summation
         return [c for c in found if any_bits or c.summation == summation]
 
 
-def described(c: Configuration) -> dict[str, Any]:
-    """What tells a configuration from the others of its product."""
+def described(c: Choice) -> dict[str, Any]:
+    """What tells a configuration from the others of its product, or a direct kernel from them."""
+    if isinstance(c, Direct):
+        return {"direct": c.kernel}
     return {
         "multiply": c.multiply,
         "tile": [c.tile.m, c.tile.n, c.tile.warp_m, c.tile.warp_n],
@@ -64,18 +94,18 @@ class Answers:
 
     def __init__(self, known: Mapping[str, Answer]) -> None:
         self.known = dict(known)
-        self._forced: dict[str, Configuration] = {}
+        self._forced: dict[str, Choice] = {}
 
     def with_answer(self, question: Question, answer: Answer) -> Answers:
         return Answers({**self.known, str(question): answer})
 
-    def forcing(self, question: Question, configuration: Configuration) -> Answers:
-        """As these, but with this configuration, which is to be timed."""
+    def forcing(self, question: Question, choice: Choice) -> Answers:
+        """As these, but with this choice, which is to be timed."""
         answers = Answers(self.known)
-        answers._forced[str(question)] = configuration
+        answers._forced[str(question)] = choice
         return answers
 
-    def configuration(self, question: Question) -> Configuration | None:
+    def choice(self, question: Question) -> Choice | None:
         """None where nothing was measured, or what was is none of this version's candidates."""
         if not self.known and not self._forced:
             return None

@@ -12,8 +12,7 @@ from ..gemm import cost
 from ..gemm.choice import candidates, model_architecture
 from ..gemm.configuration import Architecture, Configuration
 from ..gemm.cost import LAUNCH_SECONDS
-from ..gemm.decisions import Estimates
-from ..gemm.tuned import Question
+from ..gemm.tuned import Estimates, Question
 from ..runtime.answers import of_process
 from ..runtime.gpus import Gpu
 from . import ptxas
@@ -103,7 +102,7 @@ class CallPlan:
         """The longest of: the model's estimate of products and of direct kernels that beat one, or else of
         multiply-adds by FFMA; the bytes, workspace included, at the attainable bandwidth; the arithmetic at its peak.
         And what further launches add."""
-        products, direct = self.products, [e.direct for e in self.estimates if e.direct <= e.product]
+        products, direct = self.products, [e.direct for e in self.estimates if e.direct_runs]
         if products or direct:
             compute = sum(map(cost.seconds, products)) + sum(direct)
             counted = sum(c.launches for c in products) + len(direct)
@@ -146,11 +145,14 @@ def scored(found: CallPlan, chosen: Configuration) -> list[tuple[Configuration, 
 
 def measured(found: CallPlan, chosen: Configuration) -> dict[str, float]:
     """What tuned choices that are in force say of a product of the call: seconds by a configuration's text."""
-    known = of_process(on_device=False).known
-    for question in found.questions:
-        if question.product == chosen.product and str(question) in known:
-            return {str(dict(timed.configuration)): timed.seconds for timed in known[str(question)].timings}
-    return {}
+    asked = (measured_of(question) for question in found.questions if question.product == chosen.product)
+    return next(filter(None, asked), {})
+
+
+def measured_of(question: Question) -> dict[str, float]:
+    """The same of one question."""
+    known = of_process(on_device=False).known.get(str(question))
+    return {str(dict(timed.configuration)): timed.seconds for timed in known.timings} if known else {}
 
 
 def _architecture(gpu: Gpu) -> Architecture:

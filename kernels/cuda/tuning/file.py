@@ -16,7 +16,7 @@ from .machine import Machine, source_digest
 
 VARIABLE = "BACKSTRIDE_TUNE_FILE"
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from typing import Any
 from ....backend import import_cupy
 from ....batch_invariance import get_batch_invariant
 from ....precision import get_float32_precision
-from ..gemm.configuration import Configuration
-from ..gemm.tuned import Answer, Answers, Question, Timed, described
+from ..gemm.tuned import Answer, Answers, Choice, Question, Timed, described
 from ..offline.ahead import compile_variants, current_device
 from ..offline.dryrun import dry_run
 from ..runtime.answers import answering
@@ -89,7 +88,7 @@ def _runs(call: Call) -> bool:
     return False
 
 
-def _worth_it(timed: dict[Configuration, float], modelled: Configuration) -> tuple[Timed, ...]:
+def _worth_it(timed: dict[Choice, float], modelled: Choice) -> tuple[Timed, ...]:
     """The fastest first; the model's, where that is as good."""
     order = list(timed)
     if modelled in timed and timed[modelled] <= timed[order[0]] * (1 + WORTH):

@@ -12,7 +12,8 @@ struct Params {
     Adaptive pool;
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) adaptive_avg_pool_grad(Params params) {
+// 4 blocks: where nothing is said the compiler takes too few registers for sm_100, and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 4) adaptive_avg_pool_grad(Params params) {
     const Adaptive& pool = params.pool;
     int index = blockIdx.x * THREADS + threadIdx.x;
     if (index >= params.size) return;

@@ -55,6 +55,9 @@ WGMMA_FLOAT32_TILES = (
 # Below this k three TF32 products are no more accurate than FFMA, and memory is the limit anyway.
 _LEAST_K_FOR_TF32X3 = 64
 
+# Of k, where the last of few waves of blocks would leave most SMs idle, as in layers of 7x7 pixels.
+_FEW_PARTS, _FEW_WAVES = range(2, 9), 3
+
 # By warpgroups, on sm_90 alone.
 _WGMMA_POLICIES = {"Mma16bit": "Wgmma16bit", "Tf32": "WgmmaTf32", "Tf32x3": "WgmmaTf32x3"}
 _HALO_POLICIES = ("Tf32", "Tf32x3", "Mma16bit")  # of forward convolutions; weight gradients: 16-bit elements alone
@@ -107,7 +110,7 @@ def _tiles(dtype: str, multiply: str) -> tuple[Tile, ...]:
 
 
 def candidates(product: Product, dtype: str, architecture: Architecture, precision: str) -> Iterator[Configuration]:
-    """Every tile, whole and with k split so as to fill the SMs once, twice, ... to their capacity.
+    """Every tile, whole and with k split in few parts, or so as to fill the SMs once, twice, ... to their capacity.
 
     A split leaves each block at least 8 steps, and the workspace its limit.
     """
@@ -169,8 +172,10 @@ def _splits(whole: Configuration) -> Iterator[Configuration]:
     if not whole.fits:
         return
     yield whole
-    for fill in range(1, 2 * whole.blocks_per_sm + 1):
-        splits = fill * whole.architecture.multiprocessors // max(1, whole.blocks)
+    multiprocessors, blocks = whole.architecture.multiprocessors, max(1, whole.blocks)
+    filling = (fill * multiprocessors // blocks for fill in range(1, 2 * whole.blocks_per_sm + 1))
+    few = _FEW_PARTS if blocks < _FEW_WAVES * multiprocessors else ()
+    for splits in sorted({*few, *filling}):
         split = replace(whole, splits=splits)
         if 1 < splits <= whole.k_tiles // 8 and split.workspace_bytes <= WORKSPACE_LIMIT:
             yield split

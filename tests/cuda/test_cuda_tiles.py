@@ -186,6 +186,16 @@ def test_a_narrow_product_takes_a_narrow_tile(dtype: str) -> None:
     assert choose(Product(100_000, 4, 600, 1, False, True, True), dtype, H200, "auto").tile.n == 16
 
 
+def test_few_waves_of_blocks_are_split_so_that_the_last_one_is_short() -> None:
+    """49 x 4 tiles of 128x128 on 170 multiprocessors: whole, the second wave would have 26 blocks."""
+    product = Product(128 * 7 * 7, 512, 9 * 512, 1, a_k_major=False, b_k_major=True, gathered=1)
+    architecture = Architecture(120, 170)
+    whole = min((c for c in candidates(product, "float32", architecture, "auto") if c.splits == 1), key=cost.seconds)
+    chosen = choose(product, "float32", architecture, "auto")
+    assert 1 < chosen.splits <= 8
+    assert cost.seconds(chosen) < 0.9 * cost.seconds(whole)
+
+
 def test_an_empty_sum_is_not_split() -> None:
     c = choose(Product(64, 64, 0, 1, True, True), "float32", H200, "auto")
     assert (c.splits, c.k_tiles) == (1, 0)

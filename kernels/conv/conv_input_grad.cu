@@ -57,6 +57,13 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_input_
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
+    index = block_index_again();
+    split_off(index, params.classes);
+    block = Block(index, product);
+#if !POINTWISE
+    depth = residue.image.depth;
+#endif
+    share = Share(depth, block.split, product.splits);
     long long group_x = (long long)block.group * images.group_x;
     Output<Pixels> out(product, block.split, group_x, group_bias(product, block.group), product.rows, images.plane_x,
                        pixels);

@@ -37,9 +37,9 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     WindowedImage image{x, images.image_x, product.depth, product.rows, params.window};
     Loader a(TapRows<TILE_M, A_VECTOR>(image, table, block.m0));
 #endif
-    const Element* dy = params.dy + (long long)block.group * images.group_y;
+    auto dy = [&] { return params.dy + (long long)block.group * images.group_y; };
     ByImage pixels_y{images.plane_y, images.image_y};
-    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, product.columns, product.depth, images.plane_y.divisor,
+    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy(), block.n0, product.columns, product.depth, images.plane_y.divisor,
                                                pixels_y));
 #if BIAS_GRAD
     RowSums<Multiply<decltype(a)::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
@@ -47,6 +47,9 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
+
+    block = Block(block_index_again(), product);
+    share = Share(product.depth, block.split, product.splits);
 #if BIAS_GRAD
     const BiasGrad& to = params.bias_grad;
     int filter = block.group * product.columns, filters = product.groups.divisor * product.columns;
@@ -54,13 +57,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
 #endif
 
     long long group_w = (long long)block.group * product.columns * product.rows;
-    int split = Block(blockIdx.x, product).split;  // found again: kept over the products, it costs a register
-    Output<Contiguous> out(product, split, group_w, nullptr, product.rows, product.rows, {});
+    Output<Contiguous> out(product, block.split, group_w, nullptr, product.rows, product.rows, {});
     bool again = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
     if (POINTWISE && !mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth), plane = images.plane_y.divisor;
     mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
-        Element gradient = dy[(long long)n * plane + pixels_y(k)];
+        Element gradient = dy()[(long long)n * plane + pixels_y(k)];
 #if POINTWISE
         return add_product(sum, x[pixels_x(k) + (long long)m * images.plane_x], gradient);
 #else

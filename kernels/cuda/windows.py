@@ -54,7 +54,8 @@ class Tiling:
 
     def _blocks_per_sm(self, g: Windowed, itemsize: int) -> int:
         """What the compiler may count on: without a bound it spills for the sake of occupancy, or takes too much."""
-        words = math.prod(axis.reach + 1 for axis in g.axes[-2:]) * max(1, itemsize // 4) if self.unrolled else 0
+        numbers = math.prod(axis.reach + 1 for axis in g.axes[-2:]) if self.unrolled else self.tile_h * self.tile_w
+        words = numbers * max(1, itemsize // 4)
         return 6 if words <= 9 else 4 if words <= 25 else 2
 
     def values(self, volumes: int, extents: tuple[int, ...]) -> dict[str, Any]:

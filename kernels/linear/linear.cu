@@ -45,18 +45,19 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void linear(cons
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
 #endif
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
-    // As `block`, which would cost registers kept over the products, where a thread has no more than 128.
-    Block placed(THREADS * BLOCKS_PER_SM < 512 ? blockIdx.x : afresh(blockIdx.x), product);
+
+    block = Block(block_index_again(), product);
+    share = Share(product.depth, block.split, product.splits);
 #if BIAS_GRAD
     const BiasGrad& to = params.bias_grad;
-    mma.store_sums(to.db, to.partial + placed.split * product.columns, placed.n0, product.columns);
+    mma.store_sums(to.db, to.partial + block.split * product.columns, block.n0, product.columns);
 #endif
 
-    Output<Contiguous> out(product, placed.split, 0, product.bias, product.rows, product.rows, {});
-    bool again = store_tile(mma, out, placed.m0, placed.n0, (Element*)shared);
+    Output<Contiguous> out(product, block.split, 0, product.bias, product.rows, product.rows, {});
+    bool again = store_tile(mma, out, block.m0, block.n0, (Element*)shared);
     if (!mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth);
-    mend_tile(mma, again, out, placed.m0, placed.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
+    mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
         return add_product(sum, params.a[at<A_K_MAJOR>(m, k, params.stride_a)],
                            params.b[at<B_K_MAJOR>(n, k, params.stride_b)]);
     });

@@ -14,7 +14,7 @@ inline void cp_async_commit() { emulator_commit(); }
 template <int N> void cp_async_wait() { emulator_wait(N); }
 
 inline int only_if(bool condition, int x) { return condition ? x : 0; }
-inline int afresh(int x) { return x; }
+inline int block_index_again() { return blockIdx.x; }
 
 template <class T> T load_if(bool valid, const T* gmem) { return valid ? *gmem : T{}; }
 

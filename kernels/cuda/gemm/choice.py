@@ -147,7 +147,8 @@ def _wgmma_candidates(
         if product.n <= tile.n // 2:  # most of the columns would be for nothing
             continue
         whole = Configuration(product, dtype, tile, *rest)
-        if whole.accumulators <= 64 or not whole.by_elements:  # else registers do not suffice
+        scattered = product.scattered and (tile.m + tile.n) * whole.k > 32 * whole.threads
+        if not scattered and (whole.accumulators <= 64 or not whole.by_elements):  # else registers do not suffice
             yield from _splits(whole)
         found = halos_of_every_row if whole.pieces else halos
         for halo in found(g, tile.m) if g else ():

@@ -220,9 +220,10 @@ class Configuration:
             if not capability.cp_async:
                 large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
             threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
-            if self.multiply == "Ffma":  # else the addresses of single elements are spilled
-                threads = min(threads, large) if self.product.gathered == 1 else threads
-                threads //= 1 + self.product.scattered
+            if self.product.scattered and self.multiply == "Ffma":
+                threads //= 2  # else some are spilled
+            if self.multiply == "Tf32" and self.threads == 64:
+                threads -= 64  # the same, where two warps fetch a tile
         block_bytes = self.shared_bytes + self.static_bytes + capability.reserved_shared_bytes
         by_shared = capability.shared_bytes // block_bytes
         return max(1, min(threads // self.threads, by_shared))

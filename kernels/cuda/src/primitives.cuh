@@ -79,9 +79,11 @@ DEVICE int only_if(bool condition, int x) {
     return y;
 }
 
-// x, which the compiler does not know to be the same: what follows from it is worked out again, not kept in registers.
-DEVICE int afresh(int x) {
-    asm volatile("" : "+r"(x));
+// blockIdx.x, which the compiler does not know to be the same. What follows from it is worked out again after the
+// products: kept over them, it costs registers.
+DEVICE int block_index_again() {
+    int x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
     return x;
 }
 

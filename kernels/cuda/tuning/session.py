@@ -22,8 +22,9 @@ def tuning(file: str | os.PathLike[str], *, any_bits: bool = False) -> Iterator[
 
     The fastest are used from then on and kept in `file`, JSON, for later runs with BACKSTRIDE_TUNE_FILE=file; what it
     holds already is not timed again. One training step is enough, and takes some seconds for each layer. Results keep
-    their bits, unless any_bits: candidates that sum up in another order, direct kernels for few channels beside
-    products, are then timed too, and the file is part of what makes a run repeatable. On NumPy arrays there is nothing to tune.
+    their bits, unless any_bits: candidates that sum up in another order, and the direct kernels for few channels beside
+    products, are then timed too, and the file is part of what makes a run repeatable. On NumPy arrays there is nothing
+    to tune.
 
     ValueError where `file` is no such file or was measured on another GPU, with another driver or other kernels;
     OSError where it cannot be written, before the block where that is known then. What was measured is written whatever

@@ -57,6 +57,12 @@ CONV = {
         "not all in shared memory",
     ),
     "addresses outside the image": ("conv_forward", "base + only_if(valid, offset)", "base + offset", "out-of-bounds"),
+    "all tiles are written where the first one is": (
+        "conv_forward",
+        "block = Block(block_index_again(), product)",
+        "block = Block(0, product)",
+        NAN,
+    ),
     "one tile of the output is never written": (
         "conv_forward",
         "    cp_async_wait<0>();\n    __syncthreads();",

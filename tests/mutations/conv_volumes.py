@@ -38,6 +38,12 @@ CONV_VOLUMES = {
         "",
         WRONG,
     ),
+    "tiles of all classes after the products": (
+        "conv_input_grad",
+        "split_off(index, params.classes);\n    block",
+        "block",
+        f"{OUTSIDE}|{WRONG}|{NAN}",
+    ),
     "weights of another class": ("conv_input_grad", " + w.first_tap,", ",", WRONG),
     "every tap packed": ("pack_class_weights", "first + i * axis.step", "first + i", WRONG),
     "packed weights past the last": (
@@ -78,8 +84,8 @@ CONV_VOLUMES = {
 
 
 def evidence_of_conv_volumes(cupy: ModuleType) -> str:
-    """What strided convolutions of volumes show, one of them depthwise, in which windows begin and end in padding."""
-    found = (shown_of_conv3d(cupy, channels, groups) for channels, groups in ((6, 1), (2, 2)))
+    """What strided convolutions of volumes show, in groups and depthwise, in which windows begin and end in padding."""
+    found = (shown_of_conv3d(cupy, channels, groups) for channels, groups in ((6, 2), (2, 2)))
     return next(filter(None, found), "")
 
 

@@ -33,13 +33,12 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_forwar
     WindowedImage image{x, images.image_x, product.rows, product.depth, params.window};
     Loader a(PixelRows<TILE_M, A_VECTOR>(image, table, block.m0));
 #endif
-    auto w = [&] { return params.w + (long long)block.group * product.columns * product.depth; };
-    Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w(), block.n0, product.columns, product.depth, product.depth, {}));
+    const Element* w = params.w + (long long)block.group * product.columns * product.depth;
+    Loader b(KMajor<TILE_N, B_VECTOR, Contiguous>(w, block.n0, product.columns, product.depth, product.depth, {}));
     Multiply<decltype(a)::Image, decltype(b)::Image> mma;
     gemm_tile(mma, a, b, share.first, share.last, (Element*)shared);
 
     block = Block(block_index_again(), product);
-    share = Share(product.depth, block.split, product.splits);
     long long group_y = (long long)block.group * images.group_y;
     Output<ByImage> out(product, block.split, group_y, group_bias(product, block.group), product.rows,
                         images.plane_y.divisor, {images.plane_y, images.image_y});
@@ -47,7 +46,7 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_forwar
     if (POINTWISE && !mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth);
     mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
-        Element weight = w()[(long long)n * product.depth + k];
+        Element weight = w[(long long)n * product.depth + k];
 #if POINTWISE
         return add_product(sum, x[pixels(m) + (long long)k * images.plane_x], weight);
 #else

@@ -28,18 +28,18 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     Block block(blockIdx.x, product);
     Share share(product.depth, block.split, product.splits);
 
-    const Element* x = params.x + (long long)block.group * images.group_x;
+    auto x = [&] { return params.x + (long long)block.group * images.group_x; };
 #if POINTWISE
     ByImage pixels_x{images.plane_y, images.image_x};
-    Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x, block.m0, product.rows, product.depth, images.plane_x, pixels_x));
+    Loader a(KMajor<TILE_M, A_VECTOR, ByImage>(x(), block.m0, product.rows, product.depth, images.plane_x, pixels_x));
 #else
     __shared__ TapRows<TILE_M, A_VECTOR>::Table table;
-    WindowedImage image{x, images.image_x, product.depth, product.rows, params.window};
-    Loader a(TapRows<TILE_M, A_VECTOR>(image, table, block.m0));
+    auto image = [&] { return WindowedImage{x(), images.image_x, product.depth, product.rows, params.window}; };
+    Loader a(TapRows<TILE_M, A_VECTOR>(image(), table, block.m0));
 #endif
-    auto dy = [&] { return params.dy + (long long)block.group * images.group_y; };
+    const Element* dy = params.dy + (long long)block.group * images.group_y;
     ByImage pixels_y{images.plane_y, images.image_y};
-    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy(), block.n0, product.columns, product.depth, images.plane_y.divisor,
+    Loader b(KMajor<TILE_N, B_VECTOR, ByImage>(dy, block.n0, product.columns, product.depth, images.plane_y.divisor,
                                                pixels_y));
 #if BIAS_GRAD
     RowSums<Multiply<decltype(a)::Image, decltype(b)::Image>, decltype(b)::Image> mma(block);
@@ -62,11 +62,11 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS_PER_SM) void conv_weight
     if (POINTWISE && !mma.OVERFLOWS) return;
     int last = min(share.last * TILE_K, product.depth), plane = images.plane_y.divisor;
     mend_tile(mma, again, out, block.m0, block.n0, share.first * TILE_K, last, [&](Acc sum, int m, int n, int k) {
-        Element gradient = dy()[(long long)n * plane + pixels_y(k)];
+        Element gradient = dy[(long long)n * plane + pixels_y(k)];
 #if POINTWISE
-        return add_product(sum, x[pixels_x(k) + (long long)m * images.plane_x], gradient);
+        return add_product(sum, x()[pixels_x(k) + (long long)m * images.plane_x], gradient);
 #else
-        return add_product(sum, image.word(k, m), gradient);
+        return add_product(sum, image().word(k, m), gradient);
 #endif
     });
 }

@@ -310,7 +310,7 @@ def _weight_grad(operation: str, dy: Any, x: Any, g: ConvGeometry, db: Any = Non
         True,
         0 if pointwise else _aligned(g),
         _by_halo(g),
-        scattered=pointwise and word == 1,
+        scattered=word == 1,
     )
     configuration = configure("conv_weight_grad", product, dw)
     values = {"groups": g.groups, "dy": dy, "x": x, **window(g)}

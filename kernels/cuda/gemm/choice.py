@@ -11,6 +11,7 @@ from ....backend import import_cupy
 from ..runtime.gpus import compute_capability
 from . import cost
 from .configuration import (
+    K_BYTES,
     Architecture,
     Configuration,
     Direct,
@@ -127,7 +128,7 @@ def candidates_by(multiply: str, product: Product, dtype: str, architecture: Arc
     g = product.convolution if multiply in _HALO_POLICIES else None
     for tile in _tiles(dtype, multiply):
         plain = Configuration(product, dtype, tile, *rest)
-        if tile != LARGE_TILE or product.channels != 1:  # else registers do not suffice
+        if tile != LARGE_TILE or not (product.scattered or product.channels == 1):  # else registers do not suffice
             yield from _splits(plain)
         if g and not product.a_k_major:
             for halo in halos(g, tile.m):
@@ -147,8 +148,8 @@ def _wgmma_candidates(
         if product.n <= tile.n // 2:  # most of the columns would be for nothing
             continue
         whole = Configuration(product, dtype, tile, *rest)
-        scattered = product.scattered and (tile.m + tile.n) * whole.k > 32 * whole.threads
-        if not scattered and (whole.accumulators <= 64 or not whole.by_elements):  # else registers do not suffice
+        too_many = product.scattered and whole.k_bytes > K_BYTES and tile.m + tile.n > 128  # elements for a thread
+        if not too_many and (whole.accumulators <= 64 or not whole.by_elements):  # else registers do not suffice
             yield from _splits(whole)
         found = halos_of_every_row if whole.pieces else halos
         for halo in found(g, tile.m) if g else ():

@@ -50,8 +50,8 @@ class Product:
     whose output pixels are m or, in a weight gradient (a_k_major), k; halo tiles are possible there. packed: the
     weights are first brought into the order of k by a launch of its own, as halo tiles want it anyway. channels: of an
     image seen through a window whose channels come last, which is fetched in words of at most so many of them; it is B,
-    whose n are pixels, or in a weight gradient A, whose m are taps and channels; 0: there is none. scattered: A is a
-    matrix that lies image by image and is fetched by single elements, whose addresses take registers.
+    whose n are pixels, or in a weight gradient A, whose m are taps and channels; 0: there is none. scattered: A
+    and B are images and are fetched by single elements, whose addresses take registers.
     """
 
     m: int
@@ -220,10 +220,12 @@ class Configuration:
             if not capability.cp_async:
                 large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
             threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
-            if self.product.scattered and self.multiply == "Ffma":
+            if self.product.scattered and not self.product.gathered and self.multiply == "Ffma":
                 threads //= 2  # else some are spilled
-            if self.multiply == "Tf32" and self.threads == 64:
-                threads -= 64  # the same, where two warps fetch a tile
+            if self.product.gathered == 1 and self.multiply == "Ffma" and self.tile.m * self.k > 8 * self.threads:
+                threads = min(threads, large)  # the same, where a thread fetches many elements, each by itself
+            if self.multiply in ("Tf32", "Tf32x3") and self.threads == 64:
+                threads = 384  # the same, where two warps fetch a tile
         block_bytes = self.shared_bytes + self.static_bytes + capability.reserved_shared_bytes
         by_shared = capability.shared_bytes // block_bytes
         return max(1, min(threads // self.threads, by_shared))

@@ -211,24 +211,26 @@ class Configuration:
     def blocks_per_sm(self) -> int:
         """Blocks that registers and shared memory allow on one SM; the compiler is held to these registers."""
         capability = self.architecture.capability
-        if self.wgmma:
-            further = _WGMMA_ELEMENT_REGISTERS if self.by_elements else _WGMMA_REGISTERS
-            accumulators = self.accumulators * (1 if self.pieces else 2)
-            threads = REGISTERS // (accumulators + further)
-        else:
-            large, small = _THREADS_PER_SM["Dmma" if self.dtype == "float64" else self.multiply]
-            if not capability.cp_async:
-                large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
-            threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
-            if self.product.scattered and not self.product.gathered and self.multiply == "Ffma":
-                threads //= 2  # else some are spilled
-            if self.product.gathered == 1 and self.multiply == "Ffma" and self.tile.m * self.k > 8 * self.threads:
-                threads = min(threads, large)  # the same, where a thread fetches many elements, each by itself
-            if self.multiply in ("Tf32", "Tf32x3") and self.threads == 64:
-                threads = 384  # the same, where two warps fetch a tile
         block_bytes = self.shared_bytes + self.static_bytes + capability.reserved_shared_bytes
         by_shared = capability.shared_bytes // block_bytes
-        return max(1, min(threads // self.threads, by_shared))
+        return max(1, min(self._threads_per_sm // self.threads, by_shared))
+
+    @property
+    def _threads_per_sm(self) -> int:
+        """That registers allow: fewer where a thread fetches many elements, each by itself, whose addresses it would
+        spill."""
+        if self.wgmma:
+            further = _WGMMA_ELEMENT_REGISTERS if self.by_elements else _WGMMA_REGISTERS
+            return REGISTERS // (self.accumulators * (1 if self.pieces else 2) + further)
+        large, small = _THREADS_PER_SM["Dmma" if self.dtype == "float64" else self.multiply]
+        if not self.architecture.capability.cp_async:
+            large = min(large, _MOST_THREADS_WITHOUT_CP_ASYNC)
+        threads = large if self.tile.warp_m * self.tile.warp_n > 1024 else small
+        if self.multiply == "Ffma" and self.product.gathered == 1 and self.tile.m * self.k > 8 * self.threads:
+            return min(threads, large)
+        if self.multiply == "Ffma" and self.product.scattered and not self.product.gathered:
+            return threads // 2
+        return min(threads, 384) if self.multiply in ("Tf32", "Tf32x3") and self.threads == 64 else threads
 
     @property
     def workspace_bytes(self) -> int:

@@ -13,7 +13,7 @@ from cupys import emulated, real
 
 import backstride
 from backstride import kernels
-from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm import choice, tuned
 
 
 @pytest.fixture(params=[emulated, real], ids=["emulated", "real"])
@@ -145,7 +145,7 @@ def test_halo_tiles(cupy, rng, monkeypatch, dtype: str, x_shape, w_shape, option
         chosen.append(dataclasses.replace(whole, splits=min(2, whole.k_units)))
         return chosen[-1]
 
-    monkeypatch.setattr(product, "choose", choose_halo)
+    monkeypatch.setattr(tuned, "choose", choose_halo)
     x, w = normal(rng, x_shape, dtype), normal(rng, w_shape, dtype)
     b = normal(rng, (w_shape[0],), dtype)
 
@@ -184,7 +184,7 @@ def test_large_tiles_of_16_bit_elements(cupy, rng, monkeypatch, x_shape, w_shape
         found = choice.candidates_by("Mma16bit", product, name, architecture)
         return next(c for c in found if c.tile == choice.LARGE_TILE and c.splits == 1 and not c.halo)
 
-    monkeypatch.setattr(product, "choose", choose_large)
+    monkeypatch.setattr(tuned, "choose", choose_large)
     x, w, b = (normal(rng, shape, "float16") for shape in (x_shape, w_shape, w_shape[:1]))
     dy = normal(rng, reference.conv2d(x, w, b, **options).shape, "float16")
 

@@ -14,7 +14,7 @@ from accuracy import assert_exact, dtype_of, integers
 
 from backstride import backend, kernels, use_float32_precision
 from backstride.kernels.conv.geometry import ConvGeometry
-from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm import choice, tuned
 from backstride.kernels.cuda.gemm.configuration import Configuration
 from backstride.kernels.cuda.runtime import loader, replay
 
@@ -65,7 +65,7 @@ def test_words_are_as_long_as_all_taps_are_aligned(name):
 @pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if shape[3] > 1])
 def test_results_are_exact(name, dtype, number, cupy, rng, monkeypatch):
     x_shape, w_shape, options, _ = SHAPES[name]
-    monkeypatch.setattr(product, "choose", tile(number))
+    monkeypatch.setattr(tuned, "choose", tile(number))
     replay.forget()
     x, w = integers(rng, x_shape), integers(rng, w_shape)
     exact = reference.conv2d(x, w, **options)
@@ -83,7 +83,7 @@ def test_results_are_exact(name, dtype, number, cupy, rng, monkeypatch):
 
 def test_a_word_that_is_not_aligned_is_caught(cupy, rng, monkeypatch):
     monkeypatch.setattr(conv2d, "_aligned", lambda g: 4)
-    monkeypatch.setattr(product, "choose", tile(2))
+    monkeypatch.setattr(tuned, "choose", tile(2))
     replay.forget()
     x, w = integers(rng, (1, 6, 5, 16)), integers(rng, (5, 6, 3, 3))
     on_device = [cupy.asarray(a.astype("float32")) for a in (x, w)]

@@ -14,7 +14,7 @@ import reference
 from accuracy import assert_exact, dtype_of, integers
 
 from backstride import backend, kernels
-from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm import choice, tuned
 from backstride.kernels.cuda.gemm.configuration import Architecture, Configuration, Product, WeightHaloConfiguration
 from backstride.kernels.cuda.runtime import loader, replay
 
@@ -47,7 +47,7 @@ def take(monkeypatch: pytest.MonkeyPatch, wanted: Callable[[list[Configuration]]
         found = choice.candidates(wide, dtype, architecture, precision)
         return wanted([c for c in found if c.splits == 1 and not c.wgmma])
 
-    monkeypatch.setattr(product, "choose", choose)
+    monkeypatch.setattr(tuned, "choose", choose)
     replay.forget()
 
 

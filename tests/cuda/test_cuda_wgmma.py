@@ -14,7 +14,7 @@ import reference
 from accuracy import assert_exact, dtype_of, integers
 
 from backstride import backend, kernels
-from backstride.kernels.cuda.gemm import choice, product
+from backstride.kernels.cuda.gemm import choice, tuned
 from backstride.kernels.cuda.gemm.configuration import Architecture, Configuration, HaloConfiguration, Product
 from backstride.kernels.cuda.gemm.halo import halos, halos_of_every_row
 from backstride.kernels.cuda.runtime import loader, nvrtc, replay
@@ -75,7 +75,7 @@ def take(
             whole = HaloConfiguration(*rest, next(halos_of(product.convolution, found.m)))
         return dataclasses.replace(whole, splits=max(1, min(splits, whole.k_units)))
 
-    monkeypatch.setattr(product, "choose", choose)
+    monkeypatch.setattr(tuned, "choose", choose)
     replay.forget()
 
 

@@ -129,7 +129,7 @@ struct TapRows {
     static constexpr int VECTOR = VECTOR_, WORDS = TILE_K / VECTOR, STEP = THREADS / WORDS, COUNT = ROWS / STEP;
     static_assert(STEP * WORDS == THREADS && COUNT * STEP == ROWS, "the threads cover the image evenly");
     using Table = Tap[ROWS];
-    const WindowedImage& image;
+    const WindowedImage image;
     Table& taps;
     Pixel pixel;
 

@@ -225,6 +225,17 @@ def test_what_has_other_bits_than_the_models_choice_does_not_race(cupy, rng, tmp
     assert len({timing.get("direct") for timing in entry["timings"]}) == 1, "the direct kernel alone, or products alone"
 
 
+def test_images_keep_their_bits_in_any_batch_whatever_is_timed(cupy, rng, tmp_path):
+    """Batch invariance goes before any_bits: a direct kernel must not win in one batch and a product in another."""
+    x, w = images_of_few_channels(cupy, rng)
+    with bs.use_batch_invariant(), bs.tuning(tmp_path / "net.tune", any_bits=True):
+        whole = kernels.conv2d(x, w)
+        first = kernels.conv2d(x[:1], w)
+    assert first.get().tobytes() == whole.get()[:1].tobytes()
+    for entry in json.loads((tmp_path / "net.tune").read_text())["products"].values():
+        assert len({timing.get("direct") for timing in entry["timings"]}) == 1
+
+
 def test_a_file_is_taken_where_it_holds(cupy, rng, tmp_path, monkeypatch):
     x, w = arrays(cupy, rng)
     question, modelled = asked(x, w)

@@ -52,11 +52,12 @@ class Question(NamedTuple):
         return choose(self.product, self.dtype, self.architecture, self.precision, self.one)
 
     def alternatives(self, *, any_bits: bool) -> list[Choice]:
-        """All that compute the same; unless any_bits, those that sum it up as the model's choice does."""
+        """All that compute the same; unless any_bits, those that sum it up as the model's choice does. So do all where
+        one image decides the bits: another batch may have another winner."""
         found: list[Choice] = [self.direct] if self.direct else []
         found += alternatives(self.product, self.dtype, self.architecture, self.precision, self.one)
         summation = self.modelled().summation
-        return [c for c in found if any_bits or c.summation == summation]
+        return [c for c in found if (any_bits and self.one is None) or c.summation == summation]
 
 
 def described(c: Choice) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def test_what_is_not_tiny_runs_as_before(cupy, rng):
     dy, x, w = map(cupy.asarray, arrays_of(rng, (2, 16, 24, 24), (16, 16, 3, 3), {}))
     with emulator.record_launches() as launches:
         dx, dw, db = kernels.conv2d_grads(dy, x, w)
-    assert names(launches)[:2] == ["conv_input_grad", "conv_weight_grad"]
+    assert "tiny_grads" not in names(launches)
+    assert {"conv_input_grad", "conv_halo"} & set(names(launches)), "whichever the model chooses for dx"
     exact = [a.get().astype("f8") for a in (dy, x, w)]
     assert_exact(dx.get(), reference.conv2d_input_grad(exact[0], exact[2], x.shape))
     assert_exact(dw.get(), reference.conv2d_weight_grad(exact[0], exact[1], w.shape))

@@ -104,11 +104,12 @@ MUTATIONS = {
     "pixels past the last column count": ("view.pixels[pair] ? view.pixels", "true ? view.pixels"),
     "rows of the tile one apart": ("tile.row0 + k / TILE_COLUMNS", "tile.row0"),
     "one halo for all stages": ("halos + tile % STAGES *", "halos + 0 *"),
-    "no bound of the image's columns": ("&& (unsigned)column < (unsigned)W", ""),
-    "no bound of the images": ("n < tiles.N && ", ""),
-    "no bound of the channels": ("i < count ?", "inside ?"),
-    "filters past the last thread are lost": ("COUNT = (ROWS + STEP - 1) / STEP", "COUNT = ROWS / STEP"),
-    "rows past the warp's part": ("if (of_lane(i) < WARP_M) out.store", "out.store"),
+    "no bound of the image's columns": (" & ((unsigned)column < (unsigned)W)", ""),
+    "no bound of the images": ("(n < tiles.N) & ", ""),
+    "no bound of the channels": ("i < count, first.base", "first.valid, first.base"),
+    "the last filters are those before": ("if ((i + 1) * STEP < rows)", "if ((i + 2) * STEP < rows)"),
+    "filters past the tile's are copied": ("COUNT * STEP == ROWS || row(i) < ROWS", "true"),
+    "rows past the warp's part": (") < WARP_M", ") < 2 * WARP_M"),
 }
 
 

@@ -209,12 +209,14 @@ def _waves(kernel: KernelPlan) -> str:
 
 
 def _call_rows(found: CallPlan) -> Iterator[tuple[str, str]]:
-    rivals = [(question, question.direct) for question in found.questions if question.direct]
-    for (question, rival), each in zip(rivals, found.estimates, strict=True):
+    for question in found.questions:
+        if question.direct is None:
+            continue
+        each = question.estimates()
         direct, product = _microseconds(each.direct), _microseconds(each.product)
         yield "few channels", f"{direct} µs by FFMA in a direct kernel, {product} µs as a product"
         if timed := measured_of(question):
-            yield "tuned", _by_either(timed, str(described(rival)))
+            yield "tuned", _by_either(timed, str(described(question.direct)))
     yield "workspace", f"{found.workspace_bytes} bytes"
     yield "FLOPs", f"{found.flops / 1e9:.4g} G"
     yield "least bytes", f"{found.least_bytes / 1e6:.4g} MB"

@@ -180,7 +180,7 @@ def test_few_channels_show_what_was_compared(precision, kernel):
     with use_float32_precision(precision):
         found = planned("conv2d", precision=precision, case=STEM, compile_=False)
     (estimates,) = found.estimates
-    assert (estimates.direct <= estimates.product) == estimates.direct_runs == (kernel == "few_channels")
+    assert (estimates.direct <= estimates.product) == (kernel == "few_channels")
     assert found.main.launch.entry == kernel
 
 

@@ -42,7 +42,7 @@ CONV_VOLUMES = {
         "conv_input_grad",
         "split_off(index, params.classes);\n    block",
         "block",
-        f"{OUTSIDE}|{WRONG}|{NAN}",
+        f"{OUTSIDE}|{NAN}",
     ),
     "weights of another class": ("conv_input_grad", " + w.first_tap,", ",", WRONG),
     "every tap packed": ("pack_class_weights", "first + i * axis.step", "first + i", WRONG),

@@ -8,16 +8,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from .configuration import Configuration
-from .tuned import Estimates, Question
+from .tuned import Question
 
 
 @dataclass
 class Decisions:
-    """The configurations of the products that were launched, the estimates where a direct kernel was possible, and the
-    questions that a configuration answered."""
+    """The configurations of the products that were launched, and the questions that were asked."""
 
     configurations: list[Configuration] = field(default_factory=list)
-    estimates: list[Estimates] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
 
 
@@ -45,9 +43,3 @@ def record_question(question: Question) -> None:
     recorder = _recorder.get()
     if recorder is not None:
         recorder.questions.append(question)
-
-
-def record_estimates(compared: Estimates) -> None:
-    recorder = _recorder.get()
-    if recorder is not None:
-        recorder.estimates.append(compared)

@@ -14,8 +14,8 @@ from ..runtime.replay import empty
 from ..sums import sum_partials
 from .choice import architecture_of
 from .configuration import Configuration, Direct, Product
-from .decisions import record_configuration, record_estimates, record_question
-from .tuned import Choice, Estimates, Question
+from .decisions import record_configuration, record_question
+from .tuned import Choice, Question
 
 
 def configure(operation: str, product: Product, array: Any, one: Product | None = None) -> Configuration:
@@ -32,9 +32,7 @@ def configure_unless_direct(
     operation: str, direct: Direct, product: Product, array: Any, one: Product | None = None
 ) -> Configuration | None:
     """As configure, where a direct kernel competes with the product; None where that is to be launched."""
-    question = _question(operation, product, array, one, direct)
-    chosen, modelled = _answer(question), question.estimates()
-    record_estimates(Estimates(modelled.direct, modelled.product, isinstance(chosen, Direct)))
+    chosen = _answer(_question(operation, product, array, one, direct))
     return chosen if isinstance(chosen, Configuration) else None
 
 

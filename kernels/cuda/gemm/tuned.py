@@ -16,11 +16,10 @@ Choice: TypeAlias = Configuration | Direct
 
 @dataclass(frozen=True)
 class Estimates:
-    """Seconds that a direct kernel would take, and the fastest product that would do the same; which one runs."""
+    """Seconds that a direct kernel would take, and the fastest product that would do the same."""
 
     direct: float
     product: float
-    direct_runs: bool
 
 
 class Question(NamedTuple):
@@ -40,15 +39,16 @@ class Question(NamedTuple):
         """By the model, of a direct kernel and the product."""
         assert self.direct is not None
         on = self.dtype, self.architecture, self.precision
-        direct, product = direct_seconds(self.direct, *on), product_seconds(self.one or self.product, *on)
-        return Estimates(direct, product, direct <= product)
+        return Estimates(direct_seconds(self.direct, *on), product_seconds(self.one or self.product, *on))
 
     def modelled(self) -> Choice:
         """A direct kernel goes before a product that is estimated to take as long: a product's tile has at least 16
         columns, however few there are to fill it, and fetches its operands for each tap; but tensor cores multiply
         faster than FFMA, which is all that a direct kernel has."""
-        if self.direct is not None and self.estimates().direct_runs:
-            return self.direct
+        if self.direct is not None:
+            estimates = self.estimates()
+            if estimates.direct <= estimates.product:
+                return self.direct
         return choose(self.product, self.dtype, self.architecture, self.precision, self.one)
 
     def alternatives(self, *, any_bits: bool) -> list[Choice]:

@@ -58,10 +58,7 @@ class KernelPlan:
 
 @dataclass(frozen=True)
 class CallPlan:
-    """One call. Least bytes: every input read once and every output written once.
-
-    estimates: of a direct kernel and of the product, where both were possible.
-    """
+    """One call. Least bytes: every input read once and every output written once."""
 
     operation: str
     dtype: str
@@ -69,11 +66,15 @@ class CallPlan:
     gpu: Gpu
     kernels: tuple[KernelPlan, ...]
     questions: tuple[Question, ...]
-    estimates: tuple[Estimates, ...]
     workspace_bytes: int
     flops: int
     least_bytes: int
     peak: float | None  # FLOP/s that bound it; None where only memory does
+
+    @property
+    def estimates(self) -> tuple[Estimates, ...]:
+        """Of a direct kernel and of the product, where both were possible."""
+        return tuple(question.estimates() for question in self.questions if question.direct)
 
     @property
     def arithmetic_seconds(self) -> float:
@@ -102,7 +103,8 @@ class CallPlan:
         """The longest of: the model's estimate of products and of direct kernels that beat one, or else of
         multiply-adds by FFMA; the bytes, workspace included, at the attainable bandwidth; the arithmetic at its peak.
         And what further launches add."""
-        products, direct = self.products, [e.direct for e in self.estimates if e.direct_runs]
+        products, launched = self.products, {kernel.launch.entry for kernel in self.kernels}
+        direct = [q.estimates().direct for q in self.questions if q.direct and q.direct.kernel in launched]
         if products or direct:
             compute = sum(map(cost.seconds, products)) + sum(direct)
             counted = sum(c.launches for c in products) + len(direct)
@@ -186,7 +188,6 @@ def plan(
         gpu=gpu,
         kernels=kernels,
         questions=tuple(recording.decisions.questions),
-        estimates=tuple(recording.decisions.estimates),
         workspace_bytes=recording.workspace_bytes,
         flops=operation.flops(arguments[-1]),
         least_bytes=sum(a.nbytes for a in (*inputs, *recording.outputs)),
